@@ -1,0 +1,48 @@
+"""What goes into a policy and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from para.camera import Camera
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy sees at one instant.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        camera: The camera that took `image` (NumPy matrices, no batch dimension).
+        ee_position: (3,) end-effector (tool centre) position, world frame [m].
+        gripper: Opening in [0, 1]; 1 is open.
+        task: Task id, for multi-task policies.
+    """
+
+    image: np.ndarray
+    camera: Camera
+    ee_position: np.ndarray
+    gripper: float
+    task: int = 0
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """The next T waypoints.
+
+    Attributes:
+        positions: (T, 3) end-effector positions, world frame [m].
+        gripper: (T,) commanded opening in [0, 1]; 1 is open.
+        rotations: (T, 3) extrinsic xyz Euler angles of the hand relative to "pointing straight
+            down" [rad], or None where the policy does not predict rotation.
+        heatmaps: (T, h, w) probability that each waypoint is in each cell, or None.
+        pixels: (T, 2) predicted (u, v) in the observation's image [px], or None.
+    """
+
+    positions: np.ndarray
+    gripper: np.ndarray
+    rotations: np.ndarray | None = None
+    heatmaps: np.ndarray | None = None
+    pixels: np.ndarray | None = None
