@@ -1,0 +1,55 @@
+# make setup | train | eval | test | lint | smoke | doctor | clean
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+
+.PHONY: setup train test test-fast lint format smoke doctor clean
+
+setup: .venv/.installed
+
+# uv where it exists, else pip alone; the pins are plain name==version lines.
+.venv/.installed: pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "PARA needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "Try: make setup PYTHON=python3.11" >&2; exit 2; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv; \
+	  uv pip install --python $(PY) --constraint .ci/constraints.txt --editable '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv .venv; \
+	  echo "Installing into .venv (torch is large: this takes a few minutes)"; \
+	  $(PY) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'; \
+	fi
+	@touch $@
+
+# The main job: demos are generated on the way, PARA is trained, then evaluated.
+train: setup
+	$(PY) scripts/train.py model=para $(ARGS)
+	$(PY) scripts/eval.py model=para $(ARGS)
+
+test: setup
+	$(PY) -m pytest -n 2 $(ARGS)
+
+test-fast: setup
+	$(PY) -m pytest -n 2 -m "not slow" $(ARGS)
+
+lint: setup
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+format: setup
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+# The whole pipeline on tiny settings: generate, train, evaluate in under a minute.
+smoke: setup
+	$(PY) scripts/train.py model=para profile=smoke $(ARGS)
+	$(PY) scripts/eval.py model=para profile=smoke $(ARGS)
+
+doctor: setup
+	$(PY) scripts/doctor.py
+
+clean:
+	rm -rf .venv outputs build *.egg-info .pytest_cache .ruff_cache .hypothesis
