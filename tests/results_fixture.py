@@ -1,0 +1,146 @@
+"""A made-up campaign in the schema of real result files, for tests of figures and the website.
+
+Outcomes come from a seeded generator with success rates like the prototype's; nothing here is a
+measurement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+THETAS_DEG = [round(25 * i / 7, 4) for i in range(8)]
+PHIS_DEG = [45.0 * i for i in range(8)]
+
+# split -> (PARA, ACT) success on the held-out test; per theta for vp_default_to_all.
+RATES: dict[str, tuple[Any, Any]] = {
+    "lr": (0.97, 0.02),
+    "nf": (0.94, 0.25),
+    "corner_n4": (0.30, 0.05),
+    "corner_n8": (0.55, 0.10),
+    "corner_n16": (0.80, 0.25),
+    "corner_n32": (0.93, 0.50),
+    "corner_n64": (0.97, 0.86),
+    "vp_default_to_all": (
+        [1.0, 1.0, 1.0, 0.96, 1.0, 0.96, 0.88, 0.75],
+        [1.0, 0.92, 0.58, 0.33, 0.29, 0.21, 0.21, 0.12],
+    ),
+    "vp_lr": (0.95, 0.40),
+    "vp_io": (0.85, 0.20),
+    "distractor": (0.96, 0.60),
+}
+MODELS = ("para", "act")
+
+
+def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Start `index` of a test: the same for every model and seed, as in the benchmark."""
+    x, y = rng.uniform(-0.195, 0.195), rng.uniform(-0.30, 0.30)
+    theta, phi, distractors = 0.0, 0.0, 0
+    if split == "lr":
+        y = abs(y) if test == "ood" else -abs(y)
+    elif split == "nf":
+        x = abs(x) if test == "ood" else -abs(x)
+    elif split == "vp_default_to_all" and test == "ood":
+        theta, phi = THETAS_DEG[index % 8], PHIS_DEG[index // 8 % 8]
+    elif split == "vp_lr":
+        theta = THETAS_DEG[index % 8]
+        phi = PHIS_DEG[index // 8 % 4 + (4 if test == "ood" else 0)]
+    elif split == "vp_io":
+        theta = THETAS_DEG[index % 4 + (4 if test == "ood" else 0)]
+        phi = PHIS_DEG[index // 4 % 8]
+    elif split == "distractor" and test == "ood":
+        distractors = 4
+    position = [round(float(x), 5), round(float(y), 5)]
+    return {
+        "position": position,
+        "bowl": [position[0], round(position[1] + 0.09, 5)],
+        "plate": [position[0], round(position[1] - 0.09, 5)],
+        "theta_deg": theta,
+        "phi_deg": phi,
+        "distractors": distractors,
+        "seed": index,
+    }
+
+
+def make_result(
+    split: str, model: str = "para", seed: int = 0, ood: int = 96, sanity: int = 32
+) -> dict[str, Any]:
+    """One result file as a dictionary; `ood` and `sanity` are numbers of episodes."""
+    kind = "act" if "act" in model else "para"
+    rate = RATES[split][MODELS.index(kind)]
+    outcome = np.random.default_rng([seed, sum(map(ord, split + model))])
+    episodes = []
+    for test, count in (("ood", ood), ("sanity", sanity)):
+        starts = np.random.default_rng([20240, sum(map(ord, split + test))])
+        for index in range(count):
+            condition = _condition(split, test, index, starts)
+            p = 0.98 if test == "sanity" else rate
+            if isinstance(p, list):
+                p = p[index % 8]
+            success = bool(outcome.random() < p)
+            grasped = success or bool(outcome.random() < (0.6 if kind == "para" else 0.1))
+            episodes.append(
+                {
+                    "index": index,
+                    "seed": 1000 + index,
+                    "test": test,
+                    "condition": condition,
+                    "stage": "PLACE" if success else "GRASP" if grasped else "MISS",
+                    "success": success,
+                    "steps": int(outcome.integers(140, 220)) if success else 600,
+                    "place_error_m": round(float(outcome.uniform(0.0, 0.03)), 4)
+                    if success
+                    else round(float(outcome.uniform(0.05, 0.4)), 4),
+                    "seconds": round(float(outcome.uniform(0.5, 1.5)), 3),
+                }
+            )
+    return {
+        "schema": 1,
+        "split": split,
+        "model": model,
+        "seed": seed,
+        "created": f"2026-01-{10 + seed:02d}T12:34:56+00:00",
+        "git": "0123456789abcdef0123456789abcdef01234567",
+        "backbone": {"name": "laptop_cnn", "init": "random"},
+        "training": {"minutes": 3.5 + 0.1 * seed, "steps": 1500, "demos": 128},
+        "hardware": {"cpu": "Example CPU", "cores": 2, "gpu": None, "memory_gb": 8.0},
+        "config": {
+            "profile": "laptop",
+            "robot": "panda",
+            "layout": "together",
+            "seed": seed,
+            "model": {"name": model, "kind": kind},
+            "split": {"name": split},
+        },
+        "episodes": episodes,
+    }
+
+
+def write_result(results_dir: Path, result: dict[str, Any]) -> Path:
+    """Write one result where the evaluation writes it: <split>/<model>/seed<k>.json."""
+    path = results_dir / result["split"] / result["model"] / f"seed{result['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def write_results(
+    results_dir: Path,
+    splits: Iterable[str] = tuple(RATES),
+    models: Iterable[str] = MODELS,
+    seeds: Iterable[int] = (0,),
+    ood: int = 96,
+    sanity: int = 32,
+) -> list[Path]:
+    """Write a whole campaign; returns the paths of the result files."""
+    models, seeds = tuple(models), tuple(seeds)
+    return [
+        write_result(results_dir, make_result(split, model, seed, ood, sanity))
+        for split in splits
+        for model in models
+        for seed in seeds
+    ]
