@@ -162,7 +162,8 @@ class TestConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
     episodes: int = 100
     """Total number; with several viewpoints they are spread evenly over them."""
-    distractors: int = 0
+    distractors: list[int] = field(default_factory=lambda: [0, 0])
+    """Fewest and most distractors; the number is drawn per episode."""
     jitter_of_training: bool = False
     """Draw training positions, moved by at most half a grid cell, instead of `positions`."""
 

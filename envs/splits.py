@@ -1,0 +1,219 @@
+"""Which demos train a policy and which start conditions test it (configs/split).
+
+Test conditions are a function of the split, its `test_seed` and the layout only: every policy faces
+the same ones, so policies are compared in pairs. They are drawn one by one, so the first n of a
+test are the same whatever n is. No test position lies on the training grid.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from envs.condition import Condition
+from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.workspace import (
+    DEMOS_PER_VIEW,
+    GRID_SIZE,
+    grid_positions,
+    independent_fits,
+    pair_positions,
+)
+from para.config import RegionConfig, SplitConfig, TestConfig
+from para.errors import ConfigError, UnknownNameError
+
+TESTS = ("ood", "sanity")
+OFF_GRID = 0.002
+"""Test positions keep at least this distance from every grid position [m]."""
+
+_HALVES = {"left": (1, -1), "right": (1, 1), "near": (0, -1), "far": (0, 1)}
+"""Region -> axis (0: x, 1: y) and sign of the half."""
+_REGIONS = ("all", *_HALVES, "corner", "grid")
+_FOLDER = Path(__file__).parents[1] / "configs" / "split"
+
+
+def split_names() -> list[str]:
+    """Names of all splits, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_split(name: str) -> SplitConfig:
+    """The split called `name`, without going through Hydra."""
+    if name not in split_names():
+        raise UnknownNameError("split", name, split_names())
+    return OmegaConf.to_object(
+        OmegaConf.merge(OmegaConf.structured(SplitConfig), OmegaConf.load(_FOLDER / f"{name}.yaml"))
+    )
+
+
+def grid_indices(region: RegionConfig) -> list[int]:
+    """Indices ix * 16 + iy of the grid positions in a region, sorted."""
+    ix, iy = np.divmod(np.arange(GRID_SIZE**2), GRID_SIZE)
+    if region.kind == "corner":
+        # Compact, nested blocks: square shells around each corner, nearest cells first.
+        per_corner, rest = divmod(region.count or 0, 4)
+        if rest or not 1 <= per_corner <= GRID_SIZE**2 // 4:
+            raise ConfigError(f"corner needs a count in 4, 8, ... 256, got {region.count}.")
+        di, dj = np.minimum(ix, GRID_SIZE - 1 - ix), np.minimum(iy, GRID_SIZE - 1 - iy)
+        order = np.lexsort((di, di**2 + dj**2, np.maximum(di, dj)))
+        corner = 2 * (ix >= GRID_SIZE // 2) + (iy >= GRID_SIZE // 2)
+        chosen = np.concatenate([order[corner[order] == c][:per_corner] for c in range(4)])
+    elif region.kind == "grid":
+        per_side = math.isqrt(region.count or 0)
+        if not 1 <= per_side <= GRID_SIZE or per_side**2 != region.count or GRID_SIZE % per_side:
+            raise ConfigError(f"grid needs a count of 1, 4, 16, 64 or 256, got {region.count}.")
+        step = GRID_SIZE // per_side
+        chosen = np.flatnonzero((ix % step == 0) & (iy % step == 0))
+    else:
+        chosen = np.flatnonzero(_inside(region, grid_positions()))
+        if region.count is not None:
+            raise ConfigError(f"A count only makes sense for corner and grid, not {region.kind}.")
+    return sorted(int(i) for i in chosen)
+
+
+def training_indices(split: SplitConfig, layout: str = "together") -> list[int]:
+    """Demo indices of the split's data set that train it, sorted.
+
+    objpos: index = ix * 16 + iy, the grid position. With layout=independent bowl and plate lie
+    apart and both must be in the region; corner and grid then choose by index.
+    viewpoints: index = (theta * 8 + phi) * 10 + k, with theta and phi the viewpoint's indices.
+    """
+    if split.dataset == "viewpoints":
+        if split.train_positions.kind != "all":
+            raise ConfigError(f"Split {split.name}: data set viewpoints has no position grid.")
+        return sorted(
+            (theta * len(PHIS_DEG) + phi) * DEMOS_PER_VIEW + k
+            for theta in split.train_views.thetas
+            for phi in split.train_views.phis
+            for k in range(DEMOS_PER_VIEW)
+        )
+    if split.dataset != "objpos":
+        raise UnknownNameError("dataset", split.dataset, ["objpos", "viewpoints"])
+    if (split.train_views.thetas, split.train_views.phis) != ([0], [0]):
+        raise ConfigError(f"Split {split.name}: data set objpos has the default view only.")
+    region = split.train_positions
+    if layout == "together" or region.kind in ("corner", "grid"):
+        return grid_indices(region)
+    return [
+        i
+        for i, (bowl, plate) in enumerate(_training_pairs(layout))
+        if _inside(region, np.stack([bowl, plate])).all()
+    ]
+
+
+def test_conditions(
+    split: SplitConfig, test: str, layout: str = "together", episodes: int | None = None
+) -> list[Condition]:
+    """Start conditions of a test.
+
+    Args:
+        split: The split.
+        test: ood (what the policy never saw) or sanity (in distribution).
+        layout: together | independent.
+        episodes: How many; None takes as many as the split says.
+    """
+    if test not in TESTS:
+        raise UnknownNameError("test", test, TESTS)
+    config: TestConfig = getattr(split, test)
+    views = _spread(config.views.thetas, config.views.phis)
+    training = training_indices(split, layout) if config.jitter_of_training else []
+    if config.jitter_of_training and split.dataset != "objpos":
+        raise ConfigError(f"Split {split.name}: only objpos has training positions on a grid.")
+    # Neither the split's name nor its regions enter the seed: corner_n4 ... corner_n64 and
+    # distractor test the same positions.
+    entropy = [split.test_seed, TESTS.index(test)]
+    order = np.random.default_rng(entropy).permutation(len(training))
+    conditions = []
+    for i in range(config.episodes if episodes is None else episodes):
+        rng = np.random.default_rng([*entropy, i])
+        start = _training_pairs(layout)[training[order[i % len(order)]]] if training else None
+        bowl, plate = _draw_pair(rng, config.positions, layout, start)
+        theta, phi = views[i % len(views)]
+        fewest, most = config.distractors
+        conditions.append(
+            Condition(
+                bowl=bowl,
+                plate=plate,
+                theta_deg=float(THETAS_DEG[theta]),
+                phi_deg=float(PHIS_DEG[phi]),
+                distractors=int(rng.integers(fewest, most + 1)),
+                seed=int(rng.integers(2**31)),
+            )
+        )
+    return conditions
+
+
+test_conditions.__test__ = False  # not a pytest test, whatever its name
+
+
+def nearest_grid_distance(positions: np.ndarray) -> np.ndarray:
+    """Distance (...) [m] of positions (..., 2) to the nearest position of the training grid."""
+    return np.linalg.norm(positions[..., None, :] - grid_positions(), axis=-1).min(axis=-1)
+
+
+def _inside(region: RegionConfig, positions: np.ndarray) -> np.ndarray:
+    """Whether positions (n, 2) lie in a region that is not a choice of grid positions."""
+    if region.kind not in _REGIONS:
+        raise UnknownNameError("region", region.kind, _REGIONS)
+    if region.kind not in _HALVES:
+        return np.ones(len(positions), bool)
+    axis, sign = _HALVES[region.kind]
+    return sign * positions[:, axis] > 0
+
+
+def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
+    """All viewpoints (theta, phi), ordered so that any prefix is spread over both angles."""
+    return [
+        (theta, phis[(round_ + k) % len(phis)])
+        for round_ in range(len(phis))
+        for k, theta in enumerate(thetas)
+    ]
+
+
+@cache
+def _training_pairs(layout: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Bowl and plate (2,) [m] of every objpos demo."""
+    if layout == "together":
+        return [pair_positions(centre) for centre in grid_positions()]
+    from para.data.generate import plan  # not at the top: data generation needs the simulator
+
+    return [
+        (np.asarray(task.condition.bowl), np.asarray(task.condition.plate))
+        for task in plan("objpos", layout)
+    ]
+
+
+def _draw_pair(
+    rng: np.random.Generator,
+    region: RegionConfig,
+    layout: str,
+    start: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Bowl and plate (x, y) [m]: anywhere in the region, or near a training pair `start`."""
+    while True:
+        if layout == "together":
+            centre = None if start is None else (start[0] + start[1]) / 2
+            bowl, plate = pair_positions(_draw(rng, region, centre))
+        else:
+            bowl, plate = (_draw(rng, region, s) for s in start or (None, None))
+            if not independent_fits(bowl, plate):
+                continue
+        return tuple(np.round(bowl, 6).tolist()), tuple(np.round(plate, 6).tolist())
+
+
+def _draw(rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None) -> np.ndarray:
+    """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point."""
+    grid = grid_positions()
+    low, high = grid.min(axis=0), grid.max(axis=0)
+    if around is not None:
+        half_cell = (high - low) / (GRID_SIZE - 1) / 2
+        low, high = np.maximum(low, around - half_cell), np.minimum(high, around + half_cell)
+    while True:
+        position = rng.uniform(low, high)
+        off_grid = nearest_grid_distance(position) >= OFF_GRID
+        if off_grid and (around is not None or _inside(region, position[None]).all()):
+            return position

@@ -1,0 +1,1 @@
+"""Closed-loop evaluation: rollouts, parallel and resumable runs, result files, tables."""

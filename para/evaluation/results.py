@@ -1,0 +1,213 @@
+"""Result files: one JSON per (split, model, seed). Every table and figure is made from these.
+
+Schema 1 (fields are added, never renamed or removed):
+
+    schema, split, model, seed, created, git          what was evaluated, when, with which code
+    robot, layout, profile
+    backbone    {name, init}                          init: random | pretrained | file
+    training    {minutes, steps, demos, ...}
+    hardware    {...}
+    config      {...}                                 resolved, as plain data
+    evaluation  {key, minutes}                        key: what the outcome depends on, as a hash
+    episodes    [{index, seed, test, condition, stage, success, steps, place_error_m, seconds,
+                  plans, bowl_position, plate_position}, ...]
+
+`condition` holds position (pair centre, x and y [m]), theta_deg, phi_deg, distractors (a number),
+bowl and plate [m], seed. `test` is ood | sanity; `stage` is MISS | GRASP | PLACE; `steps` are
+control steps of 20 ms; `seconds` is wall time and, like created, hardware and minutes, the only
+thing that differs between two runs of the same evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from para.errors import ResultError
+from para.files import atomic_write_json
+from para.statistics import Comparison, Rate, mcnemar
+
+SCHEMA = 1
+STAGES = ("MISS", "GRASP", "PLACE")
+TESTS = ("ood", "sanity")
+FILE_NAMES = {"ood": "test", "sanity": "sanity"}
+"""Name of a test in the names of videos and figures."""
+
+Result = dict[str, Any]
+
+_NUMBER = (int, float)
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "split": str,
+    "model": str,
+    "seed": int,
+    "created": str,
+    "git": str,
+    "backbone": dict,
+    "training": dict,
+    "hardware": dict,
+    "config": dict,
+    "episodes": list,
+}
+_EPISODE_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "index": int,
+    "seed": int,
+    "test": str,
+    "condition": dict,
+    "stage": str,
+    "success": bool,
+    "steps": int,
+    "place_error_m": _NUMBER,
+    "seconds": _NUMBER,
+}
+
+
+def experiment_name(name: str, robot: str, layout: str) -> str:
+    """`name`, with the robot and the layout appended where they are not the default ones."""
+    suffixes = [robot] * (robot != "panda") + [layout] * (layout != "together")
+    return "-".join([name, *suffixes])
+
+
+def result_path(
+    results_dir: Path | str, split: str, robot: str, layout: str, model: str, seed: int
+) -> Path:
+    """Where the result of a model (its label, see `model_label`) on a split belongs."""
+    return Path(results_dir) / experiment_name(split, robot, layout) / model / f"seed{seed}.json"
+
+
+def model_label(model: str, backbone: str, default_backbone: str | None) -> str:
+    """Name of a policy in results: the backbone is named where it is not the profile's own."""
+    return model if backbone == default_backbone else f"{model}-{backbone}"
+
+
+def write_result(path: Path | str, result: Result) -> None:
+    """Validate a result and write it atomically."""
+    _validate(result, str(path))
+    atomic_write_json(path, result)
+
+
+def read_result(path: Path | str) -> Result:
+    """Read and validate a result file; `ResultError` names the file and what is wrong with it."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultError(f"Cannot read result {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ResultError(f"{path} is not a result file: it is not text.") from error
+    try:
+        result = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ResultError(
+            f"{path} is damaged: {error}. Delete it and evaluate again with scripts/eval.py."
+        ) from error
+    _validate(result, str(path))
+    return result
+
+
+def load_results(results_dir: Path | str) -> dict[Path, Result]:
+    """All results below a folder (split folder / model / seed<k>.json), by path, sorted.
+
+    Raises:
+        ResultError: A file there is damaged or of another schema; it is never left out silently.
+    """
+    return {path: read_result(path) for path in sorted(Path(results_dir).glob("*/*/seed*.json"))}
+
+
+def outcomes(result: Result, test: str) -> list[bool]:
+    """Success of each episode of a test, by index."""
+    return [episode["success"] for episode in _episodes(result, test)]
+
+
+def success_rate(result: Result, test: str = "ood") -> Rate:
+    """Success rate of a test; n = 0 ("not run") if the result has no such episodes."""
+    return Rate.of(outcomes(result, test))
+
+
+def stage_counts(result: Result, test: str = "ood") -> dict[str, int]:
+    """Number of episodes that ended in each stage, in the order MISS, GRASP, PLACE."""
+    counts = Counter(episode["stage"] for episode in _episodes(result, test))
+    return {stage: counts[stage] for stage in STAGES}
+
+
+def rates_by_theta(result: Result, test: str = "ood") -> dict[float, Rate]:
+    """Success rate at each polar angle [deg] of the viewpoint, in increasing order."""
+    groups: dict[float, list[bool]] = {}
+    for episode in _episodes(result, test):
+        groups.setdefault(episode["condition"]["theta_deg"], []).append(episode["success"])
+    return {theta: Rate.of(groups[theta]) for theta in sorted(groups)}
+
+
+def compare(first: Result, second: Result, test: str = "ood") -> Comparison:
+    """Exact McNemar test of two results on the episodes that both have run.
+
+    Raises:
+        ResultError: Episodes of the same index did not start from the same condition.
+    """
+    ours = {episode["index"]: episode for episode in _episodes(first, test)}
+    theirs = {episode["index"]: episode for episode in _episodes(second, test)}
+    common = sorted(ours.keys() & theirs.keys())
+    for index in common:
+        if ours[index]["condition"] != theirs[index]["condition"]:
+            raise ResultError(
+                f"{first['model']} and {second['model']} were not tested on the same starts: "
+                f"episode {index} of {first['split']} {test} differs. Evaluate both again."
+            )
+    return mcnemar([ours[i]["success"] for i in common], [theirs[i]["success"] for i in common])
+
+
+def _episodes(result: Result, test: str) -> list[dict[str, Any]]:
+    chosen = (episode for episode in result["episodes"] if episode["test"] == test)
+    return sorted(chosen, key=lambda episode: episode["index"])
+
+
+def _validate(result: Any, source: str) -> None:
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise ResultError(
+                f"{source} is not a usable result: {message}. Delete it and evaluate again with "
+                "scripts/eval.py."
+            )
+
+    require(isinstance(result, dict) and "schema" in result, "it has no schema number")
+    if result["schema"] != SCHEMA:
+        raise ResultError(
+            f"{source} has schema {result['schema']!r}; this version reads schema {SCHEMA}. "
+            "Evaluate again with scripts/eval.py, or move the file out of the results folder."
+        )
+    _require_fields(result, _FIELDS, "", require)
+    require({"name", "init"} <= result["backbone"].keys(), "backbone needs name and init")
+    require({"minutes", "steps", "demos"} <= result["training"].keys(), "training is incomplete")
+    seen = set()
+    for number, episode in enumerate(result["episodes"]):
+        require(isinstance(episode, dict), f"episode {number} is not an object")
+        _require_fields(episode, _EPISODE_FIELDS, f" of episode {number}", require)
+        require(episode["test"] in TESTS, f"episode {number}: test {episode['test']!r}")
+        require(episode["stage"] in STAGES, f"episode {number}: stage {episode['stage']!r}")
+        require(
+            episode["success"] == (episode["stage"] == "PLACE"),
+            f"episode {number}: success {episode['success']} in stage {episode['stage']}",
+        )
+        missing = {"position", "theta_deg", "phi_deg", "distractors"} - episode["condition"].keys()
+        require(not missing, f"condition of episode {number} has no {', '.join(sorted(missing))}")
+        require((episode["test"], episode["index"]) not in seen, f"episode {number} is there twice")
+        seen.add((episode["test"], episode["index"]))
+
+
+def _require_fields(values: dict, fields: dict, where: str, require: Any) -> None:
+    for name, kind in fields.items():
+        require(name in values, f"{name}{where} is missing")
+        value = values[name]
+        good = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        require(good, f"{name}{where} is {value!r}")
+        if isinstance(value, float):
+            require(math.isfinite(value), f"{name}{where} is {value!r}")
+
+
+def by_model(results: Iterable[Result]) -> dict[str, Result]:
+    """Results by model label, PARA first, then ACT, then the others by name."""
+    rank = {"para": 0, "act": 1}
+    ordered = sorted(results, key=lambda r: (rank.get(r["model"], 2), r["model"]))
+    return {result["model"]: result for result in ordered}
