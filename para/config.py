@@ -6,10 +6,14 @@ type fails at once. `validate` holds all rules that involve more than one key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from para.errors import ConfigError, UnknownNameError
 
 
 @dataclass
@@ -38,14 +42,16 @@ class BackboneConfig:
     weights: str = "random"
     """random | pretrained (hub or its cache) | path of a weight file (timm's or the authors')."""
     stride: int | None = 4
-    """Image pixels per feature cell; convolutional nets reach it with a small feature pyramid,
-    ViTs by upsampling. None: the model's own."""
+    """Image pixels per cell of the feature map, hence of the heatmap: 128 px at stride 4 is 32 x 32
+    cells. Convolutional nets reach it with a feature pyramid, ViTs by upsampling their patch grid.
+    None: the model's finest (convolutional) or patch size (ViT)."""
     channels: int = 64
     """Channels of the feature map that the heads read."""
     width: float = 1.0
-    """Channel multiplier of networks that support it (trained from scratch)."""
-    pretrained_mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
-    pretrained_std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    """Channel multiplier of ResNets and ConvNeXts that are trained from scratch."""
+    norm: str = "own"
+    """own | group: replace a ResNet's batch norm by group norm when training from scratch, so
+    that a prediction depends on neither the rest of the batch nor running statistics."""
 
 
 @dataclass
@@ -71,8 +77,6 @@ class ParaModelConfig(ModelConfig):
     head: str = "factorised"
     """factorised | volume."""
     hidden: int = 64
-    heatmap_size: int = 32
-    """Cells per side of the heatmap."""
     height_bins: int = 32
     height_min: float = 0.0
     """Lowest bin centre, world z [m]."""
@@ -104,8 +108,10 @@ class ActModelConfig(ModelConfig):
     dropout: float = 0.1
     read_first_layer: bool = False
     """Reproduces the published code, which decodes only the first decoder layer's output."""
-    loss_over_padding: bool = False
-    """Reproduces the published code, whose mean L1 also divides by padded steps."""
+    padding: str = "supervise"
+    """Waypoints past the end of a demo, where the last pose repeats: supervise (as PARA does) |
+    mask (mean L1 over real steps) | published (masked, but divided by padded steps too, a quirk
+    of the published code)."""
     cvae: bool = False
     latent_dim: int = 32
     kl_weight: float = 10.0
@@ -216,6 +222,7 @@ class CommonConfig:
     """Keys that every script understands."""
 
     seed: int = 0
+    """Of everything random in training; starts of an evaluation do not depend on it."""
     robot: str = "panda"
     """panda | hand."""
     layout: str = "together"
@@ -229,7 +236,7 @@ class CommonConfig:
     outputs_dir: str = "outputs"
     """Pictures and videos."""
     workers: int | None = None
-    """Parallel processes; None: the cores that are really available."""
+    """Parallel processes, or threads in training; null: the cores that are really available."""
 
 
 @dataclass
@@ -261,6 +268,8 @@ class TrainConfig(CommonConfig):
     """Use the demo set made with the same `limit` (smoke runs)."""
     wandb: str = "off"
     """off | offline | online."""
+    heatmap_size: int = 32
+    """Cells per side of a heatmap at this profile; pixel-aligned models read it from here."""
 
 
 @dataclass
@@ -269,12 +278,12 @@ class EvalConfig(CommonConfig):
 
     split: SplitConfig = MISSING
     model: str | None = None
-    """Model to evaluate; None: every trained model of the split."""
+    """Model to evaluate; null: every trained model of the split."""
     backbone: str | None = None
-    """Backbone to evaluate; None: every trained one."""
+    """Backbone to evaluate; null: every trained one."""
     tests: list[str] = field(default_factory=lambda: ["ood", "sanity"])
     episodes: int | None = None
-    """Episodes per test; None: as many as the split says."""
+    """Episodes per test; null: as many as the split says."""
     batch: int = 8
     """Episodes that one process runs in lock step, so that inference is batched."""
     video: int = 1
@@ -282,3 +291,246 @@ class EvalConfig(CommonConfig):
     fresh: bool = False
     """Forget episodes that were evaluated before."""
     wandb: str = "off"
+    """off | offline | online."""
+
+
+MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {"para": ParaModelConfig, "act": ActModelConfig}
+"""Model kind -> the dataclass that its YAML files (configs/model) are checked against."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "robot": ("panda", "hand"),
+    "layout": ("together", "independent"),
+    "dataset": ("objpos", "viewpoints"),
+    "wandb": ("off", "offline", "online"),
+    "training.precision": ("bf16", "fp16", "fp32"),
+    "split.dataset": ("objpos", "viewpoints"),
+    "model.kind": tuple(MODEL_SCHEMAS),
+    "model.head": ("factorised", "volume"),
+    "model.tokens": ("global", "spatial"),
+}
+"""Keys that take one of a few words."""
+
+
+def validate(cfg: CommonConfig) -> None:
+    """Check every rule that a type cannot express; called before any long work.
+
+    Raises:
+        UnknownNameError: A key that takes one of a few words has another one.
+        ConfigError: A value out of range, or two values that contradict each other.
+    """
+    for key, known in CHOICES.items():
+        value = _lookup(cfg, key)
+        if value is not None and value not in known:
+            raise UnknownNameError(f"value of {key}:", str(value), known)
+    _require(cfg.workers is None or cfg.workers >= 1, f"workers={cfg.workers} must be at least 1.")
+    _validate_env(cfg.env)
+    if isinstance(cfg, GenerateConfig | TrainConfig):
+        limit = cfg.limit
+        _require(limit is None or limit >= 1, f"limit={limit} must be at least 1, or null for all.")
+    if isinstance(cfg, TrainConfig):
+        _validate_split(cfg.split)
+        _validate_model(cfg.model, cfg.env)
+        _validate_training(cfg.training)
+        _validate_augment(cfg.augment)
+        _require(
+            cfg.budget_minutes is None or cfg.budget_minutes > 0,
+            f"budget_minutes={cfg.budget_minutes} must be positive, or null for no time limit.",
+        )
+        stride = cfg.backbone.stride
+        _require(
+            stride is None or cfg.env.image_size % stride == 0,
+            f"backbone.stride={stride} does not divide env.image_size={cfg.env.image_size}. "
+            "Choose a stride that does, or null for the backbone's own.",
+        )
+    if isinstance(cfg, EvalConfig):
+        _validate_split(cfg.split)
+        _require(cfg.batch >= 1, f"batch={cfg.batch} must be at least 1.")
+        _require(cfg.video >= 0, f"video={cfg.video} must not be negative.")
+        _require(
+            cfg.episodes is None or cfg.episodes >= 1,
+            f"episodes={cfg.episodes} must be at least 1, or null for all of the split.",
+        )
+        for test in cfg.tests:
+            if test not in ("ood", "sanity"):
+                raise UnknownNameError("test in tests:", test, ("ood", "sanity"))
+        _require(len(cfg.tests) > 0, "tests=[] leaves nothing to evaluate; use [ood,sanity].")
+
+
+def _validate_env(env: EnvConfig) -> None:
+    _require(env.image_size >= 16, f"env.image_size={env.image_size} px must be at least 16.")
+    _require(env.max_steps >= 1, f"env.max_steps={env.max_steps} must be at least 1.")
+    _require(
+        env.camera_distance > 0, f"env.camera_distance={env.camera_distance} m must be positive."
+    )
+    _require(
+        0 < env.camera_fovy_deg < 180,
+        f"env.camera_fovy_deg={env.camera_fovy_deg} must lie between 0 and 180.",
+    )
+
+
+def _validate_split(split: SplitConfig) -> None:
+    for key, region in {
+        "train_positions": split.train_positions,
+        "ood.positions": split.ood.positions,
+        "sanity.positions": split.sanity.positions,
+    }.items():
+        kinds = ("all", "left", "right", "near", "far", "corner", "grid")
+        if region.kind not in kinds:
+            raise UnknownNameError(f"value of split.{key}.kind:", region.kind, kinds)
+        _require(
+            region.count is None or region.count >= 1,
+            f"split.{key}.count={region.count} must be at least 1, or null for all.",
+        )
+    for key, views in {
+        "train_views": split.train_views,
+        "ood.views": split.ood.views,
+        "sanity.views": split.sanity.views,
+    }.items():
+        for name, indices in (("thetas", views.thetas), ("phis", views.phis)):
+            _require(
+                len(indices) > 0 and all(0 <= i <= 7 for i in indices),
+                f"split.{key}.{name}={list(indices)} must be indices from 0 to 7.",
+            )
+
+
+def _validate_model(model: ModelConfig, env: EnvConfig) -> None:
+    _require(model.horizon >= 1, f"model.horizon={model.horizon} must be at least 1.")
+    _require(
+        model.waypoint_stride >= 1,
+        f"model.waypoint_stride={model.waypoint_stride} must be at least 1.",
+    )
+    _require(
+        1 <= model.execute <= model.horizon,
+        f"model.execute={model.execute} must lie between 1 and model.horizon={model.horizon}: "
+        "only predicted waypoints can be executed.",
+    )
+    if isinstance(model, ParaModelConfig):
+        _require(
+            2 <= model.heatmap_size <= env.image_size,
+            f"model.heatmap_size={model.heatmap_size} cells must lie between 2 and "
+            f"env.image_size={env.image_size} px.",
+        )
+        _require(
+            model.height_min < model.height_max,
+            f"model.height_min={model.height_min} m must be below "
+            f"model.height_max={model.height_max} m.",
+        )
+        _require(
+            model.height_bins >= 2, f"model.height_bins={model.height_bins} must be at least 2."
+        )
+        _require(
+            model.target_sigma > 0, f"model.target_sigma={model.target_sigma} must be positive."
+        )
+    if isinstance(model, ActModelConfig):
+        _require(
+            model.hidden % model.heads == 0,
+            f"model.hidden={model.hidden} must be a multiple of model.heads={model.heads}.",
+        )
+        _require(0 <= model.dropout < 1, f"model.dropout={model.dropout} must lie in [0, 1).")
+
+
+def _validate_training(training: TrainingConfig) -> None:
+    for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every"):
+        value = getattr(training, name)
+        _require(value >= 1, f"training.{name}={value} must be at least 1.")
+    for name in ("learning_rate", "clip_norm"):
+        value = getattr(training, name)
+        _require(value > 0, f"training.{name}={value} must be positive.")
+    for name in ("weight_decay", "warmup_steps", "validation_demos", "data_workers"):
+        value = getattr(training, name)
+        _require(value >= 0, f"training.{name}={value} must not be negative.")
+    _require(
+        training.backbone_learning_rate is None or training.backbone_learning_rate >= 0,
+        f"training.backbone_learning_rate={training.backbone_learning_rate} must not be negative.",
+    )
+    _require(
+        training.warmup_steps < training.steps,
+        f"training.warmup_steps={training.warmup_steps} must be below "
+        f"training.steps={training.steps}, or training ends before the warm-up does.",
+    )
+    _require(
+        0 <= training.ema_decay < 1, f"training.ema_decay={training.ema_decay} must lie in [0, 1)."
+    )
+
+
+def _validate_augment(augment: AugmentConfig) -> None:
+    for name, value in asdict(augment).items():
+        _require(value >= 0, f"augment.{name}={value} must not be negative; 0 switches it off.")
+    for name in ("crop", "shift", "scale"):
+        value = getattr(augment, name)
+        _require(value < 1, f"augment.{name}={value} is a fraction and must be below 1.")
+
+
+def _lookup(cfg: Any, key: str) -> Any:
+    """Value of a dotted key, or None where this configuration has no such key."""
+    for name in key.split("."):
+        cfg = getattr(cfg, name, None)
+    return cfg
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+NOT_COMPARED = [
+    "data_dir",
+    "runs_dir",
+    "results_dir",
+    "outputs_dir",
+    "workers",
+    "fresh",
+    "wandb",
+    "heatmap_size",
+    "split.name",
+    "split.title",
+    "split.ood",
+    "split.sanity",
+    "split.test_seed",
+    "training.log_every",
+    "training.checkpoint_every",
+    "training.data_workers",
+]
+"""Keys of a `TrainConfig` that do not change what is trained (heatmap_size acts through model)."""
+
+
+def to_dict(cfg: CommonConfig) -> dict[str, Any]:
+    """`cfg` as plain data for JSON."""
+    return asdict(cfg)
+
+
+def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
+    """Inverse of `to_dict` for a `TrainConfig`; refuses keys that this version does not know."""
+    data = dict(data)
+    kind = (data.get("model") or {}).get("kind", "")
+    if kind not in MODEL_SCHEMAS:
+        raise UnknownNameError("model.kind", str(kind), MODEL_SCHEMAS)
+    try:
+        model = OmegaConf.merge(OmegaConf.structured(MODEL_SCHEMAS[kind]), data.pop("model"))
+        cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), data)
+        cfg.model = model
+        return OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            "This configuration was written by another version of PARA: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys (dotted) in which two plain configurations would train something else: {key: (a, b)}."""
+    a, b = dict(_flatten(a)), dict(_flatten(b))
+    return {
+        key: (a.get(key), b.get(key))
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+        and not any(key == skip or key.startswith(skip + ".") for skip in NOT_COMPARED)
+    }
+
+
+def _flatten(data: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,118 @@
+"""The machine: cores that are really available, threads, hardware and software versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PACKAGES = (
+    "torch torchvision timm diffusers accelerate safetensors mujoco mink gymnasium numpy scipy "
+    "h5py av opencv-python-headless hydra-core"
+)
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use: the smallest of affinity mask and cgroup quota.
+
+    `os.cpu_count()` counts the machine's cores, also in a container that may use two of them.
+    """
+    mask = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(mask, math.ceil(quota) if quota else mask))
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path | None = None) -> float:
+    """Cores allowed by CPU quotas of the cgroup and its parents (v2, then v1); 0 for no limit."""
+    membership = membership or Path("/proc/self/cgroup")
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        lines = []
+    own = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), "")
+    quotas = []
+    for folder in (root / own, *(root / own).parents):
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()
+            if quota != "max":
+                quotas.append(int(quota) / int(period))
+        except (OSError, ValueError):
+            pass
+        if folder == root:
+            break
+    for name in ("cpu", "cpu,cpuacct"):
+        try:
+            quota = int((root / name / "cpu.cfs_quota_us").read_text())
+            period = int((root / name / "cpu.cfs_period_us").read_text())
+            if quota > 0:
+                quotas.append(quota / period)
+        except (OSError, ValueError):
+            pass
+    return min(quotas, default=0.0)
+
+
+def set_threads(workers: int | None = None) -> int:
+    """Let torch use `workers` threads, or all available cores; returns the number."""
+    import torch
+
+    threads = workers or available_cores()
+    torch.set_num_threads(threads)
+    return threads
+
+
+def hardware() -> dict[str, Any]:
+    """What result files say about the machine; plain data, no names of hosts or users."""
+    import torch
+
+    return {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": available_cores(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results; "missing" where not installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES.split():
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def git_hash() -> str:
+    """Commit of this code, with "-dirty" after it if files were changed; "unknown" without git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=10
+    ).stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
