@@ -1,0 +1,1 @@
+"""Demonstrations: the files, how they are made, how training reads and augments them."""

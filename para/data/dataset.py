@@ -1,0 +1,232 @@
+"""Demonstrations as training batches.
+
+A batch is a dict of tensors; B samples, T waypoints, world frame, metres, images H x W:
+
+    image             (B, 3, H, W) float32   RGB in [0, 1]
+    intrinsics        (B, 3, 3) float32      pixels
+    T_world_camera    (B, 4, 4) float32      camera frame to world frame
+    ee_position       (B, 3) float32         end effector now
+    gripper           (B,) float32           measured opening now, 1 is open
+    waypoints         (B, T, 3) float32      end effector k * stride frames ahead, k = 1 ... T
+    waypoint_gripper  (B, T) float32         opening commanded at that frame
+    waypoint_rotation (B, T, 3) float32      extrinsic xyz Euler angles of the hand relative to
+                                             "pointing straight down" [rad]
+    padded            (B, T) bool            the waypoint lies past the end of the demo: the last
+                                             pose is repeated there
+
+A frame t and a step s determine everything: which samples are in batch s, and how they are
+augmented, is a pure function of (seed, s), so a resumed run sees the batches that it would have
+seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from para.config import AugmentConfig
+from para.data.augment import augment
+from para.data.format import decode_image, episode_path, read_episode, regenerate_command
+from para.errors import DataError
+
+Batch = dict[str, Tensor]
+
+HAND_DOWN = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
+"""Orientation of a hand that points straight down; `waypoint_rotation` is relative to it."""
+
+
+class DemoDataset:
+    """All frames of some successful demos; every frame is a sample.
+
+    Images are kept compressed in memory and decoded on first use; decoded frames are kept as long
+    as they fit `cache_bytes`, the others are decoded each time (0.1 ms for 128 x 128).
+
+    Args:
+        folder: The data set.
+        indices: Episodes to use. Those whose expert failed are left out (see `skipped`).
+        horizon: T, waypoints per sample.
+        stride: Frames between waypoints.
+        cache_bytes: Memory for decoded frames.
+
+    Raises:
+        DataError: No demos are left, a file is damaged, or image sizes differ.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        indices: Iterable[int],
+        horizon: int = 12,
+        stride: int = 3,
+        cache_bytes: float = 1.5e9,
+    ):
+        cv2.setNumThreads(1)
+        episodes = [read_episode(episode_path(folder, index)) for index in indices]
+        used = [episode for episode in episodes if episode.meta.success]
+        self.skipped = [e.meta.index for e in episodes if not e.meta.success]
+        if not used:
+            why = (
+                f"all {len(self.skipped)} are failed ones" if self.skipped else "none was selected"
+            )
+            raise DataError(
+                f"No demos of {folder} to train on: {why}. Make the set with: "
+                f"{regenerate_command(folder)}"
+            )
+        self.metas = [episode.meta for episode in used]
+        self.horizon, self.stride = horizon, stride
+        lengths = np.array([meta.num_samples for meta in self.metas])
+        ends = np.cumsum(lengths)
+        self._last = np.repeat(ends - 1, lengths)
+
+        def stacked(name: str) -> np.ndarray:
+            return np.concatenate([episode.arrays[name] for episode in used])
+
+        ee_pose = stacked("obs/ee_pose")
+        self._ee_position = ee_pose[:, :3].copy()
+        rotation = Rotation.from_quat(ee_pose[:, 3:], scalar_first=True) * HAND_DOWN.inv()
+        self._rotation = rotation.as_euler("xyz").astype(np.float32)
+        self._gripper = stacked("obs/gripper")
+        self._commanded_gripper = stacked("actions")[:, 3].copy()
+        self._intrinsics = stacked("obs/intrinsics").astype(np.float32)
+        self._T_world_camera = stacked("obs/T_world_camera").astype(np.float32)
+
+        self._encoded = [frame for episode in used for frame in episode.frames]
+        shapes = {decode_image(episode.frames[0]).shape for episode in used}
+        if len(shapes) != 1:
+            raise DataError(f"{folder} mixes image sizes: {sorted(shapes)}.")
+        self.image_shape: tuple[int, int, int] = shapes.pop()
+        cached = min(len(self), int(cache_bytes // np.prod(self.image_shape)))
+        # Pages of an empty array take memory when they are first written, not now.
+        self._decoded = np.empty((cached, *self.image_shape), np.uint8)
+        self._is_decoded = np.zeros(cached, bool)
+
+    def __len__(self) -> int:
+        """Number of samples (frames)."""
+        return len(self._last)
+
+    def image(self, sample: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Safe to call from several threads."""
+        if sample >= len(self._decoded):
+            return decode_image(self._encoded[sample])
+        if not self._is_decoded[sample]:
+            self._decoded[sample] = decode_image(self._encoded[sample])
+            self._is_decoded[sample] = True
+        return self._decoded[sample]
+
+    def batch(self, samples: np.ndarray) -> Batch:
+        """The batch (see module docstring) of sample numbers (B,), not augmented."""
+        images = np.stack([self.image(sample) for sample in samples])
+        future, padded = self._future(samples)
+        arrays = {
+            "intrinsics": self._intrinsics[samples],
+            "T_world_camera": self._T_world_camera[samples],
+            "ee_position": self._ee_position[samples],
+            "gripper": self._gripper[samples],
+            "waypoints": self._ee_position[future],
+            "waypoint_gripper": self._commanded_gripper[future],
+            "waypoint_rotation": self._rotation[future],
+            "padded": padded,
+        }
+        nchw = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        image = {"image": nchw.to(torch.float32).mul_(1 / 255)}
+        return image | {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def stats(self) -> dict[str, Tensor]:
+        """Mean and standard deviation of end-effector positions and waypoints, (3,) each [m].
+
+        Keys: ee_mean, ee_std, waypoint_mean, waypoint_std, as `Policy.fit_normalisation` takes.
+        """
+        waypoints = self._ee_position[self._future(np.arange(len(self)))[0]].reshape(-1, 3)
+        return {
+            f"{name}_{kind}": torch.from_numpy(
+                getattr(positions.astype(np.float64), kind)(axis=0).astype(np.float32)
+            )
+            for name, positions in (("ee", self._ee_position), ("waypoint", waypoints))
+            for kind in ("mean", "std")
+        }
+
+    def _future(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of the waypoints of samples (B,), clamped to the demo: (B, T) int, (B, T) bool."""
+        future = samples[:, None] + self.stride * np.arange(1, self.horizon + 1)
+        last = self._last[samples][:, None]
+        return np.minimum(future, last), future > last
+
+
+def batch_samples(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Sample numbers (batch_size,) of batch `step`: slice of an endless row of permutations of n.
+
+    Epoch e's permutation depends on (seed, e) only; a batch may span two epochs.
+    """
+    place = np.arange(step * batch_size, (step + 1) * batch_size)
+    epoch, within = np.divmod(place, n)
+    samples = np.empty(batch_size, np.int64)
+    for e in np.unique(epoch):
+        order = np.random.default_rng([seed, 0, e]).permutation(n)
+        samples[epoch == e] = order[within[epoch == e]]
+    return samples
+
+
+class BatchLoader:
+    """Endless iterator over batches start_step, start_step + 1, ..., made in background threads.
+
+    Decoding and augmentation release the GIL, so threads are enough and share the frames.
+
+    Args:
+        dataset: Where the samples come from.
+        batch_size: B.
+        seed: Decides order and augmentation, together with the step.
+        start_step: First batch; give the number of batches that were used before a resume.
+        augment: Augmentation; None for none.
+        workers: Threads.
+        prefetch: Batches prepared ahead, per thread.
+    """
+
+    def __init__(
+        self,
+        dataset: DemoDataset,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        augment: AugmentConfig | None = None,
+        workers: int = 1,
+        prefetch: int = 3,
+    ):
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.start_step, self.augment = start_step, augment
+        self.workers, self.prefetch = max(1, workers), prefetch
+
+    def load(self, step: int) -> Batch:
+        """Batch `step`: a pure function of (seed, step)."""
+        batch = self.dataset.batch(
+            batch_samples(len(self.dataset), self.batch_size, self.seed, step)
+        )
+        if self.augment is None:
+            return batch
+        state = np.random.SeedSequence([self.seed, 1, step]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+        return augment(batch, self.augment, generator)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches in order; an exception of a thread is raised here."""
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
+            steps = count(self.start_step)
+            ahead = deque(
+                pool.submit(self.load, next(steps)) for _ in range(self.workers * self.prefetch)
+            )
+            try:
+                while True:
+                    batch = ahead.popleft().result()
+                    ahead.append(pool.submit(self.load, next(steps)))
+                    yield batch
+            finally:
+                for future in ahead:
+                    future.cancel()

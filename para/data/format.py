@@ -1,0 +1,327 @@
+"""Demonstrations on disk: one HDF5 file per episode, laid out like robomimic's.
+
+    <data_dir>/<dataset>[-<robot>][-<layout>]-<size>px/demo_00000.hdf5 ...
+
+N frames at 10 Hz. World frame: z up, table top z = 0. Poses are position [m] + quaternion (w, x, y,
+z). Matrices follow `para.camera.Camera`.
+
+    /                         attrs: format = "para-demo", format_version, checksum
+    /data                     attrs: total = N
+    /data/demo_0              attrs: num_samples = N, index, seed, dataset, robot, layout, success,
+                                     condition (JSON), env (JSON), code_version, mujoco_version
+        actions               (N, 4) float32    commanded end-effector position and gripper opening
+        obs/image             (bytes,) uint8    N PNG files (RGB, lossless), one after the other
+        obs/image_offsets     (N + 1,) int64    frame i is obs/image[offsets[i] : offsets[i + 1]]
+        obs/ee_pose           (N, 7) float32    tool centre point
+        obs/gripper           (N,) float32      measured opening in [0, 1], 1 is open
+        obs/bowl_pose         (N, 7) float32
+        obs/plate_pose        (N, 7) float32
+        obs/intrinsics        (N, 3, 3) float64
+        obs/T_world_camera    (N, 4, 4) float64
+
+Different from robomimic: images are compressed, and a file holds one episode, so that generation
+can be killed at any moment. A file has no time stamps: the same episode is the same bytes.
+`checksum` is BLAKE2b over every attribute and array, so a file that was altered is found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+
+from para.errors import DataError
+from para.files import atomic_write
+
+FORMAT = "para-demo"
+FORMAT_VERSION = 1
+FRAME_SECONDS = 0.1
+"""Time between the frames of a demo [s]."""
+ARRAYS = {
+    "actions": ((4,), np.float32),
+    "obs/ee_pose": ((7,), np.float32),
+    "obs/gripper": ((), np.float32),
+    "obs/bowl_pose": ((7,), np.float32),
+    "obs/plate_pose": ((7,), np.float32),
+    "obs/intrinsics": ((3, 3), np.float64),
+    "obs/T_world_camera": ((4, 4), np.float64),
+}
+"""Per-frame arrays: shape after the frame dimension, type."""
+
+
+@dataclass(frozen=True)
+class EpisodeMeta:
+    """What is known about an episode without reading its frames.
+
+    Attributes:
+        index: Place in the data set; also the number in the file name.
+        seed: Seed that the episode was made with.
+        dataset: Name of the data set, e.g. objpos.
+        robot: Name of the robot.
+        layout: together | independent.
+        condition: Start condition, `envs.condition.Condition.to_dict()`.
+        env: The `EnvConfig` that made it, as plain data.
+        success: Did the expert place the bowl on the plate?
+        num_samples: N, the number of frames.
+        code_version: Version of PARA that made it.
+        mujoco_version: Version of MuJoCo that simulated it.
+    """
+
+    index: int
+    seed: int
+    dataset: str
+    robot: str
+    layout: str
+    condition: dict[str, Any]
+    env: dict[str, Any]
+    success: bool
+    num_samples: int
+    code_version: str
+    mujoco_version: str
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration.
+
+    Attributes:
+        meta: What made it.
+        frames: N encoded images (`encode_image`), each (bytes,) uint8.
+        arrays: The per-frame arrays of `ARRAYS`, by name.
+    """
+
+    meta: EpisodeMeta
+    frames: list[np.ndarray]
+    arrays: dict[str, np.ndarray] = field(repr=False)
+
+    def images(self) -> np.ndarray:
+        """Decode all frames: (N, H, W, 3) uint8 RGB."""
+        return np.stack([decode_image(frame) for frame in self.frames])
+
+
+def encode_image(image: np.ndarray) -> np.ndarray:
+    """Compress an RGB image (H, W, 3) uint8, without loss, to (bytes,) uint8."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].ravel()
+
+
+def decode_image(encoded: np.ndarray) -> np.ndarray:
+    """Inverse of `encode_image`: (bytes,) uint8 to (H, W, 3) uint8 RGB."""
+    bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
+
+
+# ------------------------------------------------------------------------------------ one episode
+
+
+def write_episode(path: Path | str, episode: Episode) -> None:
+    """Write an episode atomically: the file appears complete or not at all.
+
+    Raises:
+        DataError: An array has the wrong shape, or is not finite.
+        NoSpaceError: The disk is full.
+    """
+    meta, n = episode.meta, episode.meta.num_samples
+    arrays = {
+        "obs/image": np.concatenate(episode.frames),
+        "obs/image_offsets": np.cumsum([0, *map(len, episode.frames)], dtype=np.int64),
+    }
+    for name, (shape, dtype) in ARRAYS.items():
+        array = np.asarray(episode.arrays[name], dtype=dtype)
+        if array.shape != (n, *shape) or not np.isfinite(array).all():
+            raise DataError(
+                f"Episode {meta.index}: {name} must be finite and of shape {(n, *shape)}, "
+                f"got {array.shape}."
+            )
+        arrays[name] = array
+    if len(episode.frames) != n:
+        raise DataError(f"Episode {meta.index} has {len(episode.frames)} images for {n} frames.")
+    attributes = _to_attributes(meta)
+    with atomic_write(path) as aside, h5py.File(aside, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["checksum"] = _checksum(attributes, arrays)
+        data = file.create_group("data")
+        data.attrs["total"] = n
+        demo = data.create_group("demo_0")
+        for key, value in attributes.items():
+            demo.attrs[key] = value
+        for name, array in arrays.items():
+            demo.create_dataset(name, data=array, track_times=False)
+
+
+def read_episode(path: Path | str) -> Episode:
+    """Read and verify one episode (frames stay encoded).
+
+    Raises:
+        DataError: The file is missing, truncated, altered, not one of ours, or of another version.
+            The message names it and the command that makes it again.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(_bad(path, "does not exist"))
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start != b"\x89HDF\r\n\x1a\n":
+        raise DataError(_bad(path, f"is not an HDF5 file (it begins with {start!r})"))
+    try:
+        return _read(path)
+    except DataError:
+        raise
+    except Exception as error:  # what h5py raises for damaged bytes depends on the bytes
+        raise DataError(_bad(path, f"is truncated or damaged ({error})")) from error
+
+
+def _read(path: Path) -> Episode:
+    with h5py.File(path, "r") as file:
+        if file.attrs.get("format") != FORMAT:
+            raise DataError(_bad(path, "is an HDF5 file, but not a PARA demonstration"))
+        version = int(file.attrs["format_version"])
+        if version != FORMAT_VERSION:
+            raise DataError(
+                _bad(path, f"has format version {version}; this code reads {FORMAT_VERSION}")
+            )
+        demo = file["data/demo_0"]
+        arrays = {name: demo[name][()] for name in ("obs/image", "obs/image_offsets", *ARRAYS)}
+        attributes = {
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in demo.attrs.items()
+        }
+        if _checksum(attributes, arrays) != file.attrs["checksum"]:
+            raise DataError(_bad(path, "was altered after it was written (its checksum differs)"))
+    blob, offsets = arrays.pop("obs/image"), arrays.pop("obs/image_offsets")
+    frames = [blob[a:b] for a, b in itertools.pairwise(offsets)]
+    return Episode(_from_attributes(attributes), frames, arrays)
+
+
+def check_episode(path: Path | str) -> EpisodeMeta:
+    """Verify one file completely; raises like `read_episode`."""
+    return read_episode(path).meta
+
+
+def _to_attributes(meta: EpisodeMeta) -> dict[str, Any]:
+    attributes = dataclasses.asdict(meta)
+    for key in ("condition", "env"):
+        attributes[key] = json.dumps(attributes[key], sort_keys=True, allow_nan=False)
+    return attributes
+
+
+def _from_attributes(attributes: dict[str, Any]) -> EpisodeMeta:
+    decoded = {key: json.loads(attributes[key]) for key in ("condition", "env")}
+    return EpisodeMeta(**{**attributes, **decoded})
+
+
+def _checksum(attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(attributes, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]))
+    return digest.hexdigest()
+
+
+# ------------------------------------------------------------------------------------- a data set
+
+
+def dataset_dir(
+    data_dir: Path | str, dataset: str, robot: str, layout: str, image_size: int
+) -> Path:
+    """Folder of a data set, e.g. data/objpos-128px or data/viewpoints-hand-independent-448px."""
+    parts = [dataset]
+    if robot != "panda":
+        parts.append(robot)
+    if layout != "together":
+        parts.append(layout)
+    return Path(data_dir) / "-".join([*parts, f"{image_size}px"])
+
+
+def episode_path(folder: Path | str, index: int) -> Path:
+    """File of episode `index` of a data set."""
+    return Path(folder) / f"demo_{index:05d}.hdf5"
+
+
+def regenerate_command(folder: Path | str) -> str:
+    """Command line that (re)makes whatever is missing in a data set's folder."""
+    folder = Path(folder)
+    command = "python scripts/generate_demos.py"
+    match = re.fullmatch(r"([a-z_]+?)(-hand)?(-independent)?-(\d+)px", folder.name)
+    if match is None:
+        return f"{command} dataset=objpos"
+    dataset, robot, layout, size = match.groups()
+    command += f" dataset={dataset}"
+    command += " robot=hand" if robot else ""
+    command += " layout=independent" if layout else ""
+    command += f" env.image_size={size}" if size != "128" else ""
+    return command + (f" data_dir={folder.parent}" if folder.parent != Path("data") else "")
+
+
+def check_dataset(
+    folder: Path | str, indices: Iterable[int] | None = None, env: dict[str, Any] | None = None
+) -> list[EpisodeMeta]:
+    """Verify every file of a data set and return what is in it, by index.
+
+    Args:
+        folder: The data set.
+        indices: Episodes that must be there; None takes those that are.
+        env: The environment configuration that they must have been made with; None takes any.
+
+    Raises:
+        DataError: The set is empty, incomplete, damaged, mixes format versions, or was made with
+            another environment configuration. The message names the files and the command.
+    """
+    folder = Path(folder)
+    if indices is None:
+        paths = sorted(folder.glob("demo_*.hdf5"))
+    else:
+        paths = [episode_path(folder, index) for index in indices]
+    missing = [path for path in paths if not path.is_file()]
+    if not paths or missing:
+        what = f"lacks {len(missing)} of {len(paths)} demos" if missing else "has no demos"
+        raise DataError(f"{folder} {what}. Make them with: {regenerate_command(folder)}")
+    metas, problems = [], []
+    for path in paths:
+        try:
+            metas.append(check_episode(path))
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if path != episode_path(folder, metas[-1].index):
+            problems.append(_bad(path, f"holds episode {metas[-1].index}: it was renamed"))
+        difference = {} if env is None else _difference(metas[-1].env, env)
+        if difference:
+            raise DataError(
+                f"{path} was made with another environment configuration ({difference}). Use the "
+                f"same one, choose another data_dir=..., or delete {folder} and run: "
+                f"{regenerate_command(folder)}"
+            )
+    if problems:
+        more = f"\n... and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise DataError(
+            f"{len(problems)} of {len(paths)} demos cannot be used.\n"
+            + "\n".join(problems[:5])
+            + more
+        )
+    return metas
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    keys = sorted(found.keys() | wanted.keys())
+    return ", ".join(
+        f"{key}: {found.get(key)} instead of {wanted.get(key)}"
+        for key in keys
+        if found.get(key) != wanted.get(key)
+    )
+
+
+def _bad(path: Path, what: str) -> str:
+    return f"{path} {what}. Make it again with: {regenerate_command(path.parent)}"

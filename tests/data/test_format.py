@@ -1,0 +1,205 @@
+"""Demo files: what is written is read back, and whatever happened to a file is found and named."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import time
+
+import h5py
+import numpy as np
+import pytest
+from synthetic_demos import make_dataset, make_episode
+
+from para.data.format import (
+    check_dataset,
+    check_episode,
+    dataset_dir,
+    decode_image,
+    encode_image,
+    episode_path,
+    read_episode,
+    regenerate_command,
+    write_episode,
+)
+from para.errors import DataError
+
+COMMAND = r"python scripts/generate_demos\.py dataset=objpos"
+
+
+def test_round_trip_is_lossless(tmp_path):
+    episode = make_episode(3)
+    path = episode_path(tmp_path, 3)
+    write_episode(path, episode)
+    back = read_episode(path)
+    assert back.meta == episode.meta
+    np.testing.assert_array_equal(back.images(), episode.images())
+    for name, array in episode.arrays.items():
+        np.testing.assert_array_equal(back.arrays[name], array.astype(back.arrays[name].dtype))
+
+
+def test_images_are_rgb_and_lossless():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(decode_image(encode_image(image)), image)
+
+
+def test_layout_is_robomimics(tmp_path):
+    path = episode_path(tmp_path, 0)
+    write_episode(path, make_episode(0, frames=20))
+    with h5py.File(path) as file:
+        assert file["data"].attrs["total"] == 20
+        assert file["data/demo_0"].attrs["num_samples"] == 20
+        assert file["data/demo_0/actions"].shape == (20, 4)
+        assert file["data/demo_0/obs/T_world_camera"].shape == (20, 4, 4)
+
+
+def test_same_episode_is_same_bytes_at_another_time(tmp_path):
+    write_episode(tmp_path / "a.hdf5", make_episode(0))
+    time.sleep(1.1)  # HDF5 time stamps have a resolution of a second
+    write_episode(tmp_path / "b.hdf5", make_episode(0))
+    assert (tmp_path / "a.hdf5").read_bytes() == (tmp_path / "b.hdf5").read_bytes()
+
+
+def test_refuses_to_write_nonsense(tmp_path):
+    episode = make_episode(0)
+    broken = dict(episode.arrays, actions=np.full((20, 4), np.nan))
+    with pytest.raises(DataError, match="actions must be finite"):
+        write_episode(tmp_path / "a.hdf5", dataclasses.replace(episode, arrays=broken))
+    with pytest.raises(DataError, match="19 images for 20 frames"):
+        write_episode(tmp_path / "a.hdf5", dataclasses.replace(episode, frames=episode.frames[:-1]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_truncation_is_found(tmp_path):
+    path = episode_path(tmp_path, 0)
+    write_episode(path, make_episode(0))
+    whole = path.read_bytes()
+    for length in np.linspace(0, len(whole) - 1, 20).astype(int):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=rf"demo_00000\.hdf5 .*{COMMAND}"):
+            check_episode(path)
+
+
+def test_every_altered_byte_of_content_is_found(tmp_path):
+    path = episode_path(tmp_path, 0)
+    write_episode(path, make_episode(0))
+    with h5py.File(path) as file:
+        demo = file["data/demo_0"]
+        places = [
+            demo[name].id.get_offset() + 5 for name in ("actions", "obs/image", "obs/ee_pose")
+        ]
+    whole = path.read_bytes()
+    places.append(whole.index(b'"bowl"'))  # the condition, an attribute
+    for place in places:
+        altered = bytearray(whole)
+        altered[place] ^= 1
+        path.write_bytes(altered)
+        with pytest.raises(DataError, match=r"altered|damaged"):
+            check_episode(path)
+
+
+def test_altered_bytes_anywhere_never_change_the_content_unnoticed(tmp_path):
+    path = episode_path(tmp_path, 0)
+    write_episode(path, make_episode(0, frames=5))
+    original = read_episode(path)
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(whole), 200):
+        altered = bytearray(whole)
+        altered[place] ^= 0xFF
+        path.write_bytes(altered)
+        try:
+            episode = read_episode(path)
+        except DataError:
+            continue
+        assert episode.meta == original.meta
+        np.testing.assert_array_equal(
+            np.concatenate(episode.frames), np.concatenate(original.frames)
+        )
+
+
+def test_foreign_files_are_named(tmp_path):
+    path = episode_path(tmp_path, 0)
+    with h5py.File(path, "w") as file:
+        file["data/demo_0/actions"] = np.zeros((3, 7))
+    with pytest.raises(DataError, match=f"not a PARA demonstration.*{COMMAND}"):
+        check_episode(path)
+
+
+class Boom:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was executed",)
+
+
+def test_pickle_in_disguise_is_refused_and_not_run(tmp_path):
+    path = episode_path(tmp_path, 0)
+    path.write_bytes(pickle.dumps(Boom()))
+    with pytest.raises(DataError, match=f"not an HDF5 file.*{COMMAND}"):
+        check_episode(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        check_episode(episode_path(tmp_path, 9))
+
+
+def test_mixed_versions_are_named(tmp_path):
+    make_dataset(tmp_path)
+    with h5py.File(episode_path(tmp_path, 2), "r+") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(DataError, match=r"1 of 4.*\n.*demo_00002.*version 99.*reads 1"):
+        check_dataset(tmp_path)
+
+
+def test_check_dataset_returns_what_is_there(tmp_path):
+    make_dataset(tmp_path)
+    assert [meta.index for meta in check_dataset(tmp_path)] == [0, 1, 2, 3]
+    assert [meta.seed for meta in check_dataset(tmp_path, [3, 1])] == [1003, 1001]
+
+
+def test_empty_and_incomplete_sets_name_the_command(tmp_path):
+    with pytest.raises(DataError, match=f"has no demos.*{COMMAND}"):
+        check_dataset(tmp_path / "objpos-128px")
+    make_dataset(tmp_path)
+    with pytest.raises(DataError, match=f"lacks 2 of 6 demos.*{COMMAND}"):
+        check_dataset(tmp_path, range(6))
+
+
+def test_all_bad_files_are_counted(tmp_path):
+    make_dataset(tmp_path, episodes=8)
+    for index in range(7):
+        episode_path(tmp_path, index).write_bytes(b"")
+    with pytest.raises(DataError, match=r"7 of 8 demos[\s\S]*demo_00004[\s\S]*and 2 more"):
+        check_dataset(tmp_path)
+
+
+def test_renamed_file_is_found(tmp_path):
+    make_dataset(tmp_path)
+    episode_path(tmp_path, 1).rename(episode_path(tmp_path, 7))
+    with pytest.raises(DataError, match=r"demo_00007.*holds episode 1"):
+        check_dataset(tmp_path)
+
+
+def test_other_environment_is_named(tmp_path):
+    make_dataset(tmp_path)
+    env = dict(make_episode(0).meta.env)
+    assert len(check_dataset(tmp_path, env=env)) == 4
+    env["camera_distance"] = 2.0
+    with pytest.raises(DataError, match=r"camera_distance: 1\.5 instead of 2\.0"):
+        check_dataset(tmp_path, env=env)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("data", "objpos", "panda", "together", 128), "dataset=objpos"),
+        (
+            ("data", "viewpoints", "hand", "independent", 64),
+            "dataset=viewpoints robot=hand layout=independent env.image_size=64",
+        ),
+        (("other", "objpos", "hand", "together", 128), "dataset=objpos robot=hand data_dir=other"),
+    ],
+)
+def test_folder_names_lead_back_to_the_command(arguments, command):
+    assert regenerate_command(dataset_dir(*arguments)) == (
+        f"python scripts/generate_demos.py {command}"
+    )
