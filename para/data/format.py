@@ -104,9 +104,10 @@ class Episode:
     frames: list[np.ndarray]
     arrays: dict[str, np.ndarray] = field(repr=False)
 
-    def images(self) -> np.ndarray:
-        """Decode all frames: (N, H, W, 3) uint8 RGB."""
-        return np.stack([decode_image(frame) for frame in self.frames])
+    def images(self, which: Iterable[int] | None = None) -> np.ndarray:
+        """Decode all frames, or some: (N, H, W, 3) uint8 RGB."""
+        which = range(len(self.frames)) if which is None else which
+        return np.stack([decode_image(self.frames[i]) for i in which])
 
 
 def encode_image(image: np.ndarray) -> np.ndarray:

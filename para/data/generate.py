@@ -1,0 +1,377 @@
+"""Making demonstrations: what a data set consists of, and parallel, resumable generation.
+
+A data set is one fixed thing: episode `index` depends on the data set's name, the layout and the
+environment configuration only, whoever makes it, in whatever order. That is why a killed run ends
+in the same bytes as an undisturbed one, and why training never needs to know how a set was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from envs.condition import Condition, grid_condition, random_condition
+from envs.viewpoints import PHIS_DEG, thetas_deg
+from envs.workspace import grid_positions
+from para import __version__
+from para.config import CommonConfig, EnvConfig, GenerateConfig
+from para.data.format import (
+    Episode,
+    EpisodeMeta,
+    check_dataset,
+    check_episode,
+    dataset_dir,
+    encode_image,
+    episode_path,
+    write_episode,
+)
+from para.errors import DataError, UnknownNameError
+from para.files import require_free_space
+from para.system import available_cores
+
+log = logging.getLogger(__name__)
+
+DATASETS = ("objpos", "viewpoints")
+DEMOS_PER_VIEW = 10
+ATTEMPTS = 4
+"""Tries per episode; after the first, bowl and plate are moved by up to RETRY_SHIFT."""
+RETRY_SHIFT = 0.005
+"""[m]"""
+BYTES_PER_PIXEL = 100
+"""Upper estimate of an episode's file size per pixel of image area (all its frames together)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One episode to make.
+
+    Attributes:
+        index: Its place in the data set.
+        seed: index + 10000 * attempt; decides everything that is random in it.
+        condition: Its start.
+    """
+
+    index: int
+    seed: int
+    condition: Condition
+
+
+def plan(
+    dataset: str,
+    layout: str = "together",
+    limit: int | None = None,
+    env: EnvConfig | None = None,
+) -> list[Task]:
+    """The episodes of a data set, by index.
+
+    objpos: the 16 x 16 grid from the default view. viewpoints: index = (theta * 8 + phi) * 10 + k,
+    10 random positions for each of the 64 views.
+
+    Args:
+        dataset: objpos | viewpoints.
+        layout: together | independent.
+        limit: Take this many, spread evenly over the set.
+        env: Environment configuration (its `theta_max_deg`).
+    """
+    if dataset not in DATASETS:
+        raise UnknownNameError("dataset", dataset, DATASETS)
+    total = len(grid_positions())
+    if dataset == "viewpoints":
+        total = len(thetas_deg(env or EnvConfig())) * len(PHIS_DEG) * DEMOS_PER_VIEW
+    indices = np.arange(total)
+    if limit is not None and limit < total:
+        indices = np.linspace(0, total - 1, limit).round().astype(int)
+    return [_task(dataset, layout, int(index), env or EnvConfig()) for index in indices]
+
+
+def _task(dataset: str, layout: str, index: int, env: EnvConfig, attempt: int = 0) -> Task:
+    seed = index + 10_000 * attempt
+    if dataset == "objpos":
+        condition = grid_condition(index, layout)
+    else:
+        theta, phi = divmod(index // DEMOS_PER_VIEW, len(PHIS_DEG))
+        view = {"theta_deg": thetas_deg(env)[theta], "phi_deg": PHIS_DEG[phi]}
+        condition = random_condition(np.random.default_rng([640, index]), layout, **view)
+    if attempt:
+        shift = np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)
+        moved = {name: tuple(getattr(condition, name) + shift) for name in ("bowl", "plate")}
+        condition = dataclasses.replace(condition, **moved)
+    return Task(index, seed, condition)
+
+
+# ---------------------------------------------------------------------------------- whole data sets
+
+
+@dataclass(frozen=True)
+class GenerateSummary:
+    """What `generate` did.
+
+    Attributes:
+        folder: The data set.
+        metas: All its episodes, by index.
+        made: Number of episodes made now; the others were there.
+        replaced: Damaged files that were moved aside (to NAME.bad) and made again.
+        seconds: Time spent making episodes [s].
+        previews: Pictures and videos written.
+    """
+
+    folder: Path
+    metas: list[EpisodeMeta]
+    made: int
+    replaced: list[Path]
+    seconds: float
+    previews: list[Path]
+
+    def report(self) -> str:
+        """A few lines for people."""
+        size = sum(episode_path(self.folder, meta.index).stat().st_size for meta in self.metas)
+        frames = sum(meta.num_samples for meta in self.metas)
+        failed = [meta.index for meta in self.metas if not meta.success]
+        retried = [meta.index for meta in self.metas if meta.seed != meta.index]
+        lines = [f"{self.folder}: {len(self.metas)} demos, {frames} frames, {size / 1e6:.1f} MB."]
+        if self.made:
+            rate = 60 * self.made / self.seconds
+            lines.append(f"Made {self.made} in {self.seconds:.0f} s ({rate:.0f} per minute).")
+        if self.replaced:
+            lines.append(f"Made again, damaged file kept as NAME.bad: {_names(self.replaced)}.")
+        if retried:
+            lines.append(f"Moved by up to {1000 * RETRY_SHIFT:.0f} mm after a failure: {retried}.")
+        if failed:
+            lines.append(f"The expert failed in {failed}: marked so, and left out of training.")
+        return "\n".join([*lines, *(f"  {path}" for path in self.previews)])
+
+
+def generate(cfg: GenerateConfig) -> GenerateSummary:
+    """Complete a data set: make what is missing, make again what is damaged, keep the rest.
+
+    Raises:
+        DataError: The folder holds demos that were made with another environment configuration, or
+            a worker process died.
+        NoSpaceError: The disk is too small.
+    """
+    folder, tasks = _folder_and_tasks(cfg, cfg.dataset, cfg.limit)
+    replaced = _move_damaged_aside(folder, tasks)
+    start = time.perf_counter()
+    made = _make_missing(folder, tasks, cfg, cfg.dataset)
+    seconds = time.perf_counter() - start
+    metas = _check(folder, tasks, cfg)
+    previews: list[Path] = []
+    if cfg.preview:
+        from para.data.preview import write_previews
+
+        previews = write_previews(folder, metas, Path(cfg.outputs_dir) / folder.name)
+    return GenerateSummary(folder, metas, made, replaced, seconds, previews)
+
+
+def ensure_dataset(
+    cfg: CommonConfig, dataset: str, limit: int | None = None
+) -> tuple[Path, list[EpisodeMeta]]:
+    """What training calls: verify a data set, after making the episodes that are missing.
+
+    Returns:
+        The folder, and the episodes by index.
+
+    Raises:
+        DataError: A file is damaged (it is named, with the command that makes it again), or the set
+            was made with another environment configuration.
+    """
+    folder, tasks = _folder_and_tasks(cfg, dataset, limit)
+    present = [t.index for t in tasks if episode_path(folder, t.index).exists()]
+    if len(present) < len(tasks):
+        if present:
+            check_dataset(folder, present, dataclasses.asdict(cfg.env))  # before the long work
+        log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
+        _make_missing(folder, tasks, cfg, dataset)
+    return folder, _check(folder, tasks, cfg)
+
+
+def _folder_and_tasks(
+    cfg: CommonConfig, dataset: str, limit: int | None
+) -> tuple[Path, list[Task]]:
+    folder = dataset_dir(cfg.data_dir, dataset, cfg.robot, cfg.layout, cfg.env.image_size)
+    return folder, plan(dataset, cfg.layout, limit, cfg.env)
+
+
+def _check(folder: Path, tasks: list[Task], cfg: CommonConfig) -> list[EpisodeMeta]:
+    return check_dataset(folder, [task.index for task in tasks], dataclasses.asdict(cfg.env))
+
+
+def _move_damaged_aside(folder: Path, tasks: list[Task]) -> list[Path]:
+    damaged = []
+    for path in (episode_path(folder, task.index) for task in tasks):
+        try:
+            if path.exists():
+                check_episode(path)
+        except DataError as error:
+            log.warning("%s", error)
+            path.replace(path.with_name(path.name + ".bad"))
+            damaged.append(path)
+    return damaged
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join(path.name for path in paths)
+
+
+# ------------------------------------------------------------------------------- parallel processes
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker process needs to know, once."""
+
+    folder: Path
+    dataset: str
+    robot: str
+    layout: str
+    env: EnvConfig
+
+
+def _make_missing(folder: Path, tasks: list[Task], cfg: CommonConfig, dataset: str) -> int:
+    """Make the episodes whose files do not exist; return how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        for stale in folder.glob(".demo_*.hdf5"):  # what killed writers left behind
+            stale.unlink()
+        tasks = [task for task in tasks if not episode_path(folder, task.index).exists()]
+        if not tasks:
+            return 0
+        require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)
+        job = _Job(folder.absolute(), dataset, cfg.robot, cfg.layout, cfg.env)
+        # Spawned, never forked: a forked child hangs when its parent has used OpenGL.
+        pool = ProcessPoolExecutor(
+            min(cfg.workers or available_cores(), len(tasks)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(job,),
+        )
+        try:
+            _wait_for({pool.submit(_make, task.index) for task in tasks}, folder.name)
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"A process that made demos for {folder} died (out of memory?). Complete demos are "
+                "kept: run the same command again, with workers=1 if it happens again."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return len(tasks)
+
+
+def _wait_for(futures: set[Future[bool]], title: str) -> None:
+    """Show progress until all are done; raise the first error."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    start, failures = time.perf_counter(), 0
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(title, total=len(futures), rate="starting the simulator")
+        for done, future in enumerate(as_completed(futures), start=1):
+            failures += not future.result()
+            rate = f"{60 * done / (time.perf_counter() - start):.0f} demos/min"
+            rate += f", {failures} failed" if failures else ""
+            progress.update(bar, completed=done, rate=rate)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time add to a data set. The lock of a killed process is gone with it."""
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("Another process is adding to %s; waiting for it.", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+_job: _Job
+"""Set once in every worker process."""
+
+
+def _start_worker(job: _Job) -> None:
+    global _job
+    _job = job
+    os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer: one core per worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent stops when we are done
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(index: int) -> bool:
+    """Make episode `index` in a worker process, with up to ATTEMPTS tries; return its success."""
+    for attempt in range(ATTEMPTS):
+        task = _task(_job.dataset, _job.layout, index, _job.env, attempt)
+        episode = record(task, _job.dataset, _job.robot, _job.layout, _job.env)
+        if episode.meta.success:
+            break
+    write_episode(episode_path(_job.folder, index), episode)
+    return episode.meta.success
+
+
+def record(task: Task, dataset: str, robot: str, layout: str, config: EnvConfig) -> Episode:
+    """Let the expert do one episode and record it at 10 Hz (uses this process's renderer)."""
+    import mujoco
+
+    from envs.expert import run_expert
+    from envs.pick_place import PickPlaceEnv
+
+    env = PickPlaceEnv(robot, layout, config)
+    env.begin(task.condition)
+    frames: list[np.ndarray] = []
+    rows: list[dict[str, np.ndarray]] = []
+
+    def on_frame(env: PickPlaceEnv) -> None:
+        frames.append(encode_image(env.frame()))
+        rows.append(
+            {
+                "actions": np.array([*env.target, env.gripper_command]),
+                "obs/ee_pose": env.ee_pose,
+                "obs/gripper": np.array(env.gripper),
+                "obs/bowl_pose": env.bowl_pose,
+                "obs/plate_pose": env.plate_pose,
+                "obs/intrinsics": env.camera.intrinsics,
+                "obs/T_world_camera": env.camera.T_world_camera,
+            }
+        )
+
+    success = run_expert(env, on_frame)
+    meta = EpisodeMeta(
+        index=task.index,
+        seed=task.seed,
+        dataset=dataset,
+        robot=robot,
+        layout=layout,
+        condition=task.condition.to_dict(),
+        env=dataclasses.asdict(config),
+        success=bool(success),
+        num_samples=len(frames),
+        code_version=__version__,
+        mujoco_version=mujoco.__version__,
+    )
+    return Episode(meta, frames, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
