@@ -1,0 +1,255 @@
+"""Charts computed from result files: rates with intervals, stages, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.patches import Patch
+
+from para.figures.drawing import (
+    Drawing,
+    missing_notes,
+    panel_title,
+    percent,
+    percent_axis,
+    policy_legend,
+    published_line,
+    rate_data,
+    rate_line,
+)
+from para.figures.sources import MAIN_MODELS, NotRun, Sources, published, run_command
+from para.figures.style import (
+    STAGE_MEANING,
+    STAGE_STRENGTH,
+    STAGES,
+    Theme,
+    mix,
+    model_style,
+    new_figure,
+    soft_grid,
+)
+from para.statistics import Rate
+
+CORNER_SPLITS = {4: "corner_n4", 8: "corner_n8", 16: "corner_n16", 32: "corner_n32"} | {
+    64: "corner_n64"
+}
+SPLIT_TITLES = {
+    "lr": "Left → right",
+    "nf": "Near → far",
+    "vp_default_to_all": "Default → all views",
+    "vp_lr": "Left → right views",
+    "vp_io": "Inner → outer views",
+    "corner_n4": "4 corner demos",
+    "corner_n8": "8 corner demos",
+    "corner_n16": "16 corner demos",
+    "corner_n32": "32 corner demos",
+    "corner_n64": "64 corner demos",
+    "distractor": "Clean → cluttered",
+}
+"""Short titles, in the order in which splits are shown."""
+
+
+def rates_per_theta(sources: Sources, model: str) -> dict[float, Rate]:
+    """Success rate at each polar angle [deg] of split vp_default_to_all, seeds pooled."""
+    outcomes: dict[float, list[bool]] = {}
+    for episode in sources.results.episodes("vp_default_to_all", model, "ood"):
+        theta = round(float(episode["condition"]["theta_deg"]), 1)
+        outcomes.setdefault(theta, []).append(episode["success"])
+    return {theta: Rate.of(outcomes[theta]) for theta in sorted(outcomes)}
+
+
+def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:
+    """Success against the camera's polar angle, trained at 0 degrees only; published behind it."""
+    models = sources.results.require("vp_default_to_all")
+    reference = published()["per_theta"]
+    figure = new_figure(5.2, 3.9)
+    axes = figure.add_subplot()
+    data, words = {}, []
+    for model in MAIN_MODELS:
+        published_line(axes, model, reference["theta_deg"], reference[model])
+    for model in models:
+        rates = rates_per_theta(sources, model)
+        rate_line(axes, model, list(rates), list(rates.values()))
+        data[model] = {str(theta): rate_data(rate) for theta, rate in rates.items()}
+        listed = ", ".join(f"{theta:g}°: {percent(rate)}" for theta, rate in rates.items())
+        words.append(f"{model_style(model).label}: {listed}.")
+    percent_axis(axes)
+    soft_grid(axes)
+    axes.set_xticks(reference["theta_deg"], [f"{t:g}" for t in reference["theta_deg"]])
+    axes.set_xlabel("Camera angle θ from the training view [°]")
+    policy_legend(
+        axes, models, published=True, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0)
+    )
+    alt = (
+        "Line chart of success rate against camera angle, policies trained at 0 degrees only. "
+        + " ".join(words)
+        + " Published: "
+        + "; ".join(
+            f"{model_style(m).label} {', '.join(str(v) for v in reference[m])} %"
+            for m in MAIN_MODELS
+        )
+        + "."
+    )
+    notes = missing_notes(models, MAIN_MODELS, "vp_default_to_all")
+    return Drawing(figure, alt, data, notes)
+
+
+def shown_splits(sources: Sources) -> list[str]:
+    """Splits that have results, known ones first and in their order."""
+    known = [s for s in SPLIT_TITLES if any(r.split == s for r in sources.results.results)]
+    if not known:
+        raise NotRun("No split", run_command("lr"))
+    return known
+
+
+def stage_breakdown(sources: Sources, theme: Theme) -> Drawing:
+    """Where episodes end, per split and policy: stacked shares of PLACE, GRASP, MISS."""
+    rows, data, words = [], {}, []
+    for split in shown_splits(sources):
+        for model in MAIN_MODELS:
+            episodes = sources.results.episodes(split, model, "ood")
+            if episodes:
+                counts = {s: sum(e["stage"] == s for e in episodes) for s in STAGES}
+                rows.append((split, model, counts, len(episodes)))
+                data.setdefault(split, {})[model] = {**counts, "n": len(episodes)}
+                listed = ", ".join(f"{s} {counts[s]}" for s in STAGES)
+                words.append(f"{SPLIT_TITLES[split]}, {model_style(model).label}: {listed}")
+    if not rows:
+        raise NotRun("No out-of-distribution test", run_command("lr"))
+    splits = list(dict.fromkeys(row[0] for row in rows))
+    figure = new_figure(5.2, 1.15 + 0.52 * len(splits))
+    axes = figure.add_subplot()
+    y = 0.0
+    ticks = {}
+    for split in splits:
+        first = y
+        for _, model, counts, n in (row for row in rows if row[0] == split):
+            colour, left = model_style(model).colour, 0.0
+            for stage in STAGES:
+                share = 100 * counts[stage] / n
+                fill = mix(colour, theme.surface, STAGE_STRENGTH[stage])
+                axes.barh(y, share, 0.82, left, color=fill, edgecolor=colour, linewidth=0.7)
+                left += share
+            axes.text(101.5, y, model_style(model).label, va="center", fontsize=9.5)
+            axes.text(131, y, f"{n}", va="center", ha="right", fontsize=9.5, color=theme.muted)
+            y += 1
+        ticks[split] = (first + y - 1) / 2
+        y += 0.55
+    axes.text(131, -0.95, "n", ha="right", va="center", fontsize=9.5, color=theme.muted)
+    axes.set_yticks(list(ticks.values()), [SPLIT_TITLES[s] for s in ticks])
+    axes.set_ylim(y - 0.9, -1.3)
+    axes.set_xlim(0, 131)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set_xlabel("Episodes [%]", x=50 / 131)
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    swatches = [
+        Patch(
+            facecolor=mix(theme.muted, theme.surface, STAGE_STRENGTH[s]),
+            edgecolor=theme.muted,
+            label=STAGE_MEANING[s],
+        )
+        for s in STAGES
+    ]
+    figure.legend(handles=swatches, ncols=3, loc="outside upper center", columnspacing=1.0)
+    alt = "Stacked bars of how episodes end, out of distribution. " + "; ".join(words) + "."
+    return Drawing(figure, alt, data)
+
+
+def place_error_distribution(sources: Sources, theme: Theme) -> Drawing:
+    """Cumulative distribution of the final distance between bowl and plate, per split."""
+    splits = [s for s in shown_splits(sources) if not s.startswith("corner")]
+    splits = [s for s in splits if any(sources.results.rate(s, m, "ood").n for m in MAIN_MODELS)]
+    if not splits:
+        raise NotRun("No out-of-distribution test", run_command("lr"))
+    rows = -(-len(splits) // 2)
+    figure = new_figure(5.2, 0.9 + 1.55 * rows)
+    panels = np.atleast_2d(figure.subplots(rows, 2, sharex=True, sharey=True)).ravel()
+    data, words = {}, []
+    for axes, split in zip(panels, splits, strict=False):
+        for model in MAIN_MODELS:
+            episodes = sources.results.episodes(split, model, "ood")
+            if not episodes:
+                continue
+            errors = 100 * np.sort([e["place_error_m"] for e in episodes])
+            style = model_style(model)
+            share = 100 * np.arange(1, len(errors) + 1) / len(errors)
+            axes.step(
+                np.r_[0.1, errors, 100], np.r_[0, share, 100], where="post", color=style.colour
+            )
+            axes.plot(np.median(errors), 50, style.marker, color=style.colour)
+            data.setdefault(split, {})[model] = {
+                "median_cm": float(np.median(errors)),
+                "n": len(errors),
+            }
+            words.append(
+                f"{SPLIT_TITLES[split]}, {style.label}: median {np.median(errors):.1f} cm, "
+                f"n={len(errors)}"
+            )
+        panel_title(axes, SPLIT_TITLES[split], theme)
+        axes.set_xscale("log")
+        axes.set_xlim(0.3, 60)
+        axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+        axes.minorticks_off()
+        axes.set_ylim(0, 101.5)
+        axes.set_yticks([0, 50, 100])
+        soft_grid(axes, "both")
+    for axes in panels[len(splits) :]:
+        axes.set_visible(False)
+    if len(splits) % 2 and rows > 1:  # the panel above the empty one carries the labels
+        panels[len(splits) - 2].tick_params(labelbottom=True)
+    figure.supxlabel("Final distance from bowl to plate [cm]", fontsize=10.5)
+    figure.supylabel("Episodes at most this far [%]", fontsize=10.5)
+    _figure_legend(figure, "marks: median")
+    alt = "Cumulative distribution of the final placement error. " + "; ".join(words) + "."
+    return Drawing(figure, alt, data)
+
+
+def _figure_legend(figure, title: str) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=s.colour, marker=s.marker, label=s.label)
+        for s in map(model_style, MAIN_MODELS)
+    ]
+    handles.append(Line2D([], [], linestyle="none", label=f"({title})"))
+    figure.legend(handles=handles, ncols=3, loc="outside upper left", columnspacing=1.2)
+
+
+def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
+    """Success everywhere against the number of demos at the corners; published points behind."""
+    runs = {
+        n: split
+        for n, split in CORNER_SPLITS.items()
+        if any(sources.results.rate(split, m, "ood").n for m in MAIN_MODELS)
+    }
+    if not runs:
+        raise NotRun("Data scaling (corner_n4 ... corner_n64)", run_command("corner_n32"))
+    figure = new_figure(5.2, 3.7)
+    axes = figure.add_subplot()
+    data, words, notes = {}, [], []
+    for model in MAIN_MODELS:
+        points = {int(p["demos"]): p[model] for p in published()["scaling"]}
+        published_line(axes, model, list(points), list(points.values()))
+        rates = {n: sources.results.rate(split, model, "ood") for n, split in runs.items()}
+        rates = {n: rate for n, rate in rates.items() if rate.n}
+        for n, split in CORNER_SPLITS.items():
+            if n not in rates:
+                notes.append(f"{model_style(model).label} was not run on {split}.")
+        if not rates:
+            continue
+        rate_line(axes, model, list(rates), list(rates.values()))
+        data[model] = {str(n): rate_data(rate) for n, rate in rates.items()}
+        listed = ", ".join(f"{n} demos {percent(rate)}" for n, rate in rates.items())
+        words.append(f"{model_style(model).label}: {listed}.")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(CORNER_SPLITS), [str(n) for n in CORNER_SPLITS])
+    axes.minorticks_off()
+    axes.set_xlim(3.6, 71)
+    axes.set_xlabel("Demonstrations, all near the four corners")
+    percent_axis(axes)
+    soft_grid(axes)
+    policy_legend(
+        axes, list(data), published=True, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0)
+    )
+    alt = "Line chart of success rate against number of demonstrations. " + " ".join(words)
+    return Drawing(figure, alt, data, tuple(notes))

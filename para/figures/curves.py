@@ -1,0 +1,137 @@
+"""Learning curves: from the logs of runs, or from the compact copies kept with the results."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from para.errors import ResultError
+from para.figures.drawing import Drawing, panel_title
+from para.figures.sources import MAIN_MODELS, NotRun, Sources, run_command
+from para.figures.style import Theme, model_style, new_figure, soft_grid
+from para.files import atomic_write
+from para.training.log import read_log
+
+CURVES = "curves"
+"""Folder of the copies: `<results_dir>/curves/<train_set>/<model>-<backbone>/seed<k>.csv`."""
+COLUMNS = ("step", "seconds", "loss", "validation_loss")
+MOST_ROWS = 120
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The losses of one run.
+
+    Attributes:
+        train_set: Name of the training set.
+        model: Name of the policy, without its backbone.
+        seed: Training seed.
+        step: (n,) optimiser steps.
+        loss: (n,) training loss; its unit depends on the policy.
+    """
+
+    train_set: str
+    model: str
+    seed: int
+    step: np.ndarray
+    loss: np.ndarray
+
+
+def export_curves(runs_dir: Path | str, results_dir: Path | str, profile: str) -> list[Path]:
+    """Copy the loss columns of every run's log, at most `MOST_ROWS` rows each, to the results.
+
+    Runs themselves are too big to be committed; with these copies the figure can be drawn from the
+    results alone. Returns the files written.
+    """
+    written = []
+    for folder in _run_folders(Path(runs_dir) / profile):
+        rows = read_log(folder)
+        if not rows:
+            continue
+        keep = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round())
+        path = Path(results_dir, CURVES, *folder.parts[-3:]).with_suffix(".csv")
+        with atomic_write(path) as aside, open(aside, "w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            for i in keep.astype(int):
+                writer.writerow({k: _short(rows[i][k]) for k in COLUMNS if k in rows[i]})
+        written.append(path)
+    return written
+
+
+def _run_folders(profile_dir: Path) -> Iterator[Path]:
+    """Folders <train_set>/<model>-<backbone>/seed<k> that have a log."""
+    return iter(sorted(path.parent for path in profile_dir.glob("*/*/seed*/log.jsonl")))
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def curve_files(sources: Sources) -> list[Path]:
+    """The committed learning curves; `NotRun` if there are none."""
+    files = sorted((sources.results.folder / CURVES).glob("*/*/seed*.csv"))
+    if not files:
+        raise NotRun("Learning curves", run_command("lr"))
+    return files
+
+
+def read_curve(path: Path) -> Curve:
+    """Read one copy; `ResultError` names a file that is damaged."""
+    train_set, policy, seed = path.parts[-3:]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        step = np.array([float(row["step"]) for row in rows])
+        loss = np.array([float(row["loss"]) for row in rows])
+        number = int(seed.removeprefix("seed").removesuffix(".csv"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{path} is not a learning curve ({type(error).__name__}: {error}). Delete it and "
+            "build the figures again where the runs are."
+        ) from error
+    return Curve(train_set, policy.split("-")[0], number, step, loss)
+
+
+def learning_curves(sources: Sources, theme: Theme) -> Drawing:
+    """Training loss against steps, one panel per policy, one line per training set."""
+    curves = [read_curve(path) for path in curve_files(sources)]
+    shown = [m for m in MAIN_MODELS if any(c.model == m for c in curves)]
+    if not shown:
+        raise NotRun("Learning curves", run_command("lr"))
+    figure = new_figure(5.2, 2.0 * len(shown) + 0.4)
+    panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
+    words = []
+    for axes, model in zip(panels, shown, strict=True):
+        style = model_style(model)
+        own = [c for c in curves if c.model == model]
+        for curve in sorted(own, key=lambda c: c.train_set == "left"):
+            main = curve.train_set == "left"
+            axes.plot(
+                curve.step,
+                _smooth(curve.loss),
+                color=style.colour,
+                linewidth=2.2 if main else 1.0,
+                alpha=1.0 if main else 0.4,
+            )
+        axes.set_yscale("log")
+        soft_grid(axes, "both")
+        axes.minorticks_off()
+        panel_title(axes, f"{style.label} ({len(own)} runs)", theme)
+        final = np.median([c.loss[-5:].mean() for c in own])
+        words.append(f"{style.label}: {len(own)} runs, median final loss {final:.3g}")
+    panels[-1].set_xlabel("Optimiser steps  (bold: left half, pale: other training sets)")
+    figure.supylabel("Training loss (own units)", fontsize=10.5)
+    alt = "Training loss against optimiser steps. " + "; ".join(words) + "."
+    return Drawing(figure, alt, {m: sum(c.model == m for c in curves) for m in shown})
+
+
+def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
+    """Centred running mean; shorter at the ends."""
+    kernel = np.ones(width)
+    total = np.convolve(values, kernel, "same")
+    return total / np.convolve(np.ones_like(values), kernel, "same")

@@ -1,0 +1,225 @@
+"""What trains and what tests: positions over a top view of the scene, and viewpoints with frames.
+
+Each dot of a position figure is the point halfway between bowl and plate. Made from configs/split
+and from the simulator alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from envs.condition import Condition, place_pair
+from envs.splits import load_split, test_conditions, training_indices
+from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.workspace import grid_positions
+from para.camera import Camera
+from para.figures.drawing import Drawing
+from para.figures.maps import trained_views
+from para.figures.scene import top_picture, view_picture
+from para.figures.sources import Sources
+from para.figures.style import TEST_INDIGO, TRAIN_GREEN, Theme, new_figure
+
+TRAIN_MARK = {"marker": "o", "markersize": 5.5, "color": TRAIN_GREEN}
+TEST_MARK = {"marker": "D", "markersize": 5.5, "color": TEST_INDIGO}
+_OUTLINE = {"markeredgecolor": "white", "markeredgewidth": 0.8, "linestyle": "none"}
+
+
+def position_distribution(sources: Sources, theme: Theme, split: str) -> Drawing:
+    """Training and test positions of `split` on a rendered top view of the scene."""
+    config = load_split(split)
+    train = grid_positions()[training_indices(config)]
+    tests = test_conditions(config, "ood")
+    test = np.array([c.position for c in tests])
+    # The scene shows the demo that is nearest to the middle of the training set.
+    example = train[np.argmin(np.linalg.norm(train - train.mean(0), axis=1))]
+    picture, camera = top_picture(place_pair(tuple(example)))
+    figure = new_figure(5.2, 4.15)
+    axes = figure.add_subplot()
+    axes.imshow(picture, extent=(0, camera.width, camera.height, 0), interpolation="none")
+    axes.plot(*_on_table(camera, test), **TEST_MARK, **_OUTLINE)
+    axes.plot(*_on_table(camera, train), **TRAIN_MARK, **_OUTLINE)
+    axes.set_xlim(0, camera.width)
+    axes.set_ylim(camera.height, 0)
+    axes.axis("off")
+    _train_test_legend(figure, f"train: {len(train)} demos", f"test: {len(test)} starts")
+    alt = (
+        f"Top view of the table, robot at the top, with the {len(train)} training positions and "
+        f"the {len(test)} test positions of split {split}: {config.title}."
+    )
+    data = {"train": train.tolist(), "test": test.tolist()}
+    return Drawing(figure, alt, data)
+
+
+def _on_table(camera: Camera, positions: np.ndarray) -> np.ndarray:
+    """Pixels (2, n) of positions (n, 2) on the table top."""
+    points = np.column_stack([positions, np.zeros(len(positions))])
+    return camera.project(points)[0].T
+
+
+def _train_test_legend(figure: Figure, train: str, test: str) -> None:
+    handles = [
+        Line2D([], [], label=train, **TRAIN_MARK, **_OUTLINE),
+        Line2D([], [], label=test, **TEST_MARK, **_OUTLINE),
+    ]
+    figure.legend(handles=handles, ncols=2, loc="outside lower center", handletextpad=0.1)
+
+
+def distractor_distribution(sources: Sources, theme: Theme) -> Drawing:
+    """Clean training scenes beside cluttered test scenes, from the policy's camera."""
+    config = load_split("distractor")
+    tests = test_conditions(config, "ood")[:3]
+    train = [place_pair(tuple(grid_positions()[i])) for i in (68, 135, 201)]
+    figure = new_figure(5.2, 4.1)
+    rows = {f"train: {len(training_indices(config))} demos, clean": train}
+    fewest, most = config.ood.distractors
+    rows[f"test: {config.ood.episodes} starts, {fewest}-{most} other objects"] = tests
+    _frame_rows(figure, theme, rows)
+    alt = (
+        "Three clean training scenes above three test scenes with "
+        f"{', '.join(str(c.distractors) for c in tests)} distractor objects."
+    )
+    return Drawing(figure, alt, {"test": [c.to_dict() for c in tests]})
+
+
+def _frame_rows(figure: Figure, theme: Theme, rows: dict[str, Sequence[Condition]]) -> None:
+    """Rows of frames, the first titled and framed as training, the second as test."""
+    columns = max(len(conditions) for conditions in rows.values())
+    bands = figure.subfigures(len(rows), 1)
+    marks = zip(bands, rows.items(), (TRAIN_MARK, TEST_MARK), strict=True)
+    for band, (title, conditions), mark in marks:
+        band.set_facecolor("none")
+        handle = Line2D([], [], label=title, **mark, **_OUTLINE)
+        band.legend(handles=[handle], loc="outside upper left", handletextpad=0.1)
+        for axes, condition in zip(band.subplots(1, columns), conditions, strict=True):
+            show_frame(axes, view_picture(condition), mark["color"])
+
+
+def show_frame(axes: Axes, picture: np.ndarray, colour: str, label: str = "") -> None:
+    """A picture with a coloured frame and, if given, a label in its corner."""
+    axes.imshow(picture, interpolation="none")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=colour, linewidth=2.2)
+    if label:
+        axes.text(
+            0.04,
+            0.955,
+            label,
+            transform=axes.transAxes,
+            va="top",
+            fontsize=10,
+            fontweight="bold",
+            color="white",
+            bbox={"boxstyle": "round,pad=0.18", "facecolor": "#1b1f24", "edgecolor": "none"}
+            | {"alpha": 0.8},
+        )
+
+
+def tested_views(split: str) -> list[tuple[int, int]]:
+    """Viewpoints (theta index, phi index) of the out-of-distribution test; phi 0 at theta = 0."""
+    views = load_split(split).ood.views
+    return sorted({(t, p if t else 0) for t in views.thetas for p in views.phis})
+
+
+def _samples(split: str) -> list[tuple[str, tuple[int, int]]]:
+    """Eight lettered viewpoints: trained and tested ones, spread over both angles."""
+    train = trained_views(split)
+    test = [view for view in tested_views(split) if view not in train]
+    few = min(len(train), 4)
+    chosen = [train[i] for i in _spread(len(train), few)] + [
+        test[i] for i in _spread(len(test), 8 - few)
+    ]
+    return list(zip("ABCDEFGH", chosen, strict=True))
+
+
+def _spread(n: int, count: int) -> list[int]:
+    """`count` indices spread over range(n); a stride prime to 8 so that phi varies too."""
+    return [round((k + 0.5) * n / count - 0.5) for k in range(count)]
+
+
+def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
+    """Trained and tested viewpoints on the polar grid, with a frame from eight of them."""
+    train, test = trained_views(split), tested_views(split)
+    figure = new_figure(5.2, 6.3)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[3.3, 2.8])
+    for part in (upper, lower):
+        part.set_facecolor("none")
+    axes = upper.add_subplot(projection="polar")
+    for views, mark, size in ((test, TEST_MARK, 5.5), (train, TRAIN_MARK, 6.5)):
+        angles = np.radians([PHIS_DEG[p] for _, p in views])
+        look: dict[str, Any] = {**mark, "markersize": size}
+        axes.plot(
+            angles,
+            [THETAS_DEG[t] for t, _ in views],
+            **look,
+            linestyle="none",
+            markeredgecolor=theme.surface,
+            markeredgewidth=0.8,
+            clip_on=False,
+            zorder=3,
+        )
+    axes.set_ylim(0, 27.5)
+    axes.set_yticks(THETAS_DEG[1:], [""] * 7)
+    for theta in (THETAS_DEG[i] for i in (3, 5, 7)):
+        axes.text(np.radians(22.5), theta, f"{theta:.0f}°", ha="center", va="center", fontsize=9.5)
+    axes.set_xticks(np.radians(PHIS_DEG), [f"{p:g}°" for p in PHIS_DEG], fontsize=9.5)
+    axes.tick_params(pad=0)
+    axes.grid(True)
+    axes.spines["polar"].set_visible(False)
+    handles = [
+        Line2D([], [], label=label, **mark, **{**_OUTLINE, "markeredgecolor": theme.surface})
+        for label, mark in (
+            (f"train: {len(train)} view{'s' * (len(train) > 1)}", TRAIN_MARK),
+            (f"test: {len(test)} views", TEST_MARK),
+        )
+    ]
+    upper.legend(handles=handles, ncols=2, loc="outside upper center", handletextpad=0.1)
+    panels = lower.subplots(2, 4).ravel()
+    for panel, (letter, (theta, phi)) in zip(panels, _samples(split), strict=True):
+        trained = (theta, phi) in train
+        colour = TRAIN_GREEN if trained else TEST_INDIGO
+        condition = place_pair((0, 0), theta_deg=THETAS_DEG[theta], phi_deg=PHIS_DEG[phi])
+        show_frame(panel, view_picture(condition), colour, letter)
+        panel.set_xlabel(f"{THETAS_DEG[theta]:.0f}°, {PHIS_DEG[phi]:g}°", fontsize=9.5, labelpad=3)
+        axes.annotate(
+            letter,
+            (np.radians(PHIS_DEG[phi]), THETAS_DEG[theta]),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=10,
+            fontweight="bold",
+            zorder=4,
+        )
+    alt = (
+        f"Camera viewpoints of split {split} on a polar grid (radius: angle theta from the default "
+        f"view, 0 to 25 degrees; azimuth phi): {len(train)} trained and {len(test)} tested, with "
+        "eight sample frames."
+    )
+    data = {"train": [list(v) for v in train], "test": [list(v) for v in test]}
+    return Drawing(figure, alt, data)
+
+
+def hemisphere_distribution(sources: Sources, theme: Theme) -> Drawing:
+    """Frames of the trained hemisphere of viewpoints above frames of the tested one (vp_lr)."""
+    views = load_split("vp_lr").train_views.phis, load_split("vp_lr").ood.views.phis
+    figure = new_figure(5.2, 3.5)
+    rows = {}
+    for name, phis in zip(("train", "test"), views, strict=True):
+        title = f"{name}: φ = {PHIS_DEG[phis[0]]:g}° to {PHIS_DEG[phis[-1]]:g}°"
+        rows[title] = [
+            place_pair((0, 0), theta_deg=THETAS_DEG[-1], phi_deg=PHIS_DEG[phi]) for phi in phis
+        ]
+    _frame_rows(figure, theme, rows)
+    alt = (
+        "The same scene from four trained viewpoints (upper row) and from four tested ones (lower "
+        "row), all 25 degrees from the default view."
+    )
+    return Drawing(figure, alt)

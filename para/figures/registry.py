@@ -1,0 +1,168 @@
+"""Every figure and every set of videos, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from para.errors import UnknownNameError
+from para.figures import charts, curves, diagrams, distributions, maps
+from para.figures.build import SCENE_CODE, Asset, BuiltAsset, Media, build_asset
+from para.figures.sources import PUBLISHED_FILE, Sources
+
+__all__ = ["ASSETS", "Asset", "BuiltAsset", "Media", "build_assets"]
+
+
+def _nothing(sources: Sources) -> Iterable[Path]:
+    return ()
+
+
+def _published(sources: Sources) -> Iterable[Path]:
+    return [PUBLISHED_FILE]
+
+
+def _split_results(*splits: str, sources: Sources) -> list[Path]:
+    """Result files of `splits`, and the published numbers; `NotRun` without any."""
+    return [PUBLISHED_FILE, *(path for s in splits for path in sources.results.paths(s))]
+
+
+def _all_results(sources: Sources) -> list[Path]:
+    charts.shown_splits(sources)
+    return [result.path for result in sources.results.results]
+
+
+def _results_of(*splits: str):
+    return lambda sources: _split_results(*splits, sources=sources)
+
+
+def _scaling(sources: Sources) -> list[Path]:
+    known = set(charts.CORNER_SPLITS.values())
+    return [PUBLISHED_FILE, *(r.path for r in sources.results.results if r.split in known)]
+
+
+_POSITION_SPLITS = ("lr", "nf", "corner_n4", "corner_n8", "corner_n16", "corner_n32", "corner_n64")
+_POSITION_SPLITS += ("distractor",)
+_VIEW_SPLITS = ("vp_default_to_all", "vp_lr", "vp_io")
+_DISTRIBUTIONS = {
+    "exp3_leftright_distribution": "lr",
+    "exp3_train_test_distribution": "nf",
+    "exp4_n8_distribution": "corner_n8",
+    "exp4_n16_distribution": "corner_n16",
+    "exp4_n32_distribution": "corner_n32",
+    "exp4_n64_distribution": "corner_n64",
+}
+
+ASSETS: dict[str, Asset] = {
+    "per_theta_chart": Asset(
+        charts.per_theta_chart,
+        _results_of("vp_default_to_all"),
+        "Success by camera angle, trained at the default view only",
+    ),
+    **{
+        name: Asset(
+            partial(distributions.position_distribution, split=split),
+            _nothing,
+            f"Training and test positions: {charts.SPLIT_TITLES[split]}",
+            code=SCENE_CODE,
+        )
+        for name, split in _DISTRIBUTIONS.items()
+    },
+    "distractor_robustness_distribution": Asset(
+        distributions.distractor_distribution,
+        _nothing,
+        "Clean training scenes and cluttered test scenes",
+        code=SCENE_CODE,
+    ),
+    **{
+        f"{split}_polar_overview": Asset(
+            partial(distributions.polar_overview, split=split),
+            _nothing,
+            f"Training and test viewpoints: {charts.SPLIT_TITLES[split]}",
+            code=SCENE_CODE,
+        )
+        for split in _VIEW_SPLITS
+    },
+    "vp_leftright_hemi_distribution": Asset(
+        distributions.hemisphere_distribution,
+        _nothing,
+        "Frames from trained and from tested viewpoints",
+        code=SCENE_CODE,
+    ),
+    **{
+        f"{split}_success_map": Asset(
+            partial(maps.position_success_map, split=split),
+            _results_of(split),
+            f"Outcome at every test position: {charts.SPLIT_TITLES[split]}",
+            code=SCENE_CODE,
+        )
+        for split in _POSITION_SPLITS
+    },
+    **{
+        f"{split}_success_map": Asset(
+            partial(maps.view_success_map, split=split),
+            _results_of(split),
+            f"Success at every viewpoint: {charts.SPLIT_TITLES[split]}",
+            code=SCENE_CODE,
+        )
+        for split in _VIEW_SPLITS
+    },
+    "stage_breakdown": Asset(
+        charts.stage_breakdown, _all_results, "How episodes end, per policy and split"
+    ),
+    "place_error_distribution": Asset(
+        charts.place_error_distribution, _all_results, "Final distance between bowl and plate"
+    ),
+    "data_scaling_chart": Asset(
+        charts.data_scaling_chart, _scaling, "Success by number of corner demonstrations"
+    ),
+    "learning_curves": Asset(
+        curves.learning_curves, curves.curve_files, "Training loss of every run"
+    ),
+    "two_stage_diagram": Asset(
+        diagrams.two_stage_diagram, _published, "Two-stage training of the video backbone"
+    ),
+}
+
+
+def build_assets(
+    results_dir: Path | str,
+    runs_dir: Path | str,
+    data_dir: Path | str,
+    out_dir: Path | str,
+    only: Sequence[str] | None = None,
+    workers: int = 1,
+    progress: bool = True,
+    kinds: Sequence[str] = ("figure", "video"),
+) -> list[BuiltAsset]:
+    """Build all assets, or those named in `only`, into `out_dir`; what is up to date is kept.
+
+    Args:
+        results_dir: Result files.
+        runs_dir: Training runs (checkpoints and logs).
+        data_dir: Demonstration sets.
+        out_dir: Where pictures and videos go; the cache's notes are in its `.cache` folder.
+        only: Names of assets; `UnknownNameError` for one that does not exist.
+        workers: Processes that render videos.
+        progress: Show a progress bar.
+        kinds: Kinds of assets to build.
+
+    Returns:
+        One entry per asset, in the registry's order. An asset whose inputs were never made has
+        status "not run", one whose inputs are unusable has status "failed"; neither stops the rest.
+    """
+    names = [name for name, asset in ASSETS.items() if asset.kind in kinds]
+    if only:
+        for name in only:
+            if name not in ASSETS:
+                raise UnknownNameError("asset", name, ASSETS)
+        names = [name for name in ASSETS if name in only]
+    sources = Sources.open(results_dir, runs_dir, data_dir, workers=workers, progress=progress)
+    bar = tqdm(names, desc="Figures and videos", unit="asset", disable=not progress)
+    built = []
+    for name in bar:
+        bar.set_postfix_str(name)
+        built.append(build_asset(name, ASSETS[name], sources, Path(out_dir)))
+    return built

@@ -1,0 +1,53 @@
+"""Pictures of the scene for figures, with the cameras that took them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from envs.condition import Condition
+from envs.pick_place import PickPlaceEnv
+from envs.viewpoints import viewpoint_camera
+from para.camera import Camera
+from para.config import EnvConfig
+
+
+@cache
+def _env(robot: str) -> PickPlaceEnv:
+    return PickPlaceEnv(robot=robot)
+
+
+def render_condition(condition: Condition, camera: Camera, robot: str = "panda") -> np.ndarray:
+    """The start of an episode seen by any camera, (height, width, 3) uint8, beauty preset."""
+    env = _env(robot)
+    env.begin(condition)
+    return env.world.renderer("beauty", camera.width, camera.height).render(env.data, camera)
+
+
+@cache
+def view_picture(condition: Condition, size: int = 320) -> np.ndarray:
+    """The start of an episode from the condition's own viewpoint, (size, size, 3) uint8."""
+    camera = viewpoint_camera(EnvConfig(), condition.theta_deg, condition.phi_deg, size)
+    return render_condition(condition, camera)
+
+
+def top_camera(width: int = 960, height: int = 672, span: float = 0.86) -> Camera:
+    """A camera far above the workspace: nearly orthographic, +y to the right, robot at the top.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        span: Width of the table top that is seen [m].
+    """
+    distance = 6.0
+    fovy = 2 * np.degrees(np.arctan(0.5 * span * height / width / distance))
+    eye, target = np.array([0.0, 0.0, distance]), np.zeros(3)
+    return Camera.look_at(eye, target, fovy, width, height, up=(-1, 0, 0))
+
+
+@cache
+def top_picture(condition: Condition) -> tuple[np.ndarray, Camera]:
+    """The start of an episode from above, and the camera that took it."""
+    camera = top_camera()
+    return render_condition(condition, camera), camera
