@@ -8,25 +8,21 @@ test are the same whatever n is. No test position lies on the training grid.
 from __future__ import annotations
 
 import math
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from envs.condition import Condition
+from envs import workspace as ws
+from envs.condition import Condition, grid_condition, place_pair
 from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from envs.workspace import (
-    DEMOS_PER_VIEW,
-    GRID_SIZE,
-    grid_positions,
-    independent_fits,
-    pair_positions,
-)
 from para.config import RegionConfig, SplitConfig, TestConfig
 from para.errors import ConfigError, UnknownNameError
+from para.evaluation.results import TESTS
 
-TESTS = ("ood", "sanity")
+DEMOS_PER_VIEW = 10
+"""Demos of each of the 64 viewpoints in the data set viewpoints."""
 OFF_GRID = 0.002
 """Test positions keep at least this distance from every grid position [m]."""
 
@@ -52,24 +48,24 @@ def load_split(name: str) -> SplitConfig:
 
 def grid_indices(region: RegionConfig) -> list[int]:
     """Indices ix * 16 + iy of the grid positions in a region, sorted."""
-    ix, iy = np.divmod(np.arange(GRID_SIZE**2), GRID_SIZE)
+    ix, iy = np.divmod(np.arange(ws.GRID**2), ws.GRID)
     if region.kind == "corner":
         # Compact, nested blocks: square shells around each corner, nearest cells first.
         per_corner, rest = divmod(region.count or 0, 4)
-        if rest or not 1 <= per_corner <= GRID_SIZE**2 // 4:
+        if rest or not 1 <= per_corner <= ws.GRID**2 // 4:
             raise ConfigError(f"corner needs a count in 4, 8, ... 256, got {region.count}.")
-        di, dj = np.minimum(ix, GRID_SIZE - 1 - ix), np.minimum(iy, GRID_SIZE - 1 - iy)
+        di, dj = np.minimum(ix, ws.GRID - 1 - ix), np.minimum(iy, ws.GRID - 1 - iy)
         order = np.lexsort((di, di**2 + dj**2, np.maximum(di, dj)))
-        corner = 2 * (ix >= GRID_SIZE // 2) + (iy >= GRID_SIZE // 2)
+        corner = 2 * (ix >= ws.GRID // 2) + (iy >= ws.GRID // 2)
         chosen = np.concatenate([order[corner[order] == c][:per_corner] for c in range(4)])
     elif region.kind == "grid":
         per_side = math.isqrt(region.count or 0)
-        if not 1 <= per_side <= GRID_SIZE or per_side**2 != region.count or GRID_SIZE % per_side:
+        if not 1 <= per_side <= ws.GRID or per_side**2 != region.count or ws.GRID % per_side:
             raise ConfigError(f"grid needs a count of 1, 4, 16, 64 or 256, got {region.count}.")
-        step = GRID_SIZE // per_side
+        step = ws.GRID // per_side
         chosen = np.flatnonzero((ix % step == 0) & (iy % step == 0))
     else:
-        chosen = np.flatnonzero(_inside(region, grid_positions()))
+        chosen = np.flatnonzero(_inside(region, ws.grid_positions()))
         if region.count is not None:
             raise ConfigError(f"A count only makes sense for corner and grid, not {region.kind}.")
     return sorted(int(i) for i in chosen)
@@ -98,15 +94,19 @@ def training_indices(split: SplitConfig, layout: str = "together") -> list[int]:
     region = split.train_positions
     if layout == "together" or region.kind in ("corner", "grid"):
         return grid_indices(region)
+    demos = [grid_condition(i, layout) for i in range(ws.GRID**2)]
     return [
         i
-        for i, (bowl, plate) in enumerate(_training_pairs(layout))
-        if _inside(region, np.stack([bowl, plate])).all()
+        for i, demo in enumerate(demos)
+        if _inside(region, np.array([demo.bowl, demo.plate])).all()
     ]
 
 
 def test_conditions(
-    split: SplitConfig, test: str, layout: str = "together", episodes: int | None = None
+    split: SplitConfig,
+    test: str,
+    layout: str = "together",  # noqa: PT028
+    episodes: int | None = None,  # noqa: PT028
 ) -> list[Condition]:
     """Start conditions of a test.
 
@@ -130,16 +130,14 @@ def test_conditions(
     conditions = []
     for i in range(config.episodes if episodes is None else episodes):
         rng = np.random.default_rng([*entropy, i])
-        start = _training_pairs(layout)[training[order[i % len(order)]]] if training else None
-        bowl, plate = _draw_pair(rng, config.positions, layout, start)
+        start = grid_condition(training[order[i % len(order)]], layout) if training else None
         theta, phi = views[i % len(views)]
         fewest, most = config.distractors
         conditions.append(
-            Condition(
-                bowl=bowl,
-                plate=plate,
-                theta_deg=float(THETAS_DEG[theta]),
-                phi_deg=float(PHIS_DEG[phi]),
+            replace(
+                _draw_condition(rng, config.positions, layout, start),
+                theta_deg=THETAS_DEG[theta],
+                phi_deg=PHIS_DEG[phi],
                 distractors=int(rng.integers(fewest, most + 1)),
                 seed=int(rng.integers(2**31)),
             )
@@ -147,12 +145,12 @@ def test_conditions(
     return conditions
 
 
-test_conditions.__test__ = False  # not a pytest test, whatever its name
+test_conditions.__test__ = False  # not a test of pytest's
 
 
 def nearest_grid_distance(positions: np.ndarray) -> np.ndarray:
     """Distance (...) [m] of positions (..., 2) to the nearest position of the training grid."""
-    return np.linalg.norm(positions[..., None, :] - grid_positions(), axis=-1).min(axis=-1)
+    return np.linalg.norm(positions[..., None, :] - ws.grid_positions(), axis=-1).min(axis=-1)
 
 
 def _inside(region: RegionConfig, positions: np.ndarray) -> np.ndarray:
@@ -174,43 +172,27 @@ def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-@cache
-def _training_pairs(layout: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Bowl and plate (2,) [m] of every objpos demo."""
+def _draw_condition(
+    rng: np.random.Generator, region: RegionConfig, layout: str, start: Condition | None
+) -> Condition:
+    """A condition anywhere in the region, or near the training condition `start`."""
     if layout == "together":
-        return [pair_positions(centre) for centre in grid_positions()]
-    from para.data.generate import plan  # not at the top: data generation needs the simulator
-
-    return [
-        (np.asarray(task.condition.bowl), np.asarray(task.condition.plate))
-        for task in plan("objpos", layout)
-    ]
-
-
-def _draw_pair(
-    rng: np.random.Generator,
-    region: RegionConfig,
-    layout: str,
-    start: tuple[np.ndarray, np.ndarray] | None,
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Bowl and plate (x, y) [m]: anywhere in the region, or near a training pair `start`."""
+        return place_pair(_draw(rng, region, None if start is None else start.position))
     while True:
-        if layout == "together":
-            centre = None if start is None else (start[0] + start[1]) / 2
-            bowl, plate = pair_positions(_draw(rng, region, centre))
-        else:
-            bowl, plate = (_draw(rng, region, s) for s in start or (None, None))
-            if not independent_fits(bowl, plate):
-                continue
-        return tuple(np.round(bowl, 6).tolist()), tuple(np.round(plate, 6).tolist())
+        bowl = _draw(rng, region, None if start is None else start.bowl)
+        plate = _draw(rng, region, None if start is None else start.plate)
+        if np.hypot(*(bowl - plate)) >= ws.PAIR_DISTANCE:
+            return Condition(tuple(bowl), tuple(plate))
 
 
-def _draw(rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None) -> np.ndarray:
+def _draw(
+    rng: np.random.Generator, region: RegionConfig, around: tuple[float, float] | None
+) -> np.ndarray:
     """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point."""
-    grid = grid_positions()
-    low, high = grid.min(axis=0), grid.max(axis=0)
+    high = np.array([ws.X_HALF, ws.Y_HALF])
+    low = -high
     if around is not None:
-        half_cell = (high - low) / (GRID_SIZE - 1) / 2
+        half_cell = high / (ws.GRID - 1)
         low, high = np.maximum(low, around - half_cell), np.minimum(high, around + half_cell)
     while True:
         position = rng.uniform(low, high)

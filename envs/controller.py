@@ -1,0 +1,147 @@
+"""From a tool position to actuator commands, at 50 Hz: the hand always points straight down."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import mink
+import numpy as np
+
+from envs import robots
+from envs import workspace as ws
+from envs.robots import ARM_KP, ARM_KV, SLIDE_KP, SLIDE_KV
+
+CONTROL_DT = 0.02
+"""One control step [s]."""
+DOWN = mink.SO3(np.array([0.0, 1.0, 0.0, 0.0]))
+"""Orientation of the hand: its z axis down, its x axis along world x."""
+
+
+class Controller(Protocol):
+    """Owns the joint targets of one episode."""
+
+    joints: tuple[str, ...]
+
+    def reset(self) -> np.ndarray:
+        """Forget the last episode; return the joint positions at the start."""
+        ...
+
+    def command(self, target: np.ndarray) -> np.ndarray:
+        """Actuator commands that take the tool to `target` (3,) [m] within one control step."""
+        ...
+
+
+class ArmController:
+    """Differential inverse kinematics (mink), integrated open loop on an arm-only model.
+
+    The joint targets never read the simulated arm back, so contact cannot excite the solver; the
+    position actuators with velocity feed-forward follow them to 0.5 mm on average.
+    """
+
+    joints = robots.ARM_JOINTS
+
+    def __init__(self, base: np.ndarray = robots.BASE):
+        model = robots.arm_model(base)
+        self.configuration = mink.Configuration(model)
+        self._frame = mink.FrameTask(
+            "tool", "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
+        )
+        posture = mink.PostureTask(model, cost=1e-3, gain=0.05)
+        posture.set_target(robots.HOME)
+        self._tasks = [self._frame, posture]
+        speed = {name: 2.0 if i < 4 else 2.5 for i, name in enumerate(self.joints)}
+        self._limits = [mink.ConfigurationLimit(model), mink.VelocityLimit(model, speed)]
+        self._start: np.ndarray | None = None
+
+    def _velocity(self, target: np.ndarray) -> np.ndarray:
+        self._frame.set_target(mink.SE3.from_rotation_and_translation(DOWN, target))
+        return mink.solve_ik(
+            self.configuration, self._tasks, CONTROL_DT, "daqp", limits=self._limits
+        )
+
+    def solve(self, target: np.ndarray, q: np.ndarray, iterations: int = 300) -> np.ndarray:
+        """Joint positions (7,) [rad] that hold the tool at `target`, found from `q` on."""
+        self.configuration.update(q)
+        for _ in range(iterations):
+            self.configuration.integrate_inplace(self._velocity(target), CONTROL_DT)
+        return self.configuration.q
+
+    def error(self, target: np.ndarray) -> tuple[float, float]:
+        """Distance [m] and angle [rad] between the current configuration's tool and `target`."""
+        pose = self.configuration.get_transform_frame_to_world("tool", "site")
+        angle = float(np.linalg.norm((DOWN.inverse() @ pose.rotation()).log()))
+        return float(np.linalg.norm(pose.translation() - target)), angle
+
+    def reset(self) -> np.ndarray:
+        """See `Controller`."""
+        if self._start is None:
+            self._start = self.solve(ws.EE_START, robots.HOME)
+        self.configuration.update(self._start)
+        return self._start
+
+    def command(self, target: np.ndarray) -> np.ndarray:
+        """See `Controller`."""
+        velocity = self._velocity(target)
+        self.configuration.integrate_inplace(velocity, CONTROL_DT)
+        return self.configuration.q + (ARM_KV / ARM_KP) * velocity
+
+
+class SlideController:
+    """Three slides are their own inverse kinematics."""
+
+    joints = robots.SLIDES
+
+    def __init__(self) -> None:
+        self._last = ws.EE_START
+
+    def reset(self) -> np.ndarray:
+        """See `Controller`."""
+        self._last = ws.EE_START
+        return ws.EE_START
+
+    def command(self, target: np.ndarray) -> np.ndarray:
+        """See `Controller`."""
+        velocity = (target - self._last) / CONTROL_DT
+        self._last = target
+        return target + (SLIDE_KV / SLIDE_KP) * velocity
+
+
+def make_controller(robot: str) -> Controller:
+    """The controller of a robot; its state belongs to one environment."""
+    return ArmController() if robot == "panda" else SlideController()
+
+
+class Glide:
+    """Rate-limited target: at most `speed` [m/s] and `acceleration` [m/s2]; rests at its goal.
+
+    Its velocity survives a change of goal, so a chain of waypoints is one smooth motion.
+    """
+
+    def __init__(self, speed: float = 0.4, acceleration: float = 2.0):
+        self.speed, self.acceleration = speed, acceleration
+        self.position = np.zeros(3)
+        self.velocity = np.zeros(3)
+
+    def reset(self, position: np.ndarray) -> None:
+        """Rest at `position` (3,) [m]."""
+        self.position, self.velocity = position.copy(), np.zeros(3)
+
+    def step(self, goal: np.ndarray) -> np.ndarray:
+        """Advance by one control step towards `goal` (3,) [m]; return the target (3,) [m]."""
+        offset = goal - self.position
+        distance = float(np.sqrt(offset @ offset))
+        change_limit = self.acceleration * CONTROL_DT
+        if distance < 1e-9:
+            wanted = np.zeros(3)
+        else:
+            # The fastest speed from which braking still ends at the goal, sampled at CONTROL_DT.
+            brake = np.sqrt(2 * self.acceleration * distance + change_limit**2 / 4)
+            speed = min(self.speed, brake - change_limit / 2, distance / CONTROL_DT)
+            wanted = offset * (speed / distance)
+        change = wanted - self.velocity
+        size = float(np.sqrt(change @ change))
+        if size > change_limit:
+            change *= change_limit / size
+        self.velocity = self.velocity + change
+        self.position = self.position + self.velocity * CONTROL_DT
+        return self.position

@@ -1,0 +1,44 @@
+"""Every constant of the workspace, in metres, and the grid of training positions.
+
+World frame: z up, the table top is z = 0, the origin is the workspace centre; x points away from
+the robot, y to the robot's left. The camera stands in front of the robot and looks back at it, so
+image right is +y.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+X_HALF = 0.195
+Y_HALF = 0.30
+"""The pair centre lives in [-X_HALF, X_HALF] x [-Y_HALF, Y_HALF]: 39 cm near-far, 60 cm wide."""
+GRID = 16
+"""Positions per side of the training grid."""
+
+BOWL_OFFSET = np.array([0.0, 0.09])
+PLATE_OFFSET = np.array([0.0, -0.09])
+"""Bowl and plate relative to the pair centre in layout=together."""
+BOWL_RADIUS = 0.056
+PLATE_RADIUS = 0.085
+PAIR_DISTANCE = 0.18
+"""Smallest distance between the centres of bowl and plate in layout=independent."""
+
+GRASP_OFFSET = np.array([0.0, -0.047])
+"""Tool centre relative to the bowl when it is held by its rim; fingers open along y."""
+GRASP_HEIGHT = 0.020
+HOVER_HEIGHT = 0.12
+CARRY_HEIGHT = 0.15
+RELEASE_HEIGHT = 0.036
+
+EE_START = np.array([-0.20, -0.047, 0.30])
+"""Tool centre at the start of every episode: behind the workspace, so that it hides nothing."""
+EE_LOW = np.array([-0.30, -0.50, 0.008])
+EE_HIGH = np.array([0.30, 0.42, 0.40])
+"""Commanded tool positions are clipped to this box: the table is not for pressing on."""
+
+
+def grid_positions() -> np.ndarray:
+    """The (256, 2) pair centres of the training grid [m], ends included; index = ix * 16 + iy."""
+    x = np.linspace(-X_HALF, X_HALF, GRID)
+    y = np.linspace(-Y_HALF, Y_HALF, GRID)
+    return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
