@@ -1,0 +1,233 @@
+"""What trains and what tests: sizes, disjointness, determinism, for every split."""
+
+import numpy as np
+import pytest
+
+from envs import workspace as ws
+from envs.condition import Condition, grid_condition
+from envs.splits import (
+    OFF_GRID,
+    grid_indices,
+    load_split,
+    nearest_grid_distance,
+    split_names,
+    test_conditions,
+    training_indices,
+)
+from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from para.config import RegionConfig
+from para.errors import ConfigError, UnknownNameError
+
+SPLITS = split_names()
+VIEW_SPLITS = ["vp_lr", "vp_io"]
+LAYOUTS = ["together", "independent"]
+HALF_CELL = np.array([ws.X_HALF, ws.Y_HALF]) / (ws.GRID - 1)
+
+# split -> demos that train it, episodes of its ood test
+SIZES = {
+    "lr": (128, 100),
+    "nf": (128, 100),
+    "corner_n4": (4, 100),
+    "corner_n8": (8, 100),
+    "corner_n16": (16, 100),
+    "corner_n32": (32, 100),
+    "corner_n64": (64, 100),
+    "vp_default_to_all": (64, 192),
+    "vp_lr": (320, 112),
+    "vp_io": (320, 128),
+    "distractor": (256, 100),
+}
+
+
+def _positions(conditions):
+    return np.array([c.position for c in conditions])
+
+
+def _view(condition):
+    theta = THETAS_DEG.index(condition.theta_deg)
+    return theta, PHIS_DEG.index(condition.phi_deg) if theta else 0
+
+
+def test_the_splits_of_the_design_are_there():
+    assert set(SPLITS) == set(SIZES)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_sizes(name):
+    split = load_split(name)
+    indices = training_indices(split)
+    assert split.name == name
+    assert len(indices) == len(set(indices)) == SIZES[name][0]
+    assert len(test_conditions(split, "ood")) == SIZES[name][1]
+    assert len(test_conditions(split, "sanity")) == 60
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("test", ["ood", "sanity"])
+@pytest.mark.parametrize("name", SPLITS)
+def test_conditions_are_fixed_and_never_on_the_grid(name, test, layout):
+    split = load_split(name)
+    conditions = test_conditions(split, test, layout)
+    assert conditions == test_conditions(load_split(name), test, layout)
+    # The first n are the same whatever n is, so a short test is a part of the long one.
+    assert conditions[:7] == test_conditions(split, test, layout, episodes=7)
+    assert conditions == [Condition.from_dict(c.to_dict()) for c in conditions]
+    assert len({(c.bowl, c.plate) for c in conditions}) == len(conditions)
+    if layout == "together":
+        placed = _positions(conditions)
+    else:
+        placed = np.array([p for c in conditions for p in (c.bowl, c.plate)])
+    assert nearest_grid_distance(placed).min() >= OFF_GRID - 1e-9
+    assert (np.abs(placed) <= [ws.X_HALF + 1e-9, ws.Y_HALF + 1e-9]).all()
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_other_test_seeds_give_other_starts(name):
+    split = load_split(name)
+    before = test_conditions(split, "ood")
+    split.test_seed += 1
+    assert not set(before) & set(test_conditions(split, "ood"))
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "trained"), [("lr", 1, -1), ("nf", 0, -1)], ids=["lr", "nf"]
+)
+def test_halves(name, axis, trained):
+    split = load_split(name)
+    train = ws.grid_positions()[training_indices(split)]
+    assert (np.sign(train[:, axis]) == trained).all()
+    # Tests lie in the other half and reach to its ends in both directions.
+    held_out = _positions(test_conditions(split, "ood"))
+    assert (np.sign(held_out[:, axis]) == -trained).all()
+    span = [2 * ws.X_HALF, 2 * ws.Y_HALF]
+    span[axis] /= 2
+    assert (np.ptp(held_out, axis=0) > 0.93 * np.array(span)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "trained"), [("lr", 1, -1), ("nf", 0, -1)], ids=["lr", "nf"]
+)
+def test_halves_hold_both_objects_when_they_are_independent(name, axis, trained):
+    split = load_split(name)
+    indices = training_indices(split, "independent")
+    assert 40 <= len(indices) < 128
+    for condition in (grid_condition(i, "independent") for i in indices):
+        assert {np.sign(condition.bowl[axis]), np.sign(condition.plate[axis])} == {trained}
+    for condition in test_conditions(split, "ood", "independent"):
+        assert {np.sign(condition.bowl[axis]), np.sign(condition.plate[axis])} == {-trained}
+
+
+@pytest.mark.parametrize("name", [n for n in SPLITS if n not in VIEW_SPLITS])
+def test_sanity_starts_are_training_starts_moved_by_half_a_cell(name):
+    split = load_split(name)
+    train = ws.grid_positions()[training_indices(split)]
+    conditions = test_conditions(split, "sanity")
+    offsets = np.abs(_positions(conditions)[:, None] - train[None])
+    nearest = (offsets / HALF_CELL).max(-1)
+    assert (nearest.min(axis=1) <= 1 + 1e-9).all()
+    assert {(c.theta_deg, c.phi_deg, c.distractors) for c in conditions} == {(0.0, 0.0, 0)}
+    # Spread over the training positions, not drawn again and again from a few.
+    used = np.bincount(nearest.argmin(axis=1), minlength=len(train))
+    assert used.max() <= -(-60 // len(train)) + 4
+    assert (used > 0).sum() >= min(len(train), 60) * 0.7
+
+
+def test_default_to_all_covers_every_view_three_times():
+    split = load_split("vp_default_to_all")
+    train = ws.grid_positions()[training_indices(split)]
+    assert len(set(train[:, 0])) == len(set(train[:, 1])) == 8
+    assert np.allclose(np.diff(sorted(set(train[:, 0]))), 2 * 2 * HALF_CELL[0])
+    views = [(c.theta_deg, c.phi_deg) for c in test_conditions(split, "ood")]
+    assert {views.count(view) for view in views} == {3}
+    assert len(set(views)) == 64
+
+
+@pytest.mark.parametrize("name", VIEW_SPLITS)
+def test_view_splits_never_test_a_trained_view(name):
+    split = load_split(name)
+    trained = {
+        (theta, phi if theta else 0)  # all azimuths are one view at theta = 0
+        for theta, phi in (divmod(i // 10, 8) for i in training_indices(split))
+    }
+    tested = [_view(c) for c in test_conditions(split, "ood")]
+    assert not trained & set(tested)
+    assert {tested.count(view) for view in tested} == {4}
+    assert {_view(c) for c in test_conditions(split, "sanity")} <= trained
+
+
+def test_view_splits_use_the_right_views():
+    lr, io = load_split("vp_lr"), load_split("vp_io")
+    assert {c.phi_deg for c in test_conditions(lr, "ood")} == {180, 225, 270, 315}
+    assert {c.theta_deg for c in test_conditions(lr, "ood")} == set(THETAS_DEG[1:])
+    assert {c.theta_deg for c in test_conditions(io, "ood")} == set(THETAS_DEG[4:])
+    assert {i // 10 % 8 for i in training_indices(lr)} == {0, 1, 2, 3}
+    assert {i // 80 for i in training_indices(io)} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("name", ["vp_default_to_all", *VIEW_SPLITS])
+def test_any_prefix_is_spread_over_the_polar_angles(name):
+    split = load_split(name)
+    thetas = [c.theta_deg for c in test_conditions(split, "ood", episodes=19)]
+    counts = [thetas.count(theta) for theta in set(thetas)]
+    assert len(counts) == len(split.ood.views.thetas)
+    assert max(counts) - min(counts) <= 1
+
+
+@pytest.mark.parametrize("n", [4, 8, 16, 32, 64])
+def test_corners_are_nested_symmetric_blocks(n):
+    chosen = set(grid_indices(RegionConfig("corner", n)))
+    assert chosen <= set(grid_indices(RegionConfig("corner", 64)))
+    ix, iy = np.divmod(sorted(chosen), 16)
+    assert {i for i in chosen if i in (0, 15, 240, 255)} == {0, 15, 240, 255}
+    assert chosen == {int(i) for i in (15 - ix) * 16 + iy} == {int(i) for i in ix * 16 + 15 - iy}
+    side = int(np.ceil(np.sqrt(n / 4)))
+    assert (np.minimum(ix, 15 - ix) < side).all()
+    assert (np.minimum(iy, 15 - iy) < side).all()
+
+
+def test_corner_and_distractor_splits_test_the_same_positions():
+    expected = _positions(test_conditions(load_split("corner_n4"), "ood"))
+    for name in ("corner_n8", "corner_n16", "corner_n32", "corner_n64", "distractor"):
+        assert (_positions(test_conditions(load_split(name), "ood")) == expected).all()
+
+
+def test_distractors():
+    split = load_split("distractor")
+    numbers = [c.distractors for c in test_conditions(split, "ood")]
+    assert set(numbers) == {4, 5, 6, 7, 8}
+    assert len({c.seed for c in test_conditions(split, "ood")}) == 100
+    assert {c.distractors for c in test_conditions(split, "sanity")} == {0}
+
+
+def test_unknown_names():
+    with pytest.raises(UnknownNameError, match="Did you mean 'distractor'"):
+        load_split("distractors")
+    with pytest.raises(UnknownNameError, match="ood"):
+        test_conditions(load_split("lr"), "test")
+    with pytest.raises(UnknownNameError, match="left"):
+        grid_indices(RegionConfig("lleft"))
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        RegionConfig("corner", 6),
+        RegionConfig("corner"),
+        RegionConfig("grid", 10),
+        RegionConfig("left", 4),
+    ],
+)
+def test_counts_that_cannot_be(region):
+    with pytest.raises(ConfigError, match=f"got {region.count}|only makes sense"):
+        grid_indices(region)
+
+
+def test_data_sets_without_a_grid_or_without_views():
+    split = load_split("vp_lr")
+    split.train_positions.kind = "left"
+    with pytest.raises(ConfigError, match="no position grid"):
+        training_indices(split)
+    split = load_split("lr")
+    split.train_views.thetas = [0, 1]
+    with pytest.raises(ConfigError, match="default view only"):
+        training_indices(split)
