@@ -1,0 +1,83 @@
+"""What a bug report needs, and what a user who cannot render needs: one page about the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import timm
+import torch
+from huggingface_hub import try_to_load_from_cache
+from omegaconf import OmegaConf
+
+from envs.rendering import probe_backends
+from para.cli import ROOT
+from para.config import CommonConfig
+from para.system import available_cores, git_hash, hardware, versions
+
+_INSTALL = "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri (egl) or libosmesa6 (osmesa)"
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def examine(cfg: CommonConfig) -> tuple[str, bool]:
+    """Return a report for people and whether everything that PARA needs works."""
+    machine, packages, backends = hardware(), versions(), probe_backends()
+    missing = [name for name, version in packages.items() if version == "missing"]
+    renders = any(backend["works"] for backend in backends.values())
+    sections = {
+        "Versions": {"para": git_hash()} | packages,
+        "Machine": {
+            "platform": machine["platform"],
+            "cpu": machine["cpu"],
+            "cores": f"{available_cores()} usable (os.cpu_count() says {os.cpu_count()})",
+            "memory": f"{machine['memory_gb']} GB",
+            "gpu": ", ".join(machine["gpus"]) or "none: training and evaluation use the CPU",
+            "bf16 on the CPU": _bf16(),
+            "disk": _free_space(cfg.data_dir),
+        },
+        f"Rendering (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')})": {
+            name: f"works, {backend['fps']:.0f} fps on a 64 px test scene"
+            if backend["works"]
+            else f"does not work: {backend['reason']}"
+            for name, backend in backends.items()
+        },
+        "Pretrained weights": _cached_weights(),
+    }
+    lines = []
+    for title, rows in sections.items():
+        lines += [title] + [f"  {name:<24} {value}" for name, value in rows.items()] + [""]
+    if not renders:
+        lines.append(f"PROBLEM: no rendering backend produces a frame. {_INSTALL}")
+    if missing:
+        lines.append(f"PROBLEM: not installed: {', '.join(missing)}. Run `make setup`.")
+    healthy = renders and not missing
+    lines.append("Everything that PARA needs works." if healthy else "See the problems above.")
+    return "\n".join(lines), healthy
+
+
+def _bf16() -> str:
+    native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "native" if native else "emulated: training.precision=fp32 is faster"
+
+
+def _free_space(folder: str) -> str:
+    path = Path(folder).absolute()
+    while not path.exists():
+        path = path.parent
+    return f"{shutil.disk_usage(path).free / 1e9:.0f} GB free for {folder}/"
+
+
+def _cached_weights() -> dict[str, str]:
+    """Whether each backbone of configs/backbone finds its published weights without a download."""
+    found = {}
+    for path in sorted((ROOT / "configs" / "backbone").glob("*.yaml")):
+        name = OmegaConf.load(path).get("timm_name")
+        if not name or not timm.is_model(name):
+            continue
+        hub = timm.get_pretrained_cfg(name).hf_hub_id
+        cached = hub and any(
+            isinstance(try_to_load_from_cache(hub, file), str) for file in _WEIGHT_FILES
+        )
+        found[path.stem] = f"cached ({hub})" if cached else f"not cached ({hub or 'no hub entry'})"
+    return found

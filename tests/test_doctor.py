@@ -1,0 +1,31 @@
+"""The doctor's page names what a user needs, and says so when nothing renders."""
+
+from __future__ import annotations
+
+import pytest
+
+from para import doctor
+from para.config import CommonConfig
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_report_says_whether_anything_renders(monkeypatch: pytest.MonkeyPatch, works: bool):
+    backend = {"works": works, "fps": 123.0 if works else None, "reason": "libEGL is missing"}
+    monkeypatch.setattr(doctor, "probe_backends", lambda: {"egl": backend})
+    report, healthy = doctor.examine(CommonConfig(profile="laptop"))
+    assert healthy == works
+    assert ("123 fps" in report) == works
+    assert ("libegl1" in report and "libEGL is missing" in report) == (not works)
+    for expected in ("mujoco", "usable", "dinov2_vits14"):
+        assert expected in report
+
+
+def test_cached_weights_are_found(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        doctor,
+        "try_to_load_from_cache",
+        lambda hub, file: "a/file" if "dinov2" in hub and file == "model.safetensors" else None,
+    )
+    found = doctor._cached_weights()
+    assert found["dinov2_vits14"].startswith("cached")
+    assert found["resnet18"].startswith("not cached")
