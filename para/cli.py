@@ -70,7 +70,9 @@ def para_main(
 
     def decorate(main: Callable[[Config], None]) -> Callable[..., None]:
         def run(argv: Sequence[str] | None = None) -> None:
-            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+            logging.basicConfig(format="%(message)s", stream=sys.stderr)
+            for package in ("para", "envs", "baselines"):
+                logging.getLogger(package).setLevel(logging.INFO)
             os.chdir(ROOT)
             try:
                 arguments = _parser(name, config_class, main, examples).parse_intermixed_args(argv)
@@ -131,6 +133,20 @@ def load_config(
             return OmegaConf.to_object(cfg)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_first_line(error)) from error
+
+
+def command(name: str, cfg: TrainConfig) -> str:
+    """The shell command that runs scripts/<name>.py (train | eval) on what `cfg` trains."""
+    usual = load_config("train", [f"profile={cfg.profile}"], TrainConfig)
+    words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
+    if cfg.profile != "laptop":
+        words.append(f"profile={cfg.profile}")
+    if cfg.backbone.name != usual.backbone.name:
+        words.append(f"backbone={cfg.backbone.name}")
+    for key in ("robot", "layout", "seed", "data_dir", "runs_dir", "results_dir", "outputs_dir"):
+        if getattr(cfg, key) != getattr(usual, key):
+            words.append(f"{key}={getattr(cfg, key)}")
+    return f"python scripts/{name}.py {' '.join(words)}"
 
 
 _SCHEMAS: dict[str, type[CommonConfig]] = {

@@ -1,6 +1,6 @@
 """Train a policy: `python scripts/train.py model=para`."""
 
-from para.cli import para_main
+from para.cli import command, para_main
 from para.config import TrainConfig
 
 
@@ -20,8 +20,8 @@ def main(cfg: TrainConfig) -> None:
     """
     from para.training.trainer import train
 
-    summary = train(cfg)
-    print(summary.report(cfg))
+    print(train(cfg).report())
+    print(f"Evaluate it:\n  {command('eval', cfg)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""One trainer for all policies, its checkpoints and its log."""

@@ -1,0 +1,614 @@
+"""The one training loop, for every policy.
+
+What happens in step s is a function of the configuration and s alone: the learning rate, the
+samples of the batch, their augmentation and the seed of dropout all derive from (seed, s). Together
+with the checkpointed weights, moments and averages this makes resuming exact: k steps, a kill and
+N - k steps give the same bits as N steps (on the CPU, with the same number of threads). With
+`budget_minutes` the learning rate also follows the clock, so only the time spent is restored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from para.backbones.weights import load_strict
+from para.config import TrainConfig, TrainingConfig, differences, to_dict, validate
+from para.data.dataset import Batch, BatchLoader, DemoDataset, batch_samples
+from para.errors import ConfigError, ParaError
+from para.files import atomic_write_json, require_free_space
+from para.models import build_policy
+from para.policy import Policy
+from para.system import git_hash, hardware, set_threads, versions
+from para.training import checkpoint, pictures
+from para.training.log import Display, Row, RunLog, Wandb
+
+_logger = logging.getLogger(__name__)
+_VALIDATION_SAMPLES = 64
+_NO_LOSSES = ("step", "minutes", "samples_per_s", "learning_rate", "grad_norm")
+
+
+class NonFiniteError(ParaError):
+    """The loss or its gradient became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a finished run amounts to.
+
+    Attributes:
+        folder: The run's folder.
+        steps: Optimiser steps.
+        minutes: Training time, over all sessions.
+        samples_per_s: Mean throughput of the last session, loader included.
+        demos: Demos that were trained on.
+        losses: Last logged losses, averaged over `training.log_every` steps.
+        validation: val_loss and val_error_mm on held-out demos; empty without any.
+        already_trained: The run was finished before; nothing was done.
+    """
+
+    folder: Path
+    steps: int
+    minutes: float
+    samples_per_s: float
+    demos: int
+    losses: dict[str, float]
+    validation: dict[str, float]
+    already_trained: bool = False
+
+    def report(self) -> str:
+        """A few lines for the end of a script."""
+        first = "Already trained" if self.already_trained else "Trained"
+        numbers = "  ".join(f"{k} {v:.4g}" for k, v in (self.losses | self.validation).items())
+        return (
+            f"{first}: {self.folder}\n"
+            f"  {self.steps} steps on {self.demos} demos in {self.minutes:.1f} minutes, "
+            f"{self.samples_per_s:.0f} samples/s\n  {numbers}"
+        )
+
+
+def train(
+    cfg: TrainConfig,
+    progress: bool = True,
+    datasets: tuple[DemoDataset, DemoDataset | None] | None = None,
+) -> TrainSummary:
+    """Train the policy that `cfg` describes, or go on where an earlier run of it stopped.
+
+    Args:
+        cfg: A whole configuration, `para.cli.load_config("train", [...])` makes one.
+        progress: Show a progress bar (or lines, where there is no terminal).
+        datasets: Training and held-out demos; None opens (and generates) those of `cfg.split`.
+
+    Raises:
+        ConfigError: The folder holds a run of another configuration; or `cfg` cannot work.
+        DataError: Demos are damaged.
+        CheckpointError: All checkpoints are damaged.
+        NonFiniteError: The loss became infinite or not a number.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was saved first.
+    """
+    validate(cfg)
+    accelerator = _accelerator(cfg.training)
+    with _only_one(folder := checkpoint.run_dir(cfg), accelerator):
+        finished = _claim(folder, cfg) if accelerator.is_main_process else None
+        (finished,) = broadcast_object_list([finished])
+        if finished:
+            return finished
+        return _Run(cfg, accelerator, folder, *(datasets or open_datasets(cfg))).loop(progress)
+
+
+def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
+    """Training and held-out demos of `cfg.split`; missing demos are generated first.
+
+    Held out are `training.validation_demos` demos spread over the training set, but at most one in
+    eight; none where the split fixes the number of training demos (corner_n32 trains on 32).
+    """
+    from envs.splits import training_indices
+    from para.data.generate import ensure_dataset
+
+    folder, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
+    present = {meta.index for meta in metas if meta.success}
+    indices = [i for i in training_indices(cfg.split, cfg.layout) if i in present]
+    wanted = 0 if cfg.split.train_positions.count else cfg.training.validation_demos
+    wanted = min(wanted, len(indices) // 8)
+    held_out = {indices[int((k + 0.5) * len(indices) / wanted)] for k in range(wanted)}
+    kept = [i for i in indices if i not in held_out]
+    shape = (cfg.model.horizon, cfg.model.waypoint_stride)
+    return (
+        DemoDataset(folder, kept, *shape),
+        DemoDataset(folder, sorted(held_out), *shape) if held_out else None,
+    )
+
+
+def learning_rate_factor(training: TrainingConfig, step: int, time_fraction: float = 0.0) -> float:
+    """Linear warm-up, then a cosine to zero over the budget of steps or of time, what ends first.
+
+    Args:
+        training: Steps and warm-up steps.
+        step: Steps that are done.
+        time_fraction: Part of the time budget that is used, in [0, 1]; 0 without one.
+    """
+    warmup = min(1.0, (step + 1) / (training.warmup_steps + 1))
+    done = min(1.0, max(step / training.steps, time_fraction))
+    return warmup * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def parameter_groups(policy: nn.Module, training: TrainingConfig) -> list[dict[str, Any]]:
+    """Groups for AdamW: backbone or rest x matrices or vectors (biases and norms do not decay)."""
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, parameter in policy.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        in_backbone, decays = name.startswith("backbone."), parameter.ndim > 1
+        rate = training.backbone_learning_rate if in_backbone else None
+        rate = training.learning_rate if rate is None else rate
+        group = groups.setdefault(
+            (in_backbone, decays),
+            {
+                "params": [],
+                "lr": rate,
+                "peak_lr": rate,
+                "weight_decay": training.weight_decay if decays else 0.0,
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def averaged(policy: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and buffers.
+
+    The decay grows as (1 + n) / (10 + n) up to `decay`, so that short runs do not average in their
+    random start. n is part of the state dict, so the average continues over a resume.
+    """
+
+    def update(mean: list[Tensor], current: list[Tensor], n: Tensor) -> None:
+        count = int(n)
+        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(mean, current, n)
+
+    return AveragedModel(policy, multi_avg_fn=update, use_buffers=True)
+
+
+class _LossOf(nn.Module):
+    """`policy.loss` as a forward pass, which is what Accelerate and DDP wrap."""
+
+    def __init__(self, policy: Policy):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.policy.loss(batch)
+
+
+class _Shard(BatchLoader):
+    """Every `count`-th batch, from `rank`: the part of one process when several train."""
+
+    def __init__(self, rank: int, count: int, dataset: DemoDataset, **rest: Any):
+        super().__init__(dataset, **rest)
+        self.rank, self.count = rank, count
+
+    def load(self, step: int) -> Batch:
+        return super().load(step * self.count + self.rank)
+
+
+class _Window:
+    """Losses and seconds since the last logged row; checkpointed, so rows survive a resume."""
+
+    def __init__(self, steps: int = 0, seconds: float = 0.0, sums: dict[str, float] | None = None):
+        self.steps, self.seconds, self.sums = steps, seconds, sums or {}
+
+    def add(self, losses: dict[str, float], seconds: float) -> None:
+        self.steps += 1
+        self.seconds += seconds
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        return {name: value / self.steps for name, value in self.sums.items()}
+
+
+class _Run:
+    """One session of a run: set up and resume, then `loop`."""
+
+    def __init__(
+        self,
+        cfg: TrainConfig,
+        accelerator: Accelerator,
+        folder: Path,
+        train_set: DemoDataset,
+        held_out: DemoDataset | None,
+    ):
+        self.cfg, self.accelerator, self.folder = cfg, accelerator, folder
+        self.train_set, self.held_out = train_set, held_out
+        self.is_main, world = accelerator.is_main_process, accelerator.num_processes
+        self.samples_per_step = cfg.training.batch_size * cfg.training.accumulate * world
+        self.threads = set_threads(cfg.workers)
+
+        torch.manual_seed(cfg.seed)
+        self.policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
+        self.policy.fit_normalisation(train_set.stats())
+        self.policy.to(accelerator.device)
+        for parameter in self.policy.parameters():
+            if parameter.ndim == 4:  # convolutions: twice as fast on a CPU
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.ema = averaged(self.policy, cfg.training.ema_decay)
+        optimizer = torch.optim.AdamW(parameter_groups(self.policy, cfg.training), fused=True)
+        self.model, self.optimizer = accelerator.prepare(_LossOf(self.policy), optimizer)
+
+        self.step, self.seconds, self.window = 0, 0.0, _Window()
+        self._resume()
+        if self.is_main:
+            size = sum(p.numel() * p.element_size() for p in self.policy.parameters())
+            require_free_space(folder, 14 * size + 50e6)  # 3 checkpoints of 4, policy, log
+
+    def loop(self, progress: bool) -> TrainSummary:
+        """Train to the end of the budget; returns what came of it."""
+        cfg, training = self.cfg, self.cfg.training
+        budget = cfg.budget_minutes * 60 if cfg.budget_minutes else math.inf
+        log = RunLog(self.folder, self.step, enabled=self.is_main)
+        wandb = Wandb(cfg, self.folder, enabled=self.is_main)
+        display = Display(
+            f"{cfg.model.name} on {cfg.split.train_set}",
+            *(training.steps, self.step, budget, progress and self.is_main),
+        )
+        if self.is_main:
+            picture = pictures.draw_batch(self._loader().load(0))
+            pictures.save_picture(self.folder / "augmented_batch.png", picture)
+            wandb.picture("augmented_batch", picture, self.step)
+
+        finished = self.step >= training.steps or self.seconds >= budget
+        start_step, start, before = self.step, time.perf_counter(), self.seconds
+        busy = 0.0
+        batches = iter(self._loader(self.step * training.accumulate))
+        try:
+            with _signals() as stop:
+                while not finished:
+                    began = time.perf_counter()
+                    losses = self._optimise(batches, self.seconds / budget)
+                    self.step += 1
+                    now = time.perf_counter()
+                    self.window.add(losses, now - began)
+                    busy += now - began
+                    self.seconds, stopped = self._agree(before + now - start, stop.is_set())
+                    finished = self.step >= training.steps or self.seconds >= budget
+                    rate = self.samples_per_step * self.window.steps / self.window.seconds
+                    display.update(self.step, losses["loss"], rate, self.seconds)
+
+                    row: Row = {}
+                    if self.step % training.log_every == 0 or finished:
+                        row |= self.window.means() | {"samples_per_s": round(rate, 1)}
+                        self.window = _Window()
+                    checkpoint_due = self.step % training.checkpoint_every == 0 or finished
+                    if checkpoint_due:
+                        row |= self._validate(wandb)
+                    if row:
+                        row = {"step": self.step} | row | {"minutes": round(self.seconds / 60, 3)}
+                        log.write(row)
+                        wandb.row(row)
+                        display.row(row, self.seconds)
+                    if checkpoint_due or stopped:
+                        self.seconds = before + time.perf_counter() - start
+                        self._save()
+                        log.export_csv()
+                    if stopped and not finished:
+                        raise KeyboardInterrupt(
+                            f"Step {self.step} of {training.steps} is saved in {self.folder}. The "
+                            "same command goes on from there; fresh=true starts again."
+                        )
+                    if checkpoint_due and not finished:
+                        self._save_policy(self._summary(log, 0.0), finished=False)
+        finally:
+            batches.close()
+            display.close()
+            wandb.close()
+        steps = self.step - start_step
+        summary = self._summary(log, steps * self.samples_per_step / busy if steps else 0.0)
+        self._save_policy(summary, finished=True)
+        self.accelerator.wait_for_everyone()
+        return summary
+
+    def _optimise(self, batches: Iterator[Batch], time_fraction: float) -> dict[str, float]:
+        """One optimiser step; returns the losses, averaged over its batches.
+
+        Raises:
+            NonFiniteError: A loss or the gradient is not finite; nothing was changed.
+        """
+        training, accelerator = self.cfg.training, self.accelerator
+        factor = learning_rate_factor(training, self.step, time_fraction)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        buffers = [buffer.clone() for buffer in self.policy.buffers()]  # running statistics
+        self.model.train()
+        sums: dict[str, Tensor] = {}
+        for number in range(training.accumulate):
+            batch = self._to_device(next(batches))
+            torch.manual_seed(_seed(self.cfg.seed, self._batch_number(number)))
+            with accelerator.accumulate(self.model):
+                losses = self.model(batch)
+                accelerator.backward(losses["loss"])
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() / training.accumulate
+        gradient = accelerator.clip_grad_norm_(self.policy.parameters(), training.clip_norm)
+        values = {k: float(v) for k, v in accelerator.reduce(sums, "mean").items()}
+        values["grad_norm"] = float(gradient)
+        # fp16's gradient scaler skips steps of infinite gradients by itself.
+        guarded = ("loss",) if training.precision == "fp16" else ("loss", "grad_norm")
+        if not all(math.isfinite(values[name]) for name in guarded):
+            for buffer, old in zip(self.policy.buffers(), buffers, strict=True):
+                buffer.copy_(old)
+            self._report_non_finite(values)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update_parameters(self.policy)
+        return values | {"learning_rate": training.learning_rate * factor}
+
+    def _report_non_finite(self, values: dict[str, float]) -> NoReturn:
+        numbers = [self._batch_number(k) for k in range(self.cfg.training.accumulate)]
+        size = self.cfg.training.batch_size
+        samples = np.concatenate(
+            [batch_samples(len(self.train_set), size, self.cfg.seed, n) for n in numbers]
+        )
+        ends = np.cumsum([meta.num_samples for meta in self.train_set.metas])
+        places = np.searchsorted(ends, samples, side="right")
+        demos = sorted({self.train_set.metas[place].index for place in places})
+        bad = ", ".join(f"{k}={v}" for k, v in values.items() if not math.isfinite(v))
+        self._save()
+        raise NonFiniteError(
+            f"Not finite at step {self.step}: {bad}. Batch {numbers[0]} holds samples of demos "
+            f"{', '.join(map(str, demos))}. The state before this step is saved in {self.folder}. "
+            "Look at those demos; if they are fine, try a smaller training.learning_rate or "
+            "training.precision=fp32."
+        )
+
+    @torch.no_grad()
+    def _validate(self, wandb: Wandb) -> Row:
+        """Loss and 3D error of the averaged policy on held-out demos of the training distribution.
+
+        Watched, never used to choose a checkpoint.
+        """
+        if self.held_out is None or not self.is_main:
+            return {}
+        policy = self.ema.module.eval()
+        count = min(len(self.held_out), _VALIDATION_SAMPLES)
+        samples = np.linspace(0, len(self.held_out) - 1, count).round().astype(int)
+        loss, distances, observations, chunks = 0.0, [], [], []
+        for part in np.array_split(samples, math.ceil(count / self.cfg.training.batch_size)):
+            batch = self.held_out.batch(part)
+            torch.manual_seed(0)
+            with self.accelerator.autocast():
+                loss += float(policy.loss(self._to_device(batch))["loss"]) * len(part) / count
+            seen = pictures.observations_of(batch)
+            predicted = policy.predict(seen)
+            observations, chunks = observations + seen, chunks + predicted
+            positions = np.stack([chunk.positions for chunk in predicted])
+            distance = np.linalg.norm(positions - batch["waypoints"].numpy(), axis=-1)
+            distances.append(distance[~batch["padded"].numpy()])
+        if wandb.run:
+            few = np.linspace(0, count - 1, min(8, count)).astype(int)
+            picture = pictures.draw_heatmaps(*([x[i] for i in few] for x in (observations, chunks)))
+            if picture is not None:
+                wandb.picture("heatmaps", picture, self.step)
+        return {"val_loss": loss, "val_error_mm": 1e3 * float(np.concatenate(distances).mean())}
+
+    # --- data ------------------------------------------------------------------------------------
+
+    def _loader(self, first: int = 0) -> _Shard:
+        training = self.cfg.training
+        return _Shard(
+            *(self.accelerator.process_index, self.accelerator.num_processes, self.train_set),
+            batch_size=training.batch_size,
+            seed=self.cfg.seed,
+            start_step=first,
+            augment=self.cfg.augment,
+            workers=max(1, training.data_workers),
+        )
+
+    def _batch_number(self, number: int) -> int:
+        """Of micro-batch `number` of this step in this process."""
+        local = self.step * self.cfg.training.accumulate + number
+        return local * self.accelerator.num_processes + self.accelerator.process_index
+
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.accelerator.device
+        batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        return batch | {"image": batch["image"].contiguous(memory_format=torch.channels_last)}
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def _agree(self, seconds: float, stopped: bool) -> tuple[float, bool]:
+        """The main process's clock and anyone's wish to stop, known to all processes."""
+        if self.accelerator.num_processes == 1:
+            return seconds, stopped
+        seconds = broadcast_object_list([seconds])[0]
+        return seconds, any(gather_object([stopped]))
+
+    def _save(self) -> None:
+        if not self.is_main:
+            return
+        moments, groups = checkpoint.optimizer_tensors(self.optimizer.optimizer)
+        scaler = self.accelerator.scaler
+        checkpoint.save_checkpoint(
+            self.folder,
+            {
+                "policy": self.policy.state_dict(),
+                "ema": self.ema.state_dict(),
+                "optimizer": moments,
+            },
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "window": vars(self.window),
+                "optimizer_groups": groups,
+                "scaler": scaler.state_dict() if scaler else None,
+                "threads": self.threads,
+            },
+        )
+
+    def _resume(self) -> None:
+        loaded = checkpoint.load_checkpoint(self.folder)
+        if loaded is None:
+            return
+        parts, state = loaded
+        source, moments = str(self.folder / "checkpoint"), parts["optimizer"]
+        load_strict(self.policy, parts["policy"], source)
+        load_strict(self.ema, parts["ema"], source)
+        groups = state["optimizer_groups"]
+        checkpoint.restore_optimizer(self.optimizer.optimizer, moments, groups, source)
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.window = _Window(**state["window"])
+        if self.is_main:
+            _logger.info("Resuming %s at step %d.", self.folder, self.step)
+            if state["threads"] != self.threads:
+                _logger.warning(
+                    "The run was begun with %d threads and goes on with %d: results can differ in "
+                    "the last bits. workers=%d keeps them exact.",
+                    *(state["threads"], self.threads, state["threads"]),
+                )
+
+    def _save_policy(self, summary: TrainSummary, finished: bool) -> None:
+        if not self.is_main:
+            return
+        cfg = self.cfg
+        meta = {
+            "finished": finished,
+            "config": to_dict(cfg),
+            "backbone": {"name": cfg.backbone.name, "init": self.policy.backbone.init},
+            "training": {
+                "steps": summary.steps,
+                "minutes": summary.minutes,
+                "demos": summary.demos,
+                "samples_per_s": summary.samples_per_s,
+            },
+            "losses": summary.losses,
+            "validation": summary.validation,
+            "git": git_hash(),
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+        checkpoint.save_policy(self.folder, self.ema.module.state_dict(), meta)
+
+    def _summary(self, log: RunLog, samples_per_s: float) -> TrainSummary:
+        row = log.last("loss").items()
+        return TrainSummary(
+            folder=self.folder,
+            steps=self.step,
+            minutes=round(self.seconds / 60, 3),
+            samples_per_s=round(samples_per_s, 1),
+            demos=len(self.train_set.metas),
+            losses={k: v for k, v in row if k not in _NO_LOSSES and not k.startswith("val_")},
+            validation={k: v for k, v in log.last("val_loss").items() if k.startswith("val_")},
+        )
+
+
+def _accelerator(training: TrainingConfig) -> Accelerator:
+    """Accelerate's view of the devices, also under `accelerate launch` and `torchrun`."""
+    if training.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError(
+            "training.precision=fp16 needs a GPU: its gradients must be scaled, which only works "
+            "there. Use bf16 or fp32."
+        )
+    return Accelerator(
+        mixed_precision="no" if training.precision == "fp32" else training.precision,
+        gradient_accumulation_steps=training.accumulate,
+    )
+
+
+def _claim(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
+    """Make `folder` the run of `cfg`; returns the summary if it is finished already.
+
+    Raises:
+        ConfigError: It holds a run of another configuration.
+    """
+    if cfg.fresh:
+        for path in folder.glob("*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if checkpoint.has_checkpoint(folder):
+        _refuse_other_config(folder, cfg)
+        if (folder / "policy.json").exists():
+            meta = checkpoint.read_policy_meta(folder)
+            if meta["finished"]:
+                return TrainSummary(
+                    folder=folder,
+                    **meta["training"],
+                    losses=meta["losses"],
+                    validation=meta["validation"],
+                    already_trained=True,
+                )
+    atomic_write_json(folder / "config.json", to_dict(cfg))
+    return None
+
+
+def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:
+    old = checkpoint.read_json(folder / "config.json")
+    different = differences(old, to_dict(cfg))
+    if different:
+        listed = "; ".join(f"{k} was {a}, now {b}" for k, (a, b) in list(different.items())[:6])
+        more = f"; and {len(different) - 6} more" if len(different) > 6 else ""
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: {listed}{more}. Ask for the old "
+            "values, or replace the run with fresh=true, or keep both with another model.name, "
+            "seed or runs_dir."
+        )
+
+
+@contextmanager
+def _only_one(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Refuse a second process that trains into the same folder."""
+    if not accelerator.is_main_process:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"Another process is training {folder} right now. Wait for it, or choose another "
+                "seed, model.name or runs_dir."
+            ) from error
+        yield
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, _: Any) -> None:
+        event.set()
+        signal.signal(number, old[number])
+
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in old:
+        signal.signal(number, handle)
+    try:
+        yield event
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _seed(seed: int, batch_number: int) -> int:
+    """Seed of everything random in the forward pass of one batch."""
+    return int(np.random.SeedSequence([seed, 2, batch_number]).generate_state(1, np.uint64)[0] >> 1)
