@@ -41,10 +41,6 @@ class BackboneConfig:
     """Any timm model with features (`timm.list_models()`)."""
     weights: str = "random"
     """random | pretrained (hub or its cache) | path of a weight file (timm's or the authors')."""
-    stride: int | None = 4
-    """Image pixels per cell of the feature map, hence of the heatmap: 128 px at stride 4 is 32 x 32
-    cells. Convolutional nets reach it with a feature pyramid, ViTs by upsampling their patch grid.
-    None: the model's finest (convolutional) or patch size (ViT)."""
     channels: int = 64
     """Channels of the feature map that the heads read."""
     width: float = 1.0
@@ -77,6 +73,8 @@ class ParaModelConfig(ModelConfig):
     head: str = "factorised"
     """factorised | volume."""
     hidden: int = 64
+    heatmap_size: int = 32
+    """Cells per side of the heatmap; configs/profile sets it (32 laptop, 64 paper)."""
     height_bins: int = 32
     height_min: float = 0.0
     """Lowest bin centre, world z [m]."""
@@ -294,6 +292,22 @@ class EvalConfig(CommonConfig):
     """off | offline | online."""
 
 
+@dataclass
+class ReproduceConfig(CommonConfig):
+    """scripts/reproduce.py"""
+
+    splits: list[str] = field(
+        default_factory=lambda: [
+            *("lr", "nf", "vp_default_to_all", "vp_lr", "vp_io", "distractor"),
+            *("corner_n8", "corner_n16", "corner_n32", "corner_n64"),
+        ]
+    )
+    models: list[str] = field(default_factory=lambda: ["para", "act"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    website: bool = True
+    """Build the website at the end."""
+
+
 MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {"para": ParaModelConfig, "act": ActModelConfig}
 """Model kind -> the dataclass that its YAML files (configs/model) are checked against."""
 
@@ -307,6 +321,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.kind": tuple(MODEL_SCHEMAS),
     "model.head": ("factorised", "volume"),
     "model.tokens": ("global", "spatial"),
+    "model.padding": ("supervise", "mask", "published"),
+    "backbone.norm": ("own", "group"),
 }
 """Keys that take one of a few words."""
 
@@ -335,12 +351,6 @@ def validate(cfg: CommonConfig) -> None:
         _require(
             cfg.budget_minutes is None or cfg.budget_minutes > 0,
             f"budget_minutes={cfg.budget_minutes} must be positive, or null for no time limit.",
-        )
-        stride = cfg.backbone.stride
-        _require(
-            stride is None or cfg.env.image_size % stride == 0,
-            f"backbone.stride={stride} does not divide env.image_size={cfg.env.image_size}. "
-            "Choose a stride that does, or null for the backbone's own.",
         )
     if isinstance(cfg, EvalConfig):
         _validate_split(cfg.split)
@@ -473,24 +483,11 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-NOT_COMPARED = [
-    "data_dir",
-    "runs_dir",
-    "results_dir",
-    "outputs_dir",
-    "workers",
-    "fresh",
-    "wandb",
-    "heatmap_size",
-    "split.name",
-    "split.title",
-    "split.ood",
-    "split.sanity",
-    "split.test_seed",
-    "training.log_every",
-    "training.checkpoint_every",
-    "training.data_workers",
-]
+NOT_COMPARED = (
+    *("data_dir", "runs_dir", "results_dir", "outputs_dir", "workers", "fresh", "wandb"),
+    *("split.name", "split.title", "split.ood", "split.sanity", "split.test_seed"),
+    *("training.log_every", "training.checkpoint_every", "training.data_workers", "heatmap_size"),
+)
 """Keys of a `TrainConfig` that do not change what is trained (heatmap_size acts through model)."""
 
 

@@ -1,0 +1,32 @@
+"""Train and evaluate everything, then build the website: `python scripts/reproduce.py`."""
+
+from para.cli import para_main
+from para.config import ReproduceConfig
+
+
+@para_main(
+    "reproduce",
+    ReproduceConfig,
+    examples=[
+        "",
+        "splits=[lr,vp_default_to_all] models=[para,act,act_fixed]",
+        "seeds=[0,1,2] website=false",
+    ],
+)
+def main(cfg: ReproduceConfig) -> None:
+    """Run the whole campaign: demos, trainings, evaluations, website; kill and repeat at will.
+
+    Splits with the same training set share one run. Outputs of all jobs are in outputs/campaign/.
+    """
+    import time
+
+    from para.campaign import reproduce
+
+    start = time.monotonic()
+    campaign = reproduce(cfg)
+    minutes = (time.monotonic() - start) / 60
+    print(f"{len(campaign.jobs)} jobs done in {minutes:.1f} minutes; results: {cfg.results_dir}/")
+
+
+if __name__ == "__main__":
+    main()
