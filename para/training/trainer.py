@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -525,6 +526,8 @@ def _accelerator(training: TrainingConfig) -> Accelerator:
             "training.precision=fp16 needs a GPU: its gradients must be scaled, which only works "
             "there. Use bf16 or fp32."
         )
+    # Accelerate keeps one precision per process; several runs in one (-m, tests) may differ.
+    AcceleratorState._reset_state()
     return Accelerator(
         mixed_precision="no" if training.precision == "fp32" else training.precision,
         gradient_accumulation_steps=training.accumulate,
