@@ -23,7 +23,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +115,11 @@ def load_results(results_dir: Path | str) -> dict[Path, Result]:
     return {path: read_result(path) for path in sorted(Path(results_dir).glob("*/*/seed*.json"))}
 
 
+def model_order(label: str) -> tuple[int, str]:
+    """Sort key of policies: PARA first, then ACT, then the others by name."""
+    return {"para": 0, "act": 1}.get(label, 2), label
+
+
 def outcomes(result: Result, test: str) -> list[bool]:
     """Success of each episode of a test, by index."""
     return [episode["success"] for episode in _episodes(result, test)]
@@ -204,10 +208,3 @@ def _require_fields(values: dict, fields: dict, where: str, require: Any) -> Non
         require(good, f"{name}{where} is {value!r}")
         if isinstance(value, float):
             require(math.isfinite(value), f"{name}{where} is {value!r}")
-
-
-def by_model(results: Iterable[Result]) -> dict[str, Result]:
-    """Results by model label, PARA first, then ACT, then the others by name."""
-    rank = {"para": 0, "act": 1}
-    ordered = sorted(results, key=lambda r: (rank.get(r["model"], 2), r["model"]))
-    return {result["model"]: result for result in ordered}

@@ -1,0 +1,126 @@
+"""Closed-loop episodes, several in lock step so that the policy is asked for all of them at once.
+
+The numbers of an episode depend on the policy, on its start condition and on which episodes share
+its chunk (batched inference may round differently in another batch), never on timing, on the number
+of processes or on what ran before. So a chunk is the unit that is repeated, resumed and recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from envs.condition import Condition
+from envs.pick_place import PickPlaceEnv
+from para.errors import CheckpointError
+from para.policy import Policy
+from para.types import ActionChunk, Observation
+
+WAIT_STEPS = 5
+"""Control steps that pass when all waypoints of a plan have been reached already: 0.1 s."""
+
+
+class Recorder(Protocol):
+    """Watches one episode without touching it (see para/evaluation/recorder.py)."""
+
+    def start(self, env: PickPlaceEnv) -> None:
+        """Called after the reset."""
+
+    def plan(self, observation: Observation, chunk: ActionChunk) -> None:
+        """Called with each plan, before it is executed."""
+
+    def waypoint(self, k: int) -> None:
+        """Called before waypoint `k` of the plan is executed."""
+
+    def step(self, env: PickPlaceEnv) -> None:
+        """Called after each control step (20 ms)."""
+
+
+def rollout(
+    policy: Policy,
+    envs: Sequence[PickPlaceEnv],
+    conditions: Sequence[Condition],
+    execute: int,
+    recorders: Mapping[int, Recorder] | None = None,
+) -> list[dict[str, Any]]:
+    """Run one episode per condition; return their outcomes, in order.
+
+    Each plan's first `execute` waypoints are servoed to one after the other, then the policy plans
+    again, until the env says that the episode is over (success, or its control steps used up).
+
+    Args:
+        policy: In eval mode.
+        envs: At least as many as there are conditions.
+        conditions: Start conditions.
+        execute: Waypoints executed per plan.
+        recorders: By position in `conditions`.
+
+    Returns:
+        Per episode: stage, success, steps (of 20 ms), place_error_m, seconds (wall time; inference
+        is shared out evenly), plans, bowl_position and plate_position (3,) at the end [m].
+    """
+    recorders = recorders or {}
+    seconds, plans = [0.0] * len(conditions), [0] * len(conditions)
+    for i, condition in enumerate(conditions):
+        begin = time.perf_counter()
+        envs[i].begin(condition)
+        if i in recorders:
+            recorders[i].start(envs[i])
+        seconds[i] += time.perf_counter() - begin
+
+    while active := [i for i in range(len(conditions)) if not envs[i].done]:
+        begin = time.perf_counter()
+        observations = [envs[i].observe() for i in active]
+        chunks = policy.predict(observations)
+        shared = (time.perf_counter() - begin) / len(active)
+        for i, observation, chunk in zip(active, observations, chunks, strict=True):
+            begin = time.perf_counter()
+            _execute(envs[i], observation, chunk, execute, recorders.get(i))
+            plans[i] += 1
+            seconds[i] += shared + time.perf_counter() - begin
+
+    return [
+        {
+            "stage": env.stage,
+            "success": bool(env.success),
+            "steps": int(env.steps),
+            "place_error_m": float(env.place_error),
+            "seconds": round(seconds[i], 3),
+            "plans": plans[i],
+            "bowl_position": [float(v) for v in env.bowl_pose[:3]],
+            "plate_position": [float(v) for v in env.plate_pose[:3]],
+        }
+        for i, env in enumerate(envs[: len(conditions)])
+    ]
+
+
+def _execute(
+    env: PickPlaceEnv,
+    observation: Observation,
+    chunk: ActionChunk,
+    execute: int,
+    recorder: Recorder | None,
+) -> None:
+    """Servo to the first `execute` waypoints of a plan."""
+    if not (np.isfinite(chunk.positions).all() and np.isfinite(chunk.gripper).all()):
+        raise CheckpointError("The policy predicts NaN or infinity: its training went wrong.")
+    if recorder is not None:
+        recorder.plan(observation, chunk)
+    steps = env.steps
+    for k in range(min(execute, len(chunk.positions))):
+        if env.done:
+            return
+        if recorder is not None:
+            recorder.waypoint(k)
+        on_step = None if recorder is None else recorder.step
+        env.servo_to(chunk.positions[k], float(chunk.gripper[k]), on_step=on_step)
+    if env.steps == steps:
+        # The policy wants to stay where it is. Time passes all the same, or this would never end.
+        for _ in range(WAIT_STEPS):
+            if not env.done:
+                env.control_step(env.target, env.gripper_command)
+                if recorder is not None:
+                    recorder.step(env)
