@@ -1,0 +1,59 @@
+"""The factorised pixel-aligned head: where in the image first, then how high, at one pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from para.config import ParaModelConfig
+from para.heads.base import Decoded, Head, Labels
+from para.heads.decode import peak_cells, refine_cells
+from para.heads.targets import bin_target, divergence, entropy, gaussian_target, masked_mean
+
+
+class FactorisedHead(Head):
+    """p(cell) p(height | cell): T heatmaps, and heights read at one cell.
+
+    Costs T maps instead of T x Z: the heights are read from the gathered features of a few cells.
+    """
+
+    def __init__(self, cfg: ParaModelConfig, in_channels: int):
+        super().__init__(cfg, in_channels, reads_heights=True)
+        self.heatmaps = nn.Conv2d(cfg.hidden, cfg.horizon, 1)
+
+    def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """See `Head.loss`."""
+        cfg = self.cfg
+        trunk = self.trunk(features)
+        logits = self.heatmaps(trunk).float()
+        rows, columns = gaussian_target(labels.cells, logits.shape[2:], cfg.target_sigma)
+        expected_logit = torch.einsum("bthw,bth,btw->bt", logits, rows, columns)
+        least = entropy(rows) + entropy(columns)
+        heatmap = logits.flatten(2).logsumexp(-1) - expected_logit - least
+
+        true_cells = labels.cells.round().long()
+        heights, gripper, rotations = self.read(trunk, true_cells, cfg.height_window)
+        target = bin_target(labels.heights, cfg.height_min, cfg.height_max, cfg.height_bins)
+        height = divergence(heights, target[:, :, None]).mean(-1)
+        return {
+            "heatmap": masked_mean(heatmap, labels.visible),
+            "height": masked_mean(height, labels.visible),
+            **self.reading_loss(gripper, rotations, labels),
+        }
+
+    def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
+        """See `Head.decode`."""
+        trunk = self.trunk(features)
+        logits = self.heatmaps(trunk).float()
+        shape = logits.shape[:2]
+        maps = logits.flatten(0, 1)
+        peaks = peak_cells(maps)
+        cells = refine_cells(maps, peaks) if subcell else peaks.to(maps.dtype)
+        heights, gripper, rotations = self.read(trunk, peaks.unflatten(0, shape), window=0)
+        return Decoded(
+            cells=cells.unflatten(0, shape),
+            heights=self.decode_heights(heights[:, :, 0], subcell=subcell),
+            gripper=gripper[:, :, 0].sigmoid(),
+            rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),
+            heatmaps=maps.flatten(1).softmax(-1).view_as(logits),
+        )

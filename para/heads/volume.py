@@ -1,0 +1,70 @@
+"""The full-volume pixel-aligned head: one soft-max over pixels and heights together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from para.config import ParaModelConfig
+from para.heads.base import Decoded, Head, Labels
+from para.heads.decode import peak_cells, refine_cells
+from para.heads.targets import bin_target, entropy, gaussian_target, masked_mean
+
+
+class VolumeHead(Head):
+    """p(cell, height) over T x Z x h x w logits: a soft-max along and across all rays.
+
+    Keeps several hypotheses of height apart at the price of Z times the logits of the factorised
+    head; benchmarks/heads.py measures it.
+    """
+
+    def __init__(self, cfg: ParaModelConfig, in_channels: int):
+        super().__init__(cfg, in_channels, reads_heights=False)
+        self.volume = nn.Conv2d(cfg.hidden, cfg.horizon * cfg.height_bins, 1)
+
+    def _logits(self, trunk: Tensor) -> Tensor:
+        """(B, T, Z, h, w)."""
+        return self.volume(trunk).float().unflatten(1, (self.cfg.horizon, self.cfg.height_bins))
+
+    def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """See `Head.loss`; heatmap + height is the joint divergence, by the chain rule."""
+        cfg = self.cfg
+        trunk = self.trunk(features)
+        logits = self._logits(trunk)
+        rows, columns = gaussian_target(labels.cells, logits.shape[3:], cfg.target_sigma)
+        bins = bin_target(labels.heights, cfg.height_min, cfg.height_max, cfg.height_bins)
+        along_rays = logits.logsumexp(2)  # unnormalised log of the marginal over heights
+        least = entropy(rows) + entropy(columns)
+        expected_marginal = torch.einsum("bthw,bth,btw->bt", along_rays, rows, columns)
+        heatmap = along_rays.flatten(2).logsumexp(-1) - expected_marginal - least
+        expected = torch.einsum("btzhw,btz,bth,btw->bt", logits, bins, rows, columns)
+        height = expected_marginal - expected - entropy(bins)
+
+        true_cells = labels.cells.round().long()
+        _, gripper, rotations = self.read(trunk, true_cells, cfg.height_window)
+        return {
+            "heatmap": masked_mean(heatmap, labels.visible),
+            "height": masked_mean(height, labels.visible),
+            **self.reading_loss(gripper, rotations, labels),
+        }
+
+    def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
+        """See `Head.decode`: argmax over the volume, refined in the pixel plane and in height."""
+        trunk = self.trunk(features)
+        logits = self._logits(trunk)
+        shape = logits.shape[:2]
+        volumes = logits.flatten(0, 1)
+        everyone = torch.arange(len(volumes), device=volumes.device)
+        best = volumes.flatten(2).amax(2).argmax(1)
+        layer = volumes[everyone, best]
+        peaks = peak_cells(layer)
+        cells = refine_cells(layer, peaks) if subcell else peaks.to(layer.dtype)
+        at_peak = volumes[everyone, :, peaks[:, 1], peaks[:, 0]]
+        _, gripper, rotations = self.read(trunk, peaks.unflatten(0, shape), window=0)
+        return Decoded(
+            cells=cells.unflatten(0, shape),
+            heights=self.decode_heights(at_peak, subcell=subcell).unflatten(0, shape),
+            gripper=gripper[:, :, 0].sigmoid(),
+            rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),
+            heatmaps=volumes.flatten(1).softmax(-1).view_as(logits).sum(2),
+        )
