@@ -308,6 +308,20 @@ class ReproduceConfig(CommonConfig):
     """Build the website at the end."""
 
 
+@dataclass
+class MakeWebsiteConfig(CommonConfig):
+    """scripts/make_website.py"""
+
+    out: str | None = None
+    """Folder of the site, replaced when the new one is complete; null: website in outputs_dir."""
+    only: list[str] | None = None
+    """Names of figures and videos to make; null: all. The page says what is not there."""
+    serve: bool = False
+    """Serve the site on this machine until Ctrl-C."""
+    port: int = 8000
+    """Where to serve it; a free port is taken if this one is in use."""
+
+
 MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {"para": ParaModelConfig, "act": ActModelConfig}
 """Model kind -> the dataclass that its YAML files (configs/model) are checked against."""
 

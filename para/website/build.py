@@ -1,0 +1,261 @@
+"""Building the site into a folder that can be opened from disk or served from anywhere."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import para
+from para.errors import ConfigError
+from para.evaluation.results import stage_counts
+from para.figures.build import BuiltAsset
+from para.figures.style import model_style
+from para.statistics import Rate, format_p
+from para.website import content, media
+from para.website.content import Campaign, LeftOut, Number, Run
+
+SOURCE = Path(__file__).parents[2] / "website"
+MARKER = ".para-website"
+"""An empty file that says: this folder was made here and may be replaced."""
+
+PITCH = (
+    "Predicting actions in pixel space rather than coordinate space gives you spatial robustness "
+    "for free and makes video models natural policy backbones."
+)
+SECTIONS = (
+    ("method", "Method"),
+    ("spatial", "Positions"),
+    ("viewpoints", "Viewpoints"),
+    ("video", "Video models"),
+    ("bonus", "Clutter"),
+    ("numbers", "Every run"),
+    ("reproduce", "Reproduce"),
+    ("cite", "Cite"),
+)
+CLAIMS = (
+    ("lr", "New positions", "Trained on the left half, tested on the right."),
+    (
+        "vp_default_to_all",
+        "New viewpoints",
+        "Trained from one camera, tested up to 25° away from it.",
+    ),
+    ("distractor", "Clutter", "Trained on a clean table, tested on a cluttered one."),
+)
+"""One claim per axis, fixed in advance: they are not chosen by how they came out."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was built.
+
+    Attributes:
+        out: The folder; open its index.html.
+        left_out: Files among the results that the page does not use, and why.
+        failed: Assets whose inputs are unusable.
+    """
+
+    out: Path
+    left_out: tuple[LeftOut, ...]
+    failed: tuple[BuiltAsset, ...]
+
+
+def build_site(
+    results_dir: Path | str,
+    assets_dir: Path | str,
+    assets: Sequence[BuiltAsset],
+    out: Path | str,
+    robot: str = "panda",
+    layout: str = "together",
+) -> Site:
+    """Write the site to `out`, replacing an earlier site there only when the new one is complete.
+
+    Args:
+        results_dir: Result files; all of them are copied to `<out>/results/`.
+        assets_dir: Where the files of `assets` lie.
+        assets: Figures and videos, built or not.
+        out: A folder that does not exist, is empty, or holds an earlier site.
+        robot: Results of this robot fill the sections; the table of all runs has every robot.
+        layout: Likewise.
+
+    Raises:
+        ConfigError: `out` holds something else, which would be deleted.
+    """
+    campaign = Campaign(results_dir, robot, layout)
+    gallery = media.Gallery(assets)
+    with replaced_folder(Path(out)) as folder:
+        shutil.copytree(SOURCE / "static", folder / "static")
+        for run in campaign.runs:
+            _copy(run.path, folder / "results" / run.folder)
+        for file in gallery.files:
+            _copy(Path(assets_dir) / file, folder / media.FOLDER / file)
+        (folder / "index.html").write_text(render(campaign, gallery), encoding="utf-8")
+        (folder / MARKER).touch()
+    return Site(Path(out), tuple(campaign.left_out), tuple(gallery.failed))
+
+
+def render(campaign: Campaign, gallery: media.Gallery) -> str:
+    """The page as HTML. Text from results and configurations is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(SOURCE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "campaign": campaign,
+        "gallery": gallery,
+        "published": content.published(),
+        "style": model_style,
+        "outcomes": media.OUTCOMES,
+        "format_p": format_p,
+        "points": points,
+        "backbone": content.backbone,
+        "hardware": content.hardware,
+        "short": content.short,
+        "stage_counts": stage_counts,
+        "one_run": one_run,
+    }
+    return environment.get_template("index.html.j2").render(
+        pitch=PITCH,
+        sections=SECTIONS,
+        claims=CLAIMS,
+        corners=content.CORNERS,
+        corner_splits=[f"corner_n{count}" for count in content.CORNERS],
+        seed_words=seed_words(campaign),
+        bibtex=bibtex(campaign),
+        version=para.__version__,
+    )
+
+
+def points(difference: float) -> str:
+    """A difference of two rates in percentage points: '+95.8', '−2', '0'."""
+    text = f"{100 * difference:+.1f}".removesuffix(".0")
+    return "0" if text in ("+0", "-0") else text.replace("-", "\N{MINUS SIGN}")
+
+
+def one_run(run: Run, test: str) -> Number | None:
+    """Success rate of one result file; None if it has no such episodes."""
+    rate = Rate.of([e["success"] for e in run.data["episodes"] if e["test"] == test])
+    return Number(run.experiment, run.model, test, None, rate, (run,)) if rate.n else None
+
+
+def seed_words(campaign: Campaign) -> str:
+    """How many training seeds the results have."""
+    seeds = {run.seed for run in campaign.runs}
+    if len(seeds) <= 1:
+        return "One training seed."
+    return f"{len(seeds)} training seeds at most; the table of all runs says how many each has."
+
+
+def bibtex(campaign: Campaign) -> str:
+    """The entry that cites this code, with the year of the newest result."""
+    dates = [run.data["created"][:4] for run in campaign.runs]
+    year = max(dates) if dates else str(datetime.date.today().year)
+    return (
+        "@software{para,\n"
+        "  title   = {{PARA}: Predicting Robot Actions in Pixel Space},\n"
+        "  author  = {{The PARA contributors}},\n"
+        f"  year    = {{{year}}},\n"
+        f"  version = {{{para.__version__}}}\n"
+        "}"
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+@contextmanager
+def replaced_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out` that takes its place if the body succeeds.
+
+    The last good site stays as it was until then; one that a killed swap left aside comes back.
+    """
+    previous = out.with_name(f".{out.name}.previous")
+    if previous.exists() and not out.exists():
+        previous.rename(out)
+    if out.exists() and not (out.is_dir() and (_is_site(out) or not any(out.iterdir()))):
+        raise ConfigError(
+            f"out={out} holds something that is not a PARA website. Choose a new or empty folder."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
+    aside.mkdir()
+    try:
+        yield aside
+        shutil.rmtree(previous, ignore_errors=True)
+        if out.exists():
+            os.rename(out, previous)
+        os.rename(aside, out)
+        shutil.rmtree(previous, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_site(folder: Path) -> bool:
+    return (folder / MARKER).exists()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Static files with byte ranges, which browsers need to jump within a video."""
+
+    def send_head(self):
+        """Answer a single byte range with 206; anything else as usual."""
+        path = Path(self.translate_path(self.path))
+        wanted = self.headers.get("Range", "")
+        if not wanted.startswith("bytes=") or "," in wanted or not path.is_file():
+            return super().send_head()
+        size = path.stat().st_size
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        try:
+            start = int(first) if first else max(0, size - int(last))
+            stop = min(int(last) if first and last else size - 1, size - 1)
+        except ValueError:
+            return super().send_head()
+        if start > stop:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        self.send_response(206)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Range", f"bytes {start}-{stop}/{size}")
+        self.send_header("Content-Length", str(stop - start + 1))
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+        with path.open("rb") as file:
+            file.seek(start)
+            self.wfile.write(file.read(stop - start + 1))
+        return None
+
+    def copyfile(self, source, outputfile):
+        """Send a file; a browser that stops reading a video half way is no error."""
+        try:
+            super().copyfile(source, outputfile)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def log_message(self, *_):
+        """Say nothing per request."""
+
+
+def server(folder: Path | str, port: int = 8000) -> ThreadingHTTPServer:
+    """A server of `folder` on this machine only; a port that is taken is replaced by a free one."""
+    handler = partial(_Handler, directory=str(folder))
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError:
+        return ThreadingHTTPServer(("127.0.0.1", 0), handler)
