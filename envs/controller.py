@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
 import mink
+import mujoco
 import numpy as np
 
 from envs import robots
@@ -15,6 +17,17 @@ CONTROL_DT = 0.02
 """One control step [s]."""
 DOWN = mink.SO3(np.array([0.0, 1.0, 0.0, 0.0]))
 """Orientation of the hand: its z axis down, its x axis along world x."""
+
+
+@cache
+def _arm_model() -> mujoco.MjModel:
+    return robots.arm_model()
+
+
+@cache
+def _arm_start() -> np.ndarray:
+    """Joint positions (7,) [rad] at the start of every episode."""
+    return ArmController().solve(ws.EE_START, robots.HOME)
 
 
 class Controller(Protocol):
@@ -40,8 +53,9 @@ class ArmController:
 
     joints = robots.ARM_JOINTS
 
-    def __init__(self, base: np.ndarray = robots.BASE):
-        model = robots.arm_model(base)
+    def __init__(self, model: mujoco.MjModel | None = None):
+        """Use the arm `model` (default: the scene's, shared by all controllers)."""
+        model = model or _arm_model()
         self.configuration = mink.Configuration(model)
         self._frame = mink.FrameTask(
             "tool", "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
@@ -51,7 +65,6 @@ class ArmController:
         self._tasks = [self._frame, posture]
         speed = {name: 2.0 if i < 4 else 2.5 for i, name in enumerate(self.joints)}
         self._limits = [mink.ConfigurationLimit(model), mink.VelocityLimit(model, speed)]
-        self._start: np.ndarray | None = None
 
     def _velocity(self, target: np.ndarray) -> np.ndarray:
         self._frame.set_target(mink.SE3.from_rotation_and_translation(DOWN, target))
@@ -74,10 +87,8 @@ class ArmController:
 
     def reset(self) -> np.ndarray:
         """See `Controller`."""
-        if self._start is None:
-            self._start = self.solve(ws.EE_START, robots.HOME)
-        self.configuration.update(self._start)
-        return self._start
+        self.configuration.update(_arm_start())
+        return _arm_start()
 
     def command(self, target: np.ndarray) -> np.ndarray:
         """See `Controller`."""

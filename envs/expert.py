@@ -22,7 +22,7 @@ def expert_waypoints(env: PickPlaceEnv) -> Iterator[tuple[np.ndarray, float]]:
     The gripper opening belongs to the time at that corner: the hand rests there while it changes.
     """
     grasp = env.bowl_pose[:2] + ws.GRASP_OFFSET
-    release = env.plate_pose[:2] + ws.GRASP_OFFSET
+    release = env.plate_pose[:2] + ws.RELEASE_OFFSET
 
     def at(xy: np.ndarray, z: float) -> np.ndarray:
         return np.array([*xy, z])

@@ -12,6 +12,7 @@ import numpy as np
 from envs import workspace as ws
 from envs.condition import LAYOUTS, Condition, random_condition
 from envs.controller import CONTROL_DT, Glide, make_controller
+from envs.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.robots import FINGER_OPEN
 from envs.scene import PHYSICS_DT, World, shared_world
 from envs.viewpoints import viewpoint_camera
@@ -123,7 +124,15 @@ class PickPlaceEnv(gymnasium.Env):
         data.qpos[world.finger_qpos] = FINGER_OPEN
         data.qpos[world.bowl_qpos : world.bowl_qpos + 3] = (*condition.bowl, 0.0)
         data.qpos[world.plate_qpos : world.plate_qpos + 3] = (*condition.plate, 0.0)
-        self._gripper_command = 1.0
+        self.clutter: Clutter | None = None
+        if condition.distractors > 0:
+            self.clutter = draw_clutter(
+                condition.distractors,
+                condition.seed,
+                np.array(condition.bowl),
+                np.array(condition.plate),
+            )
+            place_clutter(model, data, self.clutter)
         self._command_gripper(1.0)
         mujoco.mj_step(model, data, SETTLE_STEPS)
         mujoco.mj_forward(model, data)
@@ -286,6 +295,8 @@ class PickPlaceEnv(gymnasium.Env):
         size = size or self.image_size
         camera = self.camera if size == self.image_size else self.camera.resized(size, size)
         renderer = self.world.renderer(preset or self.preset, size, size)
+        if self.clutter:
+            paint_clutter(self.world.model, self.clutter)
         return renderer.render(self.data, camera)
 
     def observe(self) -> Observation:

@@ -102,7 +102,7 @@ def _add_hand(spec: mujoco.MjSpec, hand: mujoco.MjsBody, visual: bool) -> None:
     """Fill a body whose frame is that of the Panda's hand: palm, fingers, pads, tool site."""
     hand.mass, hand.ipos, hand.inertia = 0.73, (-0.01, 0, 0.03), (0.001, 0.0025, 0.0017)
     hand.explicitinertial = True
-    hand.add_site(name="tool", pos=(0, 0, TOOL))
+    hand.add_site(name="tool", pos=(0, 0, TOOL), group=COLLISION)
     box = mujoco.mjtGeom.mjGEOM_BOX
     hand.add_geom(
         name="palm", type=box, size=(0.021, 0.101, 0.030), pos=(0, 0, 0.032), group=COLLISION,

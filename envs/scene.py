@@ -22,7 +22,8 @@ TABLE_THICKNESS = 0.04
 FLOOR_Z = -0.75
 
 BOWL_RGBA = (0.80, 0.13, 0.11, 1.0)
-PLATE_RGBA = (0.13, 0.42, 0.62, 1.0)
+PLATE_RGBA = (0.11, 0.36, 0.62, 1.0)
+WELL_RGBA = (0.80, 0.81, 0.80, 1.0)
 
 # Outlines (radius, height) [m] of the middle of the wall, from the foot to the rim.
 BOWL_FOOT, BOWL_HEIGHT, BOWL_WALL = 0.041, 0.046, 0.005
@@ -38,6 +39,7 @@ def _add_dish(
     wall: float,
     mass: float,
     rgba: tuple[float, ...],
+    well_rgba: tuple[float, ...] | None = None,
 ) -> None:
     """A free body: flat round foot of radius `foot`, straight slanted wall up to radius `rim`.
 
@@ -53,11 +55,13 @@ def _add_dish(
         type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(foot, wall / 2, 0), pos=(0, 0, wall / 2),
         mass=mass * area, **contact,
     )  # fmt: skip
-    # The wall's outer face runs from (foot, 0) to (rim, height); boxes lie just inside it.
-    length = np.hypot(rim - foot, height)
+    # The wall's outer face runs from (foot, 0) to (rim, height); boxes lie just inside it. They
+    # start 2 mm up: resting on the foot alone costs 8 contacts instead of 72, and half the time.
     lean = np.arctan2(rim - foot, height)
     outward, along = np.array([np.cos(lean), -np.sin(lean)]), np.array([np.sin(lean), np.cos(lean)])
-    centre_r, centre_z = np.array([foot, 0]) + along * length / 2 - outward * wall / 2
+    start = 0.002 / np.cos(lean)
+    length = np.hypot(rim - foot, height) - start
+    centre_r, centre_z = np.array([foot, 0]) + along * (start + length / 2) - outward * wall / 2
     for k in range(SEGMENTS):
         angle = 2 * np.pi * k / SEGMENTS
         half_angle, half_lean = angle / 2, lean / 2
@@ -89,6 +93,11 @@ def _add_dish(
         **NO_CONTACT,
     )  # fmt: skip
     spec.add_material(name=name, rgba=rgba, specular=0.3, shininess=0.4)
+    if well_rgba:  # a coat of paint on the inside of the foot
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(inner_foot, 0.0002, 0),
+            pos=(0, 0, wall), rgba=well_rgba, group=VISUAL, mass=0, **NO_CONTACT,
+        )  # fmt: skip
 
 
 def _add_room(spec: mujoco.MjSpec) -> None:
@@ -163,7 +172,7 @@ def build_model(robot: str, distractors: bool = False) -> mujoco.MjModel:
     )
     _add_dish(
         spec, "plate", PLATE_FOOT, ws.PLATE_RADIUS, PLATE_HEIGHT, PLATE_WALL, mass=0.35,
-        rgba=PLATE_RGBA,
+        rgba=PLATE_RGBA, well_rgba=WELL_RGBA,
     )  # fmt: skip
     if distractors:
         add_pool(spec)

@@ -25,6 +25,9 @@ PAIR_DISTANCE = 0.18
 
 GRASP_OFFSET = np.array([0.0, -0.047])
 """Tool centre relative to the bowl when it is held by its rim; fingers open along y."""
+RELEASE_OFFSET = np.array([0.0, -0.037])
+"""Tool centre relative to the plate when the bowl is let go: the bowl hangs tilted by its rim and
+swings back by a centimetre as it lands."""
 GRASP_HEIGHT = 0.020
 HOVER_HEIGHT = 0.12
 CARRY_HEIGHT = 0.15
