@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes.util
+import importlib.util
 import json
 import logging
 import os
@@ -128,6 +129,16 @@ def _render_error(reason: str) -> RenderError:
     )
 
 
+def _load_triton_first() -> None:
+    """Load triton's copy of LLVM before Mesa's: in the other order the process crashes.
+
+    timm imports torchvision, which imports triton where it is installed, so a process that has
+    rendered a frame would die (segmentation fault) when it loads a policy.
+    """
+    if importlib.util.find_spec("triton") is not None:
+        import triton  # noqa: F401
+
+
 @dataclass(frozen=True)
 class Preset:
     """How much a picture may cost."""
@@ -164,6 +175,7 @@ class Renderer:
         watchdog = threading.Timer(_WATCHDOG_S, self._complain)
         watchdog.daemon = True
         watchdog.start()
+        _load_triton_first()
         try:
             self._gl = mujoco.GLContext(width, height)
             self._gl.make_current()
