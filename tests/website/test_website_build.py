@@ -1,0 +1,228 @@
+"""Hostile and damaged input, an atomic build, the script, and the local server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from para.errors import ConfigError
+from para.website import build
+from para.website.build import build_site, replaced_folder, server
+from para.website.content import load_runs
+from tests.results_fixture import make_result, write_result, write_results
+from tests.website.made_up_assets import make_assets
+from tests.website.page_tree import parse
+
+HOSTILE = "<img src=x onerror=hacked()>"
+
+
+def test_text_from_results_is_escaped(tmp_path):
+    result = make_result("lr") | {"model": HOSTILE, "git": "<script>hacked()</script>"}
+    result["backbone"]["name"] = '"><script>hacked()</script>'
+    result["hardware"]["cpu"] = "<script>hacked()</script>"
+    result["created"] = "<svg/onload=hacked()>"
+    write_result(tmp_path / "results", result)
+    misplaced = make_result("nf") | {"model": "<script>hacked()</script>"}
+    path = tmp_path / "results" / "nf" / "para" / "seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(misplaced))
+    site = build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    assert len(page.find("script")) == 1
+    assert page.find("script")[0].attributes["src"] == "static/site.js"
+    assert not page.find(onerror=None)
+    assert not page.find(onload=None)
+    assert HOSTILE in page.text
+    link = page.find("tr", data_run=None)[0].find("a")[0].attributes["href"]
+    assert link == "results/lr/%3Cimg%20src%3Dx%20onerror%3Dhacked%28%29%3E/seed0.json"
+    assert [item.name for item in site.left_out] == ["nf/para/seed0.json"]
+    assert "<script>hacked()</script>" in page.find(id="left-out")[0].text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("lr/para/seed1.json", '{"schema": 1, "split": "l', "damaged"),
+        ("lr/para/seed1.json", json.dumps({"schema": 99}), "schema 99"),
+        ("lr/para/seed1.json", json.dumps(make_result("nf")), "lies elsewhere"),
+        ("lr/para/seed1.json", json.dumps(make_result("lr", seed=0)), "lies elsewhere"),
+        ("notes.json", json.dumps({"hello": "world"}), "no schema number"),
+    ],
+)
+def test_damaged_and_foreign_files_are_named_and_left_out(tmp_path, name, text, reason):
+    write_results(tmp_path / "results", ["lr"])
+    (tmp_path / "results" / name).write_text(text)
+    site = build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    (item,) = site.left_out
+    assert item.name == name
+    assert reason in item.reason
+    assert str(tmp_path) not in item.reason
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    note = page.find(id="left-out")[0].text
+    assert name in note
+    assert reason in note
+    assert len(page.find("tr", data_run=None)) == 2
+    assert not (tmp_path / "out" / "results" / name).exists()
+
+
+def test_a_file_that_is_being_written_is_not_read(tmp_path):
+    write_results(tmp_path, ["lr"])
+    (tmp_path / "lr" / "para" / ".seed1.0f0f0f0f.json").write_text("{")
+    runs, left_out = load_runs(tmp_path)
+    assert (len(runs), left_out) == (2, [])
+
+
+def test_a_page_of_nothing_says_not_run_everywhere(tmp_path):
+    build_site(tmp_path / "none", tmp_path, [], tmp_path / "out")
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    assert not [n for n in page.find("a") if "num" in n.classes]
+    assert len([n for n in page.find("summary") if n.text == "not run"]) > 40
+    assert not page.find(id="left-out")
+
+
+def test_assets_that_were_not_made_say_why(tmp_path):
+    assets = make_assets(tmp_path / "assets")
+    build_site(tmp_path / "none", tmp_path / "assets", assets, tmp_path / "out")
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    notes = [n.text for n in page.find("p") if "missing" in n.classes]
+    assert "nf_success_map : not run. make it" in notes
+    assert "vp_lr_rollout_grid : not made yet. python scripts/make_website.py" in notes
+    for video in page.find("video"):
+        for key in ("src", "poster"):
+            assert (tmp_path / "out" / video.attributes[key]).is_file()
+        assert video.attributes["preload"] == "none"
+        assert video.attributes["aria-label"]
+        assert int(video.attributes["width"]) > 0
+    for picture in page.find("img"):
+        assert (tmp_path / "out" / picture.attributes["src"]).is_file()
+        assert picture.attributes["alt"]
+        assert int(picture.attributes["height"]) > 0
+
+
+def test_a_failed_build_leaves_the_last_good_site(tmp_path, monkeypatch):
+    write_results(tmp_path / "results", ["lr"])
+    build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    before = (tmp_path / "out" / "index.html").read_text()
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(build, "render", fail)
+    with pytest.raises(OSError, match="no space left"):
+        build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    assert (tmp_path / "out" / "index.html").read_text() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "results"]
+
+
+def test_a_new_build_replaces_the_old_one_whole(tmp_path):
+    write_results(tmp_path / "results", ["lr", "nf"])
+    build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    write_results(tmp_path / "other", ["lr"])
+    build_site(tmp_path / "other", tmp_path, [], tmp_path / "out")
+    assert not (tmp_path / "out" / "results" / "nf").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out", "results"]
+
+
+def test_a_site_that_a_killed_swap_left_aside_comes_back(tmp_path):
+    write_results(tmp_path / "results", ["lr"])
+    build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / ".out.previous")
+    with pytest.raises(KeyError), replaced_folder(tmp_path / "out"):
+        raise KeyError
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_a_folder_that_is_no_site_is_never_replaced(tmp_path):
+    precious = tmp_path / "out" / "thesis.tex"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(ConfigError, match="not a PARA website"):
+        build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    assert precious.read_text() == "years of work"
+
+
+def test_the_same_results_give_the_same_page(tmp_path):
+    write_results(tmp_path / "results", ["lr"])
+    pages = []
+    for name in ("a", "b"):
+        build_site(tmp_path / "results", tmp_path, [], tmp_path / name)
+        pages.append((tmp_path / name / "index.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_nothing_on_the_site_comes_from_elsewhere(tmp_path):
+    assets = make_assets(tmp_path / "assets")
+    write_results(tmp_path / "results", ["lr"])
+    build_site(tmp_path / "results", tmp_path / "assets", assets, tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*"):
+        if path.suffix in (".html", ".css", ".js"):
+            text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+            assert "http://" not in text
+            assert "https://" not in text
+            assert 'src="/' not in text
+            assert 'href="/' not in text
+
+
+@pytest.fixture
+def running(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(bytes(range(100)))
+    with server(tmp_path, 0) as instance:
+        threading.Thread(target=instance.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{instance.server_port}"
+        instance.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected", "said"),
+    [
+        ("bytes=10-19", bytes(range(10, 20)), "bytes 10-19/100"),
+        ("bytes=90-", bytes(range(90, 100)), "bytes 90-99/100"),
+        ("bytes=-5", bytes(range(95, 100)), "bytes 95-99/100"),
+        ("bytes=95-500", bytes(range(95, 100)), "bytes 95-99/100"),
+    ],
+)
+def test_the_server_sends_parts_of_a_video(running, wanted, expected, said):
+    request = urllib.request.Request(f"{running}/film.mp4", headers={"Range": wanted})
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 206
+        assert answer.headers["Content-Range"] == said
+        assert answer.read() == expected
+
+
+def test_the_server_sends_whole_files_and_refuses_impossible_parts(running):
+    with urllib.request.urlopen(f"{running}/film.mp4") as answer:
+        assert (answer.status, len(answer.read())) == (200, 100)
+    request = urllib.request.Request(f"{running}/film.mp4", headers={"Range": "bytes=200-300"})
+    with pytest.raises(urllib.error.HTTPError, match="416"):
+        urllib.request.urlopen(request)
+
+
+def test_a_port_that_is_taken_is_replaced(tmp_path):
+    with server(tmp_path, 0) as first, server(tmp_path, first.server_port) as second:
+        assert second.server_port not in (0, first.server_port)
+
+
+@pytest.mark.slow
+def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path):
+    write_results(tmp_path / "results", ["lr"])
+    script = Path(__file__).parents[2] / "scripts" / "make_website.py"
+    command = [sys.executable, str(script), "only=[two_stage_diagram]"]
+    for key in ("results", "outputs", "runs", "data"):
+        command.append(f"{key}_dir={tmp_path / key}")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "outputs" / "website" / "index.html"
+    assert f"Website: {page}" in done.stdout
+    assert 'id="fig-two_stage_diagram"' in page.read_text()
+    (tmp_path / "results" / "lr" / "act" / "seed0.json").write_text("{")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "lr/act/seed0.json" in done.stdout
+    assert "lr/act/seed0.json" in page.read_text()
