@@ -47,6 +47,8 @@ FORMAT = "para-demo"
 FORMAT_VERSION = 1
 FRAME_SECONDS = 0.1
 """Time between the frames of a demo [s]."""
+PNG_LEVEL = 4
+"""128 px: 12.5 kB in 0.9 ms; level 6 saves 5 % of that and takes 2.7 ms, JPEG 95 loses detail."""
 ARRAYS = {
     "actions": ((4,), np.float32),
     "obs/ee_pose": ((7,), np.float32),
@@ -113,7 +115,7 @@ class Episode:
 def encode_image(image: np.ndarray) -> np.ndarray:
     """Compress an RGB image (H, W, 3) uint8, without loss, to (bytes,) uint8."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].ravel()
+    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1].ravel()
 
 
 def decode_image(encoded: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ from para.data.format import (
     episode_path,
     write_episode,
 )
-from para.errors import DataError, UnknownNameError
+from para.errors import ConfigError, DataError, UnknownNameError
 from para.files import require_free_space
 from para.system import available_cores
 
@@ -53,7 +53,7 @@ ATTEMPTS = 4
 """Tries per episode; after the first, bowl and plate are moved by up to RETRY_SHIFT."""
 RETRY_SHIFT = 0.005
 """[m]"""
-BYTES_PER_PIXEL = 100
+BYTES_PER_PIXEL = 60
 """Upper estimate of an episode's file size per pixel of image area (all its frames together)."""
 
 
@@ -161,16 +161,21 @@ def generate(cfg: GenerateConfig) -> GenerateSummary:
     """Complete a data set: make what is missing, make again what is damaged, keep the rest.
 
     Raises:
+        ConfigError: A seed was given: data sets are not random.
         DataError: The folder holds demos that were made with another environment configuration, or
             a worker process died.
         NoSpaceError: The disk is too small.
     """
+    if cfg.seed:
+        raise ConfigError(
+            f"seed={cfg.seed}: a data set is one fixed thing. Seeds belong to train.py and eval.py."
+        )
     folder, tasks = _folder_and_tasks(cfg, cfg.dataset, cfg.limit)
     replaced = _move_damaged_aside(folder, tasks)
+    made = len(tasks) - len(_present(folder, tasks))
     start = time.perf_counter()
-    made = _make_missing(folder, tasks, cfg, cfg.dataset)
+    _, metas = ensure_dataset(cfg, cfg.dataset, cfg.limit)
     seconds = time.perf_counter() - start
-    metas = _check(folder, tasks, cfg)
     previews: list[Path] = []
     if cfg.preview:
         from para.data.preview import write_previews
@@ -192,13 +197,14 @@ def ensure_dataset(
             was made with another environment configuration.
     """
     folder, tasks = _folder_and_tasks(cfg, dataset, limit)
-    present = [t.index for t in tasks if episode_path(folder, t.index).exists()]
+    env = dataclasses.asdict(cfg.env)
+    present = _present(folder, tasks)
     if len(present) < len(tasks):
         if present:
-            check_dataset(folder, present, dataclasses.asdict(cfg.env))  # before the long work
+            check_dataset(folder, present, env)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
         _make_missing(folder, tasks, cfg, dataset)
-    return folder, _check(folder, tasks, cfg)
+    return folder, check_dataset(folder, [task.index for task in tasks], env)
 
 
 def _folder_and_tasks(
@@ -208,8 +214,8 @@ def _folder_and_tasks(
     return folder, plan(dataset, cfg.layout, limit, cfg.env)
 
 
-def _check(folder: Path, tasks: list[Task], cfg: CommonConfig) -> list[EpisodeMeta]:
-    return check_dataset(folder, [task.index for task in tasks], dataclasses.asdict(cfg.env))
+def _present(folder: Path, tasks: list[Task]) -> list[int]:
+    return [task.index for task in tasks if episode_path(folder, task.index).exists()]
 
 
 def _move_damaged_aside(folder: Path, tasks: list[Task]) -> list[Path]:
@@ -243,15 +249,15 @@ class _Job:
     env: EnvConfig
 
 
-def _make_missing(folder: Path, tasks: list[Task], cfg: CommonConfig, dataset: str) -> int:
-    """Make the episodes whose files do not exist; return how many."""
+def _make_missing(folder: Path, tasks: list[Task], cfg: CommonConfig, dataset: str) -> None:
+    """Make the episodes whose files do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         for stale in folder.glob(".demo_*.hdf5"):  # what killed writers left behind
             stale.unlink()
         tasks = [task for task in tasks if not episode_path(folder, task.index).exists()]
         if not tasks:
-            return 0
+            return
         require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)
         job = _Job(folder.absolute(), dataset, cfg.robot, cfg.layout, cfg.env)
         # Spawned, never forked: a forked child hangs when its parent has used OpenGL.
@@ -270,7 +276,6 @@ def _make_missing(folder: Path, tasks: list[Task], cfg: CommonConfig, dataset: s
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-    return len(tasks)
 
 
 def _wait_for(futures: set[Future[bool]], title: str) -> None:

@@ -39,7 +39,12 @@ def make_episode(index: int, frames: int = 20, size: int = SIZE, success: bool =
         dataset="objpos",
         robot="panda",
         layout="together",
-        condition={"bowl": [float(start[0]), float(start[1])], "plate": [0.0, 0.0]},
+        condition={
+            "bowl": [float(start[0]), float(start[1])],
+            "plate": [0.0, 0.0],
+            "theta_deg": 0.0,
+            "phi_deg": 0.0,
+        },
         env=dataclasses.asdict(EnvConfig(image_size=size)),
         success=success,
         num_samples=frames,
