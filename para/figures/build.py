@@ -10,16 +10,19 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
+from tqdm import tqdm
 
 from para.errors import ParaError
 from para.figures.drawing import Drawing
+from para.figures.episodes import EpisodeTask, shoot
 from para.figures.sources import PUBLISHED_FILE, NotRun, Sources
 from para.figures.style import THEMES, save_figure, themed
 from para.files import atomic_write_json
@@ -29,7 +32,11 @@ log = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[2]
 FIGURE_CODE = ("para/figures", "para/statistics.py")
 SCENE_CODE = (*FIGURE_CODE, "envs", "configs/split")
-VIDEO_CODE = ("para", "envs", "baselines", "configs/split")
+VIDEO_CODE = (
+    *FIGURE_CODE,
+    *("envs", "configs/split", "baselines", "para/backbones", "para/heads", "para/evaluation"),
+    *("para/camera.py", "para/policy.py", "para/para_policy.py", "para/video.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,11 +66,26 @@ class Media:
 
 
 @dataclass(frozen=True)
+class Film:
+    """What a set of videos needs, and how it is put together from the frames.
+
+    Attributes:
+        tasks: Episodes to film; their `out` is filled in when they are filmed.
+        compose: (frames of each task, folder) -> the videos made.
+        notes: What is missing.
+    """
+
+    tasks: tuple[EpisodeTask, ...]
+    compose: Callable[[Sequence[np.ndarray], Path], list[Media]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Asset:
     """A figure or a set of videos.
 
     Attributes:
-        make: Figures: (sources, theme) -> Drawing. Videos: (sources, folder) -> list of Media.
+        make: Figures: (sources, theme) -> Drawing. Videos: (sources) -> Film.
         inputs: Files that it depends on; raises `NotRun` if they do not exist yet.
         description: One line.
         kind: figure | video.
@@ -104,33 +126,115 @@ class BuiltAsset:
     notes: tuple[str, ...] = ()
 
 
-def build_asset(name: str, asset: Asset, sources: Sources, out_dir: Path) -> BuiltAsset:
-    """Build one asset, unless what is in `out_dir` is up to date."""
-    common = {"name": name, "kind": asset.kind, "description": asset.description}
+@dataclass(frozen=True)
+class _Job:
+    """An asset that has to be built."""
+
+    name: str
+    asset: Asset
+    key: str
+    inputs: tuple[Path, ...]
+
+    def finish(self, out_dir: Path, media: Sequence[Media], notes: Sequence[str]) -> BuiltAsset:
+        """Note in the cache what was made."""
+        built = BuiltAsset(
+            self.name,
+            self.asset.kind,
+            "built",
+            self.asset.description,
+            media=tuple(media),
+            inputs=tuple(str(path) for path in self.inputs if path != PUBLISHED_FILE),
+            notes=tuple(notes),
+        )
+        _write_cache(out_dir, self.key, built)
+        return built
+
+    def fail(self, message: str) -> BuiltAsset:
+        """What to say about an asset that cannot be built."""
+        log.error("%s: %s", self.name, message)
+        return _without_media(self.name, self.asset, "failed", message)
+
+
+def _without_media(
+    name: str, asset: Asset, status: str, message: str, command: str = ""
+) -> BuiltAsset:
+    return BuiltAsset(name, asset.kind, status, asset.description, message=message, command=command)
+
+
+def build(assets: Mapping[str, Asset], sources: Sources, out_dir: Path) -> list[BuiltAsset]:
+    """Build `assets` into `out_dir`: figures first, then all videos with one pool of processes.
+
+    Returns one entry per asset, in their order. An asset whose inputs were never made has status
+    "not run", one whose inputs are unusable has status "failed"; neither stops the rest.
+    """
+    done: dict[str, BuiltAsset] = {}
+    films: list[tuple[_Job, Film]] = []
+    bar = tqdm(assets.items(), desc="Figures", unit="asset", disable=not sources.progress)
+    for name, asset in bar:
+        bar.set_postfix_str(name)
+        try:
+            inputs = tuple(sorted({Path(path) for path in asset.inputs(sources)}))
+            job = _Job(name, asset, _key(name, asset, inputs), inputs)
+            cached = _read_cache(out_dir, name, job.key)
+            if cached is not None:
+                done[name] = dataclasses.replace(cached, status="cached")
+            elif asset.kind == "figure":
+                done[name] = job.finish(out_dir, *_draw(name, asset, sources, out_dir))
+            else:
+                films.append((job, asset.make(sources)))
+        except NotRun as error:
+            done[name] = _without_media(name, asset, "not run", str(error), error.command)
+        except (ParaError, OSError) as error:
+            log.error("%s: %s", name, error)
+            done[name] = _without_media(name, asset, "failed", str(error))
+    done |= _shoot(films, sources, out_dir)
+    return [done[name] for name in assets]
+
+
+def _shoot(
+    films: Sequence[tuple[_Job, Film]], sources: Sources, out_dir: Path
+) -> dict[str, BuiltAsset]:
+    """Film the episodes of all videos; put each video together as soon as its frames are there."""
+    done: dict[str, BuiltAsset] = {}
+    if not films:
+        return done
+    with tempfile.TemporaryDirectory(prefix="para-film-") as folder:
+        owner: dict[str, tuple[_Job, Film, list[EpisodeTask]]] = {}
+        tasks = []
+        for job, film in films:
+            own = [
+                dataclasses.replace(task, out=str(Path(folder) / f"{job.name}-{i}.npy"))
+                for i, task in enumerate(film.tasks)
+            ]
+            owner |= {task.out: (job, film, own) for task in own}
+            tasks += own
+        waiting = {job.name: len(film.tasks) for job, film in films}
+        problems: dict[str, list[str]] = {job.name: [] for job, _ in films}
+        bar = tqdm(total=len(tasks), desc="Videos", unit="episode", disable=not sources.progress)
+        for task, problem in shoot(tasks, sources.workers):
+            job, film, own = owner[task.out]
+            waiting[job.name] -= 1
+            problems[job.name] += [problem] if problem else []
+            if waiting[job.name] == 0:
+                done[job.name] = _compose(job, film, own, problems[job.name], out_dir)
+            bar.update()
+        bar.close()
+    return done
+
+
+def _compose(
+    job: _Job, film: Film, tasks: Sequence[EpisodeTask], problems: Sequence[str], out_dir: Path
+) -> BuiltAsset:
     try:
-        inputs = sorted({Path(path) for path in asset.inputs(sources)})
-        key = _key(name, asset, inputs)
-        cached = _read_cache(out_dir, name, key)
-        if cached is not None:
-            return dataclasses.replace(cached, status="cached")
-        if asset.kind == "figure":
-            media, notes = _draw(name, asset, sources, out_dir)
-        else:
-            media, notes = asset.make(sources, out_dir)
-    except NotRun as error:
-        return BuiltAsset(status="not run", message=str(error), command=error.command, **common)
-    except ParaError as error:
-        log.error("%s: %s", name, error)
-        return BuiltAsset(status="failed", message=str(error), **common)
-    built = BuiltAsset(
-        status="built",
-        media=tuple(media),
-        inputs=tuple(str(path) for path in inputs if path != PUBLISHED_FILE),
-        notes=tuple(notes),
-        **common,
-    )
-    _write_cache(out_dir, key, built)
-    return built
+        if problems:
+            return job.fail("; ".join(problems))
+        frames = [np.load(task.out, mmap_mode="r", allow_pickle=False) for task in tasks]
+        return job.finish(out_dir, film.compose(frames, out_dir), film.notes)
+    except (ParaError, OSError) as error:
+        return job.fail(str(error))
+    finally:
+        for task in tasks:
+            Path(task.out).unlink(missing_ok=True)
 
 
 def _draw(
@@ -219,9 +323,3 @@ def _write_cache(out_dir: Path, key: str, built: BuiltAsset) -> None:
     }
     note = {"key": key, "files": checksums, "built": dataclasses.asdict(built)}
     atomic_write_json(path, note)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture [px]."""
-    with Image.open(path) as picture:
-        return picture.size

@@ -31,7 +31,7 @@ def box(
             width,
             height,
             boxstyle="round,pad=0,rounding_size=0.09",
-            facecolor=mix(colour, theme.surface, look.get("strength", 0.16)),
+            facecolor=mix(colour, theme.surface, look.get("strength", 0.2)),
             edgecolor=colour,
             linewidth=1.2,
             linestyle="--" if look.get("frozen") else "-",
@@ -70,10 +70,10 @@ def arrow(
 
 def two_stage_diagram(sources: Sources, theme: Theme) -> Drawing:
     """How the video backbone is trained: the video model alone, then it and the heads together."""
-    figure = new_figure(5.2, 4.5)
+    figure = new_figure(5.2, 4.1)
     axes = figure.add_subplot()
     axes.set_xlim(0, 5.2)
-    axes.set_ylim(0, 4.5)
+    axes.set_ylim(0.15, 4.25)
     axes.axis("off")
     _stage(axes, theme, 2.42, "Stage 1", "video", "learn to predict what will be seen")
     box(axes, theme, 0.1, 2.66, 1.05, 0.8, "current\nframe")

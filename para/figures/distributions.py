@@ -36,8 +36,9 @@ def position_distribution(sources: Sources, theme: Theme, split: str) -> Drawing
     train = grid_positions()[training_indices(config)]
     tests = test_conditions(config, "ood")
     test = np.array([c.position for c in tests])
-    # The scene shows the demo that is nearest to the middle of the training set.
-    example = train[np.argmin(np.linalg.norm(train - train.mean(0), axis=1))]
+    # The scene shows one demo, in the middle but not under the arm.
+    middle = train.mean(0) + np.array([0.1, 0.0])
+    example = train[np.argmin(np.linalg.norm(train - middle, axis=1))]
     picture, camera = top_picture(place_pair(tuple(example)))
     figure = new_figure(5.2, 4.15)
     axes = figure.add_subplot()
@@ -128,20 +129,16 @@ def tested_views(split: str) -> list[tuple[int, int]]:
     return sorted({(t, p if t else 0) for t in views.thetas for p in views.phis})
 
 
-def _samples(split: str) -> list[tuple[str, tuple[int, int]]]:
-    """Eight lettered viewpoints: trained and tested ones, spread over both angles."""
-    train = trained_views(split)
-    test = [view for view in tested_views(split) if view not in train]
-    few = min(len(train), 4)
-    chosen = [train[i] for i in _spread(len(train), few)] + [
-        test[i] for i in _spread(len(test), 8 - few)
-    ]
-    return list(zip("ABCDEFGH", chosen, strict=True))
+_SAMPLE_VIEWS = {
+    "vp_default_to_all": [(0, 0), *((7 - 3 * (phi % 2), phi) for phi in range(7))],
+    "vp_lr": [(5, phi) for phi in range(8)],
+    "vp_io": [*((3, phi) for phi in (0, 2, 4, 6)), *((7, phi) for phi in (1, 3, 5, 7))],
+}
+"""Viewpoints (theta index, phi index) whose frames are shown beside the polar grid."""
 
 
-def _spread(n: int, count: int) -> list[int]:
-    """`count` indices spread over range(n); a stride prime to 8 so that phi varies too."""
-    return [round((k + 0.5) * n / count - 0.5) for k in range(count)]
+def _lettered(split: str) -> list[tuple[str, tuple[int, int]]]:
+    return list(zip("ABCDEFGH", _SAMPLE_VIEWS[split], strict=True))
 
 
 def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
@@ -182,18 +179,20 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
     ]
     upper.legend(handles=handles, ncols=2, loc="outside upper center", handletextpad=0.1)
     panels = lower.subplots(2, 4).ravel()
-    for panel, (letter, (theta, phi)) in zip(panels, _samples(split), strict=True):
+    for panel, (letter, (theta, phi)) in zip(panels, _lettered(split), strict=True):
         trained = (theta, phi) in train
         colour = TRAIN_GREEN if trained else TEST_INDIGO
         condition = place_pair((0, 0), theta_deg=THETAS_DEG[theta], phi_deg=PHIS_DEG[phi])
         show_frame(panel, view_picture(condition), colour, letter)
         panel.set_xlabel(f"{THETAS_DEG[theta]:.0f}°, {PHIS_DEG[phi]:g}°", fontsize=9.5, labelpad=3)
+        beside = np.radians(PHIS_DEG[phi] + 90 if theta else 67.5)
         axes.annotate(
             letter,
             (np.radians(PHIS_DEG[phi]), THETAS_DEG[theta]),
-            xytext=(0, 8),
+            xytext=(11 * np.cos(beside), 11 * np.sin(beside)),
             textcoords="offset points",
             ha="center",
+            va="center",
             fontsize=10,
             fontweight="bold",
             zorder=4,

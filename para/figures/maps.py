@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
@@ -39,7 +37,7 @@ def draw_workspace(axes: Axes, theme: Theme) -> None:
         )
     )
     axes.set_xlim(low[1] - 0.022, high[1] + 0.022)
-    axes.set_ylim(high[0] + 0.022, low[0] - 0.022)
+    axes.set_ylim(high[0] + 0.022, low[0] - 0.06)
     axes.set_aspect("equal")
     axes.axis("off")
 
@@ -62,7 +60,7 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
     """Every test start of `split` on the workspace with its outcome, PARA beside ACT."""
     models = sources.results.require(split)
     training = grid_positions()[training_indices(load_split(split))]
-    figure = new_figure(5.2, 2.75)
+    figure = new_figure(5.2, 2.45)
     panels = figure.subplots(1, 2)
     data, words = {}, []
     for axes, model in zip(panels, MAIN_MODELS, strict=True):
@@ -78,9 +76,8 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
         axes.set_title(f"{style.label}  {rate.successes}/{rate.n}")
         data[model] = rate_data(rate)
         words.append(f"{style.label} {percent(rate)}")
-    axes = panels[0]
-    axes.text(0, axes.get_ylim()[1] + 0.012, "robot side", **_side_text(theme))
-    panels[1].text(0, axes.get_ylim()[1] + 0.012, "robot side", **_side_text(theme))
+    for axes in panels:
+        axes.text(0, -0.235, "robot", ha="center", va="center", fontsize=9.5, color=theme.muted)
     grey = {"linestyle": "none", "color": theme.muted}
     handles = [
         Line2D([], [], linestyle="none", marker=".", color=TRAIN_GREEN, label="train"),
@@ -99,17 +96,13 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
     return Drawing(figure, alt, data, missing_notes(models, MAIN_MODELS, split))
 
 
-def _side_text(theme: Theme) -> dict[str, Any]:
-    return {"ha": "center", "va": "center", "fontsize": 9.5, "color": theme.muted}
-
-
 def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[tuple[int, int], Rate]:
     """Success rate per viewpoint (theta index, phi index); at theta = 0 all phi are one view."""
     outcomes: dict[tuple[int, int], list[bool]] = {}
     for episode in episodes:
         condition = episode["condition"]
-        theta = int(np.argmin(np.abs(THETAS_DEG - condition["theta_deg"])))
-        phi = int(np.argmin(np.abs(PHIS_DEG - condition["phi_deg"] % 360)))
+        theta = int(np.argmin(np.abs(np.array(THETAS_DEG) - condition["theta_deg"])))
+        phi = int(np.argmin(np.abs(np.array(PHIS_DEG) - condition["phi_deg"] % 360)))
         outcomes.setdefault((theta, phi if theta else 0), []).append(episode["success"])
     return {view: Rate.of(outcomes[view]) for view in sorted(outcomes)}
 
@@ -196,18 +189,12 @@ def _draw_view_cells(
             bottom=theta,
             color=face,
             edgecolor=theme.surface,
-            linewidth=1.2,
+            linewidth=1.2 if theta else 0,
         )
     rings = len(THETAS_DEG)
     axes.set_ylim(0, rings)
     axes.set_yticks([])
-    axes.set_xticks(np.radians(PHIS_DEG), [f"{p:g}°" for p in PHIS_DEG], fontsize=9.5)
-    axes.tick_params(pad=-1)
+    axes.set_xticks(np.radians([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"], fontsize=9.5)
+    axes.tick_params(pad=1)
     axes.grid(False)
     axes.spines["polar"].set(color=theme.grid)
-
-
-def strength_map(theme: Theme, colour: str) -> ScalarMappable:
-    """Colour scale of `view_success_map`, 0 to 100 percent."""
-    ends = [mix(colour, theme.surface, 0.04), colour]
-    return ScalarMappable(Normalize(0, 100), LinearSegmentedColormap.from_list("", ends))

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from para.errors import UnknownNameError
-from para.figures import charts, curves, diagrams, distributions, maps
-from para.figures.build import SCENE_CODE, Asset, BuiltAsset, Media, build_asset
-from para.figures.sources import PUBLISHED_FILE, Sources
+from para.evaluation.results import FILE_NAMES
+from para.figures import charts, curves, diagrams, distributions, maps, videos
+from para.figures.build import SCENE_CODE, VIDEO_CODE, Asset, BuiltAsset, Media, build
+from para.figures.sources import MAIN_MODELS, PUBLISHED_FILE, Sources
 
 __all__ = ["ASSETS", "Asset", "BuiltAsset", "Media", "build_assets"]
 
@@ -124,6 +123,45 @@ ASSETS: dict[str, Asset] = {
     "two_stage_diagram": Asset(
         diagrams.two_stage_diagram, _published, "Two-stage training of the video backbone"
     ),
+    **{
+        f"{split}_{FILE_NAMES[test]}_pair": Asset(
+            partial(videos.pair, split=split, test=test),
+            partial(videos.video_inputs, split=split),
+            f"{charts.SPLIT_TITLES[split]}: {title}",
+            kind="video",
+            code=VIDEO_CODE,
+        )
+        for split in charts.SPLIT_TITLES
+        for test, title in (("sanity", "in distribution"), ("ood", "out of distribution"))
+    },
+    **{
+        f"{split}_{model}_rollout_grid": Asset(
+            partial(videos.grid, split=split, model=model),
+            partial(videos.video_inputs, split=split, models=(model,)),
+            f"{charts.SPLIT_TITLES[split]}: rollouts across viewpoints",
+            kind="video",
+            code=VIDEO_CODE,
+        )
+        for split in _VIEW_SPLITS
+        for model in MAIN_MODELS
+    },
+    **{
+        f"{split}_heatmap": Asset(
+            partial(videos.heatmaps, split=split),
+            partial(videos.video_inputs, split=split),
+            f"What PARA looks at: {charts.SPLIT_TITLES[split]}",
+            kind="video",
+            code=VIDEO_CODE,
+        )
+        for split in ("lr", "vp_default_to_all", "distractor")
+    },
+    "train_demos": Asset(
+        videos.train_demos,
+        videos.demo_files,
+        "Training demonstrations 0, 128 and 255",
+        kind="video",
+        code=VIDEO_CODE,
+    ),
 }
 
 
@@ -160,9 +198,4 @@ def build_assets(
                 raise UnknownNameError("asset", name, ASSETS)
         names = [name for name in ASSETS if name in only]
     sources = Sources.open(results_dir, runs_dir, data_dir, workers=workers, progress=progress)
-    bar = tqdm(names, desc="Figures and videos", unit="asset", disable=not progress)
-    built = []
-    for name in bar:
-        bar.set_postfix_str(name)
-        built.append(build_asset(name, ASSETS[name], sources, Path(out_dir)))
-    return built
+    return build({name: ASSETS[name] for name in names}, sources, Path(out_dir))

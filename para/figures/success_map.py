@@ -1,0 +1,181 @@
+"""The picture at the end of an evaluation: where each policy succeeds.
+
+Splits over positions: every test start on the workspace seen from above, training positions faint.
+Splits over viewpoints: the success rate at every viewpoint of the cap. Policies side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.projections.polar import PolarAxes
+
+from envs import workspace as ws
+from envs.splits import training_indices
+from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from para.config import SplitConfig
+from para.evaluation.results import Result, success_rate
+from para.figures.style import (
+    LIGHT,
+    STAGE_MEANING,
+    TRAIN_GREEN,
+    ModelStyle,
+    mix,
+    model_style,
+    new_figure,
+    save_figure,
+    themed,
+)
+from para.statistics import Rate
+
+
+def success_map(
+    results: Mapping[str, Result],
+    split: SplitConfig,
+    stem: Path,
+    robot: str = "panda",
+    layout: str = "together",
+    test: str = "ood",
+) -> list[Path]:
+    """Draw the episodes of a test, one panel per policy; write <stem>.svg and <stem>.png.
+
+    Args:
+        results: By model label, in the order of the panels.
+        split: The split that they belong to.
+        stem: Path of the figure without its suffix.
+        robot: Shown in the background.
+        layout: Decides which grid positions were trained on.
+        test: ood | sanity.
+    """
+    by_view = len(split.ood.views.thetas) * len(split.ood.views.phis) > 1 and test == "ood"
+    with themed(LIGHT):
+        figure = new_figure(4.3 * len(results) + 0.1, 4.4 if by_view else 4.0)
+        figure.suptitle(split.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
+        kind = {"projection": "polar"} if by_view else {}
+        panels = figure.subplots(1, len(results), subplot_kw=kind, squeeze=False)[0]
+        for axes, (label, result) in zip(panels, results.items(), strict=True):
+            style = model_style(label)
+            episodes = [e for e in result["episodes"] if e["test"] == test]
+            if by_view:
+                _draw_views(axes, episodes, style)
+            else:
+                _draw_background(axes, robot)
+                _draw_training(axes, split, layout)
+                _draw_episodes(axes, episodes, style)
+            title = f"{style.label}  {success_rate(result, test)}"
+            axes.set_title(title, fontsize=10.5, color=LIGHT.ink, pad=18 if by_view else 6)
+        handles = _view_legend() if by_view else _position_legend(split)
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        return save_figure(figure, stem, LIGHT)
+
+
+def _draw_background(axes: Axes, robot: str) -> None:
+    """The table from above, bowl and plate beside the workspace's middle, as seen by the camera."""
+    from envs.condition import place_pair
+    from para.figures.scene import render_condition, top_camera
+
+    camera = top_camera(width=960, height=680, span=0.82)
+    picture = render_condition(place_pair((0.0, 0.0)), camera, robot)
+    faded = (255 - 0.45 * (255 - picture.astype(float))).astype(np.uint8)
+    corners = camera.unproject_to_height(
+        np.array([[0.0, 0.0], [camera.width, camera.height]], np.float64), np.zeros(2)
+    )
+    (top, left), (bottom, right) = corners[:, :2]  # x runs down the picture, y to the right
+    axes.imshow(faded, extent=(left, right, bottom, top), interpolation="antialiased")
+    low, high = (-ws.Y_HALF, -ws.X_HALF), (ws.Y_HALF, ws.X_HALF)
+    edge = np.array([low, (high[0], low[1]), high, (low[0], high[1]), low]).T
+    axes.plot(*edge, color=LIGHT.muted, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    axes.axis("off")
+
+
+def _draw_training(axes: Axes, split: SplitConfig, layout: str) -> None:
+    if split.dataset == "objpos":
+        trained = ws.grid_positions()[training_indices(split, layout)]
+        axes.plot(trained[:, 1], trained[:, 0], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
+
+
+def _look(stage: str, style: ModelStyle) -> dict[str, Any]:
+    """Filled: placed; hollow: lifted only; cross: never lifted. Hue and mark tell the policy."""
+    if stage == "MISS":
+        return {"marker": "x", "markersize": 5.5, "markeredgewidth": 1.6, "color": style.colour}
+    face = style.colour if stage == "PLACE" else "white"
+    edge = "white" if stage == "PLACE" else style.colour
+    width = 0.8 if stage == "PLACE" else 1.6
+    return {
+        "marker": style.marker,
+        "markersize": 7.5 if stage == "PLACE" else 6,
+        "markerfacecolor": face,
+        "markeredgecolor": edge,
+        "markeredgewidth": width,
+    }
+
+
+def _draw_episodes(axes: Axes, episodes: list[dict[str, Any]], style: ModelStyle) -> None:
+    halo = [withStroke(linewidth=3, foreground="white")]
+    for stage in ("MISS", "GRASP", "PLACE"):
+        starts = [e["condition"]["position"] for e in episodes if e["stage"] == stage]
+        x, y = np.array(starts).reshape(-1, 2).T
+        effects = halo if stage == "MISS" else None
+        axes.plot(y, x, linestyle="none", zorder=3, path_effects=effects, **_look(stage, style))
+
+
+def _position_legend(split: SplitConfig) -> list[Line2D]:
+    neutral = ModelStyle("", LIGHT.muted, "o")
+    marks = [
+        Line2D([], [], linestyle="none", label=STAGE_MEANING[stage], **_look(stage, neutral))
+        for stage in ("PLACE", "GRASP", "MISS")
+    ]
+    if split.dataset != "objpos":
+        return marks
+    dot = Line2D([], [], linestyle="none", marker=".", color=TRAIN_GREEN, label="trained on")
+    return [dot, *marks]
+
+
+def _draw_views(axes: PolarAxes, episodes: list[dict[str, Any]], style: ModelStyle) -> None:
+    """Viewpoint cap: radius is theta, angle is phi, strength of the colour the success rate."""
+    outcomes: dict[tuple[int, int], list[bool]] = {}
+    for episode in episodes:
+        condition = episode["condition"]
+        theta = int(np.argmin(np.abs(np.subtract(THETAS_DEG, condition["theta_deg"]))))
+        phi = int(np.argmin(np.abs(np.subtract(PHIS_DEG, condition["phi_deg"]))))
+        # At theta = 0 every phi is the same view.
+        outcomes.setdefault((theta, phi if theta else 0), []).append(episode["success"])
+    width = 2 * np.pi / len(PHIS_DEG)
+    for (theta, phi), successes in outcomes.items():
+        rate = Rate.of(successes)
+        face = mix(style.colour, LIGHT.surface, 0.04 + 0.96 * rate.value)
+        angle = np.radians(PHIS_DEG[phi])
+        axes.bar(
+            angle,
+            1,
+            width if theta else 2 * np.pi,
+            bottom=theta,
+            color=face,
+            edgecolor=LIGHT.muted,
+            linewidth=0.5,
+        )
+        ink = "white" if rate.value > 0.6 else LIGHT.ink
+        text = f"{rate.successes}/{rate.n}"
+        radius = theta + 0.5 if theta else 0
+        axes.text(angle, radius, text, ha="center", va="center", fontsize=6.5, color=ink)
+    axes.set_ylim(0, len(THETAS_DEG))
+    axes.set_yticks([])
+    axes.set_xticks(np.radians([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"])
+    axes.tick_params(pad=1)
+    axes.grid(False)
+    axes.spines["polar"].set_visible(False)
+
+
+def _view_legend() -> list[Line2D]:
+    look = {"linestyle": "none", "marker": "s", "markersize": 9, "markeredgecolor": LIGHT.muted}
+    return [
+        Line2D([], [], color=mix(LIGHT.muted, LIGHT.surface, share), label=label, **look)
+        for share, label in ((0.04, "0 %"), (0.5, "50 %"), (1.0, "100 % of a view's episodes"))
+    ]
