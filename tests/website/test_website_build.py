@@ -35,8 +35,8 @@ def test_text_from_results_is_escaped(tmp_path):
     path.write_text(json.dumps(misplaced))
     site = build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
     page = parse((tmp_path / "out" / "index.html").read_text())
-    assert len(page.find("script")) == 1
-    assert page.find("script")[0].attributes["src"] == "static/site.js"
+    scripts = [script.attributes["src"] for script in page.find("script")]
+    assert scripts == ["static/early.js", "static/site.js"]
     assert not page.find(onerror=None)
     assert not page.find(onload=None)
     assert HOSTILE in page.text

@@ -30,8 +30,7 @@ def outcomes(files: list[dict], test: str, theta: float | None = None) -> list[b
         e["stage"] == "PLACE"
         for data in files
         for e in data["episodes"]
-        if e["test"] == test
-        and (theta is None or abs(e["condition"]["theta_deg"] - theta) < 0.06)
+        if e["test"] == test and (theta is None or abs(e["condition"]["theta_deg"] - theta) < 0.06)
     ]
 
 

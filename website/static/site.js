@@ -4,29 +4,9 @@
 const root = document.documentElement;
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
-// A page opened from disk may have no storage at all, or one that throws.
-const memory = {
-  read(key) {
-    try {
-      return localStorage.getItem(key);
-    } catch {
-      return null;
-    }
-  },
-  write(key, value) {
-    try {
-      localStorage.setItem(key, value);
-    } catch {
-      /* the choice lasts until the page is closed */
-    }
-  },
-};
-
-// ---- Theme -------------------------------------------------------------------------------------
+// ---- Theme (early.js has set the one that was chosen before) ------------------------------------
 const darkPreferred = matchMedia("(prefers-color-scheme: dark)");
 const themeButton = document.querySelector("#theme");
-const chosen = memory.read("para-theme");
-if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
 
 function isDark() {
   return root.dataset.theme ? root.dataset.theme === "dark" : darkPreferred.matches;
@@ -38,11 +18,14 @@ function showTheme() {
 
 themeButton.addEventListener("click", () => {
   root.dataset.theme = isDark() ? "light" : "dark";
-  memory.write("para-theme", root.dataset.theme);
+  try {
+    localStorage.setItem("para-theme", root.dataset.theme);
+  } catch {
+    /* without storage the choice lasts until the page is closed */
+  }
   showTheme();
 });
 darkPreferred.addEventListener("change", showTheme);
-themeButton.hidden = false;
 showTheme();
 
 // ---- Videos ------------------------------------------------------------------------------------
@@ -71,7 +54,6 @@ class Group {
     }
     this.button.addEventListener("click", () => this.toggle());
     this.slider.addEventListener("input", () => this.seek(Number(this.slider.value) / 1000));
-    element.querySelector(".player").hidden = false;
     this.show();
   }
 
@@ -189,7 +171,7 @@ const allButton = document.querySelector("#all-videos");
 
 function showAll() {
   const playing = groups.some((group) => group.wanted);
-  allButton.textContent = playing ? "Pause all videos" : "Play all videos";
+  allButton.textContent = playing ? "Pause videos" : "Play videos";
 }
 
 if (groups.length) {
@@ -213,7 +195,6 @@ if (groups.length) {
     }
     showAll();
   });
-  allButton.hidden = false;
   showAll();
 }
 
@@ -239,9 +220,9 @@ for (const header of document.querySelectorAll("th[data-column]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "sort";
-  button.append(...header.childNodes);
+  button.append(...header.querySelector(".sort").childNodes);
   button.addEventListener("click", () => sortBy(header));
-  header.append(button);
+  header.replaceChildren(button);
 }
 
 // ---- Copy --------------------------------------------------------------------------------------
