@@ -13,8 +13,9 @@ from envs.assets import panda_mesh
 from para.errors import UnknownNameError
 
 ROBOTS = ("panda", "hand")
-BASE = np.array([-0.48, -0.047, 0.10])
-"""The Panda's base, world frame [m]; `benchmarks/expert.py --reach` shows why here."""
+BASE = np.array([-0.48, -0.047, 0.08])
+"""The Panda's base, world frame [m], chosen with `envs.reach`: nearer and the joints meet their
+limits at the near side, further and the far corners are out of reach."""
 TOOL = 0.1034
 FINGER_OPEN = 0.04
 """Travel of each finger [m]."""

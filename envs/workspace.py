@@ -33,7 +33,7 @@ HOVER_HEIGHT = 0.12
 CARRY_HEIGHT = 0.15
 RELEASE_HEIGHT = 0.036
 
-EE_START = np.array([-0.20, -0.047, 0.30])
+EE_START = np.array([-0.18, -0.047, 0.28])
 """Tool centre at the start of every episode: behind the workspace, so that it hides nothing."""
 EE_LOW = np.array([-0.30, -0.50, 0.008])
 EE_HIGH = np.array([0.30, 0.42, 0.40])

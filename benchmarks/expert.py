@@ -1,0 +1,175 @@
+"""Can the task be done, and could a perfect policy do it? Writes results/benchmarks/expert.json.
+
+    python benchmarks/expert.py [--quick]
+
+For either robot and layout, over the full 16 x 16 grid:
+- expert: success of the scripted expert;
+- replay: the positions and gripper commands of its frames, every 0.3 s, through the servo, open
+  loop (what a policy without any error would do);
+- the same with errors: a constant horizontal offset in a random direction, or noise on every
+  waypoint;
+- expert with 6 distractors.
+Also the reach of the arm for several places of its base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from scipy.stats import binomtest  # noqa: E402
+
+from envs.condition import LAYOUTS, grid_condition  # noqa: E402
+from envs.expert import run_expert  # noqa: E402
+from envs.pick_place import PickPlaceEnv  # noqa: E402
+from envs.reach import reach_errors, task_points  # noqa: E402
+from envs.robots import BASE, ROBOTS  # noqa: E402
+from para.files import atomic_write_json  # noqa: E402
+from para.system import git_hash, hardware, versions  # noqa: E402
+
+STRIDE = 3
+"""Frames between replayed waypoints: 0.3 s."""
+OFFSETS = (0.010, 0.015, 0.020)
+NOISES = (0.005, 0.010)
+"""Errors of the replay [m]."""
+DISTRACTORS = 6
+
+
+def replay(env: PickPlaceEnv, frames: list, errors: np.ndarray) -> bool:
+    """Servo to every third frame; `errors` (N, 3) [m] are added to the positions."""
+    for k, error in zip(range(STRIDE, len(frames) + STRIDE - 1, STRIDE), errors, strict=False):
+        position, gripper = frames[min(k, len(frames) - 1)]
+        env.servo_to(position + error, gripper)
+        if env.done:
+            break
+    return env.success
+
+
+def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
+    """(name, success, control steps, CPU seconds) of every episode of some grid positions."""
+    robot, layout, indices = job
+    env = PickPlaceEnv(robot, layout)
+    rows = []
+
+    def record(name: str, run: Any) -> None:
+        start = time.process_time()
+        success = run()
+        rows.append((name, success, env.steps, time.process_time() - start))
+
+    for index in indices:
+        condition = grid_condition(index, layout)
+        rng = np.random.default_rng(index)
+        frames: list = []
+        env.begin(condition)
+        run_expert(env, lambda e, f=frames: f.append((e.ee_position, e.gripper_command)))
+        variants: dict[str, np.ndarray] = {"replay": np.zeros((100, 3))}
+        if layout == "together":
+            angle = rng.uniform(0, 2 * np.pi)
+            direction = np.array([np.cos(angle), np.sin(angle), 0.0])
+            for size in OFFSETS:
+                variants[f"replay, offset {size * 1e3:.0f} mm"] = np.tile(
+                    size * direction, (100, 1)
+                )
+            for sigma in NOISES:
+                variants[f"replay, noise {sigma * 1e3:.0f} mm"] = rng.normal(0, sigma, (100, 3))
+
+        def expert(condition: Any = condition) -> bool:
+            env.begin(condition)
+            return run_expert(env)
+
+        record("expert", expert)
+        for name, errors in variants.items():
+
+            def again(condition: Any = condition, f: list = frames, e: Any = errors) -> bool:
+                env.begin(condition)
+                return replay(env, f, e)
+
+            record(name, again)
+        cluttered = grid_condition(index, layout, distractors=DISTRACTORS, seed=index)
+        record(f"expert, {DISTRACTORS} distractors", lambda c=cluttered: expert(c))
+    return rows
+
+
+def summarise(rows: list[tuple[str, bool, int, float]]) -> dict[str, Any]:
+    """Rate with n and its 95 % Wilson interval, control steps and CPU time, by name."""
+    table = {}
+    for name in dict.fromkeys(row[0] for row in rows):
+        _, success, steps, seconds = zip(*(row for row in rows if row[0] == name), strict=True)
+        interval = binomtest(sum(success), len(success)).proportion_ci(method="wilson")
+        table[name] = {
+            "n": len(success),
+            "success": sum(success) / len(success),
+            "wilson95": [round(interval.low, 4), round(interval.high, 4)],
+            "steps_mean": round(float(np.mean(steps)), 1),
+            "steps_max": max(steps),
+            "cpu_ms": round(1e3 * float(np.mean(seconds)), 1),
+        }
+    return table
+
+
+def reach() -> list[dict[str, Any]]:
+    """Worst position error and joint margin over the workspace, by place of the base."""
+    points, rows = task_points(3), []
+    for x in (-0.42, -0.45, -0.48, -0.51, -0.55):
+        for z in (0.0, 0.04, 0.08, 0.12):
+            errors = reach_errors(points, np.array([x, BASE[1], z]))
+            rows.append(
+                {
+                    "base": [x, float(BASE[1]), z],
+                    "worst_mm": round(1e3 * errors[:, 0].max(), 2),
+                    "within_2mm": round(float((errors[:, 0] < 0.002).mean()), 3),
+                    "joint_margin_rad": round(float(errors[:, 2].min()), 3),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    """Run everything on two processes."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="every 16th position, nothing written")
+    quick = parser.parse_args().quick
+    combinations = [(robot, layout) for robot in ROBOTS for layout in LAYOUTS]
+    parts = [range(first, 256, 16) for first in range(1 if quick else 16)]
+    jobs = [(robot, layout, part) for robot, layout in combinations for part in parts]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        results = pool.map(run_job, jobs, chunksize=1)
+    tables = {}
+    for robot, layout in combinations:
+        mine = [r for job, rows in zip(jobs, results, strict=True) for r in rows
+                if job[:2] == (robot, layout)]  # fmt: skip
+        tables[f"{robot}, {layout}"] = summarise(mine)
+    for key, table in tables.items():
+        for name, row in table.items():
+            low, high = row["wilson95"]
+            print(
+                f"{key:20} {name:24} {row['success']:6.1%} [{low:.1%}, {high:.1%}] n={row['n']}"
+                f"  steps {row['steps_mean']:.0f} (max {row['steps_max']})  {row['cpu_ms']:.0f} ms"
+            )
+    if quick:
+        return
+    atomic_write_json(
+        ROOT / "results" / "benchmarks" / "expert.json",
+        {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "git": git_hash(),
+            "hardware": hardware(),
+            "versions": versions(),
+            "control_step_s": 0.02,
+            "tables": tables,
+            "reach": reach(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
