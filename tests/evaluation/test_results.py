@@ -1,0 +1,183 @@
+"""Result files: written, read, refused, compared."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from para.errors import ResultError
+from para.evaluation.results import (
+    compare,
+    experiment_name,
+    load_results,
+    model_label,
+    outcomes,
+    rates_by_theta,
+    read_result,
+    result_path,
+    stage_counts,
+    success_rate,
+    write_result,
+)
+from para.statistics import Rate
+
+
+def _result(model="para", successes=(True, True, False), test="ood"):
+    return {
+        "schema": 1,
+        "split": "lr",
+        "model": model,
+        "seed": 0,
+        "created": "2026-01-01T00:00:00+00:00",
+        "git": "abc",
+        "backbone": {"name": "resnet18", "init": "random"},
+        "training": {"minutes": 4.0, "steps": 1500, "demos": 128},
+        "hardware": {"cores": 2},
+        "config": {},
+        "episodes": [
+            {
+                "index": i,
+                "seed": i,
+                "test": test,
+                "condition": {
+                    "position": [0.01 * i, 0.1],
+                    "theta_deg": 5.0 * (i % 2),
+                    "phi_deg": 0.0,
+                    "distractors": 0,
+                },
+                "stage": "PLACE" if success else "GRASP",
+                "success": success,
+                "steps": 200,
+                "place_error_m": 0.01,
+                "seconds": 1,
+            }
+            for i, success in enumerate(successes)
+        ],
+    }
+
+
+def test_round_trip(tmp_path):
+    path = result_path(tmp_path, "lr", "panda", "together", "para", 3)
+    assert path.relative_to(tmp_path).as_posix() == "lr/para/seed3.json"
+    write_result(path, _result())
+    assert read_result(path) == _result()
+    assert load_results(tmp_path) == {path: _result()}
+
+
+def test_names():
+    assert experiment_name("lr", "panda", "together") == "lr"
+    assert experiment_name("lr", "hand", "independent") == "lr-hand-independent"
+    assert model_label("para", "resnet18", "resnet18") == "para"
+    assert model_label("para", "dinov2_vits14", "resnet18") == "para-dinov2_vits14"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "damaged"),
+        (json.dumps(_result())[:500], "damaged"),
+        ("[1, 2]", "no schema number"),
+        (json.dumps({"name": "something else"}), "no schema number"),
+        (json.dumps(_result() | {"schema": 2}), "has schema 2; this version reads schema 1"),
+        (b"\xff\xfe\x00\x80", "not text"),
+    ],
+)
+def test_damaged_and_foreign_files_are_named(tmp_path, content, message):
+    path = tmp_path / "lr" / "para" / "seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ResultError, match=message) as caught:
+        read_result(path)
+    assert str(path) in str(caught.value)
+    write_result(tmp_path / "lr" / "act" / "seed0.json", _result("act"))
+    with pytest.raises(ResultError, match=message):  # one bad file is never left out silently
+        load_results(tmp_path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ResultError, match=r"seed0\.json: No such file"):
+        read_result(tmp_path / "seed0.json")
+
+
+def _without(*path):
+    def change(result):
+        for name in path[:-1]:
+            result = result[name]
+        del result[path[-1]]
+
+    return change
+
+
+def _with(value, *path):
+    def change(result):
+        for name in path[:-1]:
+            result = result[name]
+        result[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without("git"), "git is missing"),
+        (_without("backbone", "init"), "backbone needs name and init"),
+        (_without("training", "minutes"), "training is incomplete"),
+        (_without("episodes", 1, "stage"), "stage of episode 1 is missing"),
+        (_without("episodes", 1, "condition", "theta_deg"), "condition of episode 1"),
+        (_with("test", "episodes", 0, "test"), "episode 0: test 'test'"),
+        (_with("LIFT", "episodes", 0, "stage"), "episode 0: stage 'LIFT'"),
+        (_with(False, "episodes", 0, "success"), "success False in stage PLACE"),
+        (_with(1, "episodes", 0, "success"), "success of episode 0 is 1"),
+        (_with(True, "episodes", 0, "steps"), "steps of episode 0 is True"),
+        (_with(float("nan"), "episodes", 2, "place_error_m"), "place_error_m of episode 2 is nan"),
+        (_with(0, "episodes", 1, "index"), "episode 1 is there twice"),
+    ],
+)
+def test_wrong_fields_are_refused_when_read_and_when_written(tmp_path, change, message):
+    result = _result()
+    change(result)
+    with pytest.raises(ResultError, match=message):
+        write_result(tmp_path / "a.json", result)
+    assert not (tmp_path / "a.json").exists()
+    (tmp_path / "a.json").write_text(json.dumps(result))
+    with pytest.raises(ResultError, match=message):
+        read_result(tmp_path / "a.json")
+
+
+def test_more_fields_are_welcome(tmp_path):
+    result = _result() | {"mood": "good"}
+    result["episodes"][0]["plans"] = 4
+    write_result(tmp_path / "a.json", result)
+    assert read_result(tmp_path / "a.json") == result
+
+
+def test_rates():
+    result = _result(successes=(True, False, True, True))
+    result["episodes"][1]["stage"] = "MISS"
+    result["episodes"].reverse()  # the order in the file does not matter
+    assert outcomes(result, "ood") == [True, False, True, True]
+    assert success_rate(result) == Rate(3, 4)
+    assert success_rate(result, "sanity").n == 0
+    assert stage_counts(result) == {"MISS": 1, "GRASP": 0, "PLACE": 3}
+    assert rates_by_theta(result) == {0.0: Rate(2, 2), 5.0: Rate(1, 2)}
+
+
+def test_policies_are_compared_on_common_starts():
+    para = _result(successes=(True,) * 8)
+    act = _result("act", successes=(False,) * 6)
+    comparison = compare(para, act)
+    assert (comparison.only_first, comparison.only_second, comparison.n) == (6, 0, 6)
+    assert comparison.p_value == pytest.approx(2 / 2**6)
+    moved = copy.deepcopy(act)
+    moved["episodes"][3]["condition"]["position"][0] += 0.001
+    with pytest.raises(ResultError, match="not tested on the same starts: episode 3"):
+        compare(para, moved)
+
+
+def test_committed_results_are_valid():
+    results = load_results(Path(__file__).parents[2] / "results")
+    for path, result in results.items():
+        assert path.parts[-2] == result["model"]
+        assert path.parts[-3].split("-")[0] == result["split"]
