@@ -159,7 +159,7 @@ def _recolour(image: Tensor, config: AugmentConfig, generator: torch.Generator) 
     if config.noise:
         noise = torch.empty_like(image).normal_(0, config.noise, generator=generator)
         image = noise.add_(image)
-    return image.clamp(0, 1) if matrices or config.noise else image
+    return image.clamp_(0, 1) if matrices or config.noise else image  # in place: it is ours
 
 
 def _about_grey_axis(angle: Tensor) -> Tensor:
