@@ -234,7 +234,7 @@ class CommonConfig:
     outputs_dir: str = "outputs"
     """Pictures and videos."""
     workers: int | None = None
-    """Parallel processes, or threads in training; null: the cores that are really available."""
+    """Parallel processes, or threads in training; null: the cores that are available (and free)."""
 
 
 @dataclass

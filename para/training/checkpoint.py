@@ -90,7 +90,7 @@ def save_policy(folder: Path, tensors: Tensors, meta: dict[str, Any]) -> None:
     """Write policy.safetensors, then policy.json with its checksum."""
     path = folder / "policy.safetensors"
     with atomic_write(path) as aside:
-        save_file(_plain(tensors), aside)
+        _save_tensors(tensors, aside)
         checksum = _checksum(aside)
     atomic_write_json(folder / "policy.json", {"format": FORMAT, **meta, "sha256": checksum})
 
@@ -151,7 +151,7 @@ def save_checkpoint(folder: Path, parts: dict[str, Tensors], state: dict[str, An
         checksums = {}
         for name, tensors in parts.items():
             path = aside / f"{name}.safetensors"
-            save_file(_plain(tensors), path)
+            _save_tensors(tensors, path)
             _sync(path)
             checksums[path.name] = _checksum(path)
         atomic_write_json(aside / "state.json", {"format": FORMAT, **state, "sha256": checksums})
@@ -292,11 +292,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _plain(tensors: Tensors) -> Tensors:
-    """Contiguous copies on the CPU that share no memory, as safetensors wants them."""
-    return {
-        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
-    }
+def _save_tensors(tensors: Tensors, path: Path) -> None:
+    """Write contiguous copies on the CPU that share no memory, as safetensors wants them."""
+    plain = {k: t.detach().to("cpu", copy=True).contiguous() for k, t in tensors.items()}
+    save_file(plain, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def _checksum(path: Path) -> str:

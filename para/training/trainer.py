@@ -37,7 +37,7 @@ from para.errors import ConfigError, ParaError
 from para.files import atomic_write_json, require_free_space
 from para.models import build_policy
 from para.policy import Policy
-from para.system import git_hash, hardware, set_threads, versions
+from para.system import available_cores, git_hash, hardware, set_threads, versions
 from para.training import checkpoint, pictures
 from para.training.log import Display, Row, RunLog, Wandb
 
@@ -255,6 +255,11 @@ class _Run:
         self.step, self.seconds, self.window = 0, 0.0, _Window()
         self._resume()
         if self.is_main:
+            if self.threads < available_cores() and cfg.workers is None:
+                _logger.info(
+                    "Training with %d of %d cores: the others are busy. workers=%d takes them all.",
+                    *(self.threads, available_cores(), available_cores()),
+                )
             size = sum(p.numel() * p.element_size() for p in self.policy.parameters())
             require_free_space(folder, 14 * size + 50e6)  # 3 checkpoints of 4, policy, log
 
@@ -475,13 +480,15 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.window = _Window(**state["window"])
+        if self.cfg.workers is None:
+            self.threads = set_threads(state["threads"])  # another number rounds differently
         if self.is_main:
             _logger.info("Resuming %s at step %d.", self.folder, self.step)
             if state["threads"] != self.threads:
                 _logger.warning(
                     "The run was begun with %d threads and goes on with %d: results can differ in "
-                    "the last bits. workers=%d keeps them exact.",
-                    *(state["threads"], self.threads, state["threads"]),
+                    "the last bits.",
+                    *(state["threads"], self.threads),
                 )
 
     def _save_policy(self, summary: TrainSummary, finished: bool) -> None:
@@ -502,7 +509,7 @@ class _Run:
             "validation": summary.validation,
             "git": git_hash(),
             "versions": versions(),
-            "hardware": hardware(),
+            "hardware": hardware() | {"threads": self.threads},
         }
         checkpoint.save_policy(self.folder, self.ema.module.state_dict(), meta)
 
