@@ -47,7 +47,7 @@ CLAIMS = (
     (
         "vp_default_to_all",
         "New viewpoints",
-        "Trained from one camera, tested up to 25° away from it.",
+        "Trained from one camera, tested from many.",
     ),
     ("distractor", "Clutter", "Trained on a clean table, tested on a cluttered one."),
 )
@@ -117,7 +117,6 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         "gallery": gallery,
         "published": content.published(),
         "style": model_style,
-        "outcomes": media.OUTCOMES,
         "format_p": format_p,
         "points": points,
         "backbone": content.backbone,
@@ -132,6 +131,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         claims=CLAIMS,
         corners=content.CORNERS,
         corner_splits=[f"corner_n{count}" for count in content.CORNERS],
+        pair_splits=gallery.pair_splits,
         seed_words=seed_words(campaign),
         bibtex=bibtex(campaign),
         version=para.__version__,

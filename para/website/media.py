@@ -9,11 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from para.figures.build import BuiltAsset, Media
-from para.figures.style import model_style
+from para.figures.style import STAGE_MEANING, model_style
 
 FOLDER = "assets"
 """Where pictures and videos lie on the site."""
-OUTCOMES = {"success": "placed", "fail": "failed"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,12 @@ class Clip:
     """success | fail | None (a grid, a training demo)."""
 
     @property
+    def stage(self) -> str:
+        """How the episode ended, in words."""
+        words = {"success": "placed", "fail": "failed"}.get(self.outcome or "", "")
+        return STAGE_MEANING.get(self.media.data.get("stage"), words).removesuffix(" (success)")
+
+    @property
     def label(self) -> str:
         """Name of the policy, or of the file where no policy acts."""
         return model_style(self.model).label if self.model else PurePath(self.media.file).stem
@@ -35,11 +40,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class Group:
-    """Videos that play in step."""
+    """Videos that play in step.
 
+    Attributes:
+        title: What they show.
+        clips: One per policy, or per demonstration.
+        rule: How they were chosen, and what is missing.
+    """
+
+    title: str
     clips: tuple[Clip, ...]
     rule: str
-    """How they were chosen."""
 
 
 class Gallery:
@@ -67,6 +78,12 @@ class Gallery:
             )
         ]
 
+    @property
+    def pair_splits(self) -> set[str]:
+        """Splits that have side-by-side videos."""
+        media = (m for asset in self.assets.values() for m in asset.media if "outcome" in m.data)
+        return {str(m.data.get("split")) for m in media}
+
     def asset(self, name: str) -> BuiltAsset | None:
         """An asset by name; it counts as used."""
         self._used.add(name)
@@ -91,9 +108,11 @@ class Gallery:
             lambda m: m.data.get("split") == split and "_rollout_grid" in m.file, lambda m: split
         )
 
-    def heatmaps(self) -> list[Group]:
-        """Videos of what the policy predicts while it acts, each on its own."""
-        return self._groups(lambda m: "_heatmap_" in m.file, lambda m: m.file)
+    def heatmaps(self, split: str) -> list[Group]:
+        """Videos of what PARA predicts while it acts."""
+        return self._groups(
+            lambda m: m.data.get("split") == split and "_heatmap_" in m.file, lambda m: m.file
+        )
 
     def demos(self) -> list[Group]:
         """Training demonstrations."""
@@ -105,24 +124,28 @@ class Gallery:
 
     def clips(self, asset: BuiltAsset) -> Group:
         """All videos of an asset."""
-        return Group(_ordered(asset.media, self), "")
+        return Group(asset.description, _ordered(asset.media, self), "")
 
     def _groups(
         self, chosen: Callable[[Media], bool], together: Callable[[Media], Any]
     ) -> list[Group]:
         """The chosen videos, those with the same value of `together` in one group."""
-        groups: dict[Any, list[Media]] = {}
+        groups: dict[Any, list[tuple[BuiltAsset, Media]]] = {}
         for asset in self.assets.values():
             for media in asset.media if asset.kind == "video" else ():
                 if chosen(media):
                     self._used.add(asset.name)
-                    groups.setdefault(together(media), []).append(media)
-        return [Group(_ordered(media, self), _rule(media)) for media in groups.values()]
+                    groups.setdefault(together(media), []).append((asset, media))
+        return [
+            Group(pairs[0][0].description, _ordered([m for _, m in pairs], self), _remarks(pairs))
+            for pairs in groups.values()
+        ]
 
 
-def _rule(media: Sequence[Media]) -> str:
-    rules = [str(m.data["rule"]) for m in media if m.data.get("rule")]
-    return f"Chosen by rule: {rules[0]}." if rules else ""
+def _remarks(pairs: Sequence[tuple[BuiltAsset, Media]]) -> str:
+    rules = [f"Chosen by rule: {m.data['rule']}." for _, m in pairs if m.data.get("rule")]
+    notes = {note: None for asset, _ in pairs for note in asset.notes}
+    return " ".join([*rules[:1], *notes])
 
 
 def _ordered(media: Sequence[Media], gallery: Gallery) -> tuple[Clip, ...]:

@@ -60,21 +60,26 @@ def make_assets(folder: Path) -> list[BuiltAsset]:
             outcome = "fail" if (model, test) == ("act", "ood") else "success"
             video = make_video(folder, f"{model}_lr_{word}_ep000_{outcome}", seconds, colour)
             video.data.update(split="lr", model=model, test=test, index=0, outcome=outcome)
-            video.data.update(rule="the first start where the outcomes differ")
+            stage = "MISS" if outcome == "fail" else "PLACE"
+            video.data.update(stage=stage, rule="the first start where the outcomes differ")
             pair.append(video)
         assets.append(BuiltAsset(f"lr_{word}_pair", "video", "built", "A pair.", tuple(pair)))
-    grids = []
     for colour, model in enumerate(("para", "act")):
         name = f"vp_default_to_all_{model}_rollout_grid"
         video = make_video(folder, name, 4.0, colour, 256)
         video.data.update(split="vp_default_to_all", model=model)
-        grids.append(video)
-    assets.append(
-        BuiltAsset("vp_default_to_all_rollout_grid", "video", "built", "Two grids.", tuple(grids))
-    )
+        assets.append(BuiltAsset(name, "video", "built", "A grid.", (video,)))
     heat = make_video(folder, "para_lr_heatmap_ep000", 2.0, 2)
-    assets.append(BuiltAsset("heatmaps", "video", "built", "Heatmaps.", (heat,)))
+    heat.data.update(split="lr", model="para", test="heatmap", index=0, stage="PLACE")
+    assets.append(BuiltAsset("lr_heatmap", "video", "built", "Heatmaps.", (heat,)))
     assets.append(
-        BuiltAsset("nf_success_map", "figure", "not run", "", message="nf", command="make it")
+        BuiltAsset(
+            "nf_success_map",
+            "figure",
+            "not run",
+            "",
+            message="It was not run. Run: it",
+            command="make it",
+        )
     )
     return assets
