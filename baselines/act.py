@@ -126,7 +126,7 @@ class ActPolicy(Policy):
         return torch.cat([position, 2 * gripper[:, None] - 1], 1)
 
     def _actions(self, images: Tensor, state: Tensor, latent: Tensor | None) -> Tensor:
-        """Normalised actions (B, T, 4 or 7); no latent (inference) means zeros, the prior's mean."""
+        """Normalised actions (B, T, 4 or 7); no latent (at inference) means the prior's mean, 0."""
         cfg = self.cfg
         cells, pooled = self.backbone(images)
         image = cells.flatten(2).transpose(1, 2) if cfg.tokens == "spatial" else pooled[:, None]

@@ -87,7 +87,8 @@ class ParaModelConfig(ModelConfig):
     subcell: bool = True
     """Refine the argmax by a local soft-argmax, for pixels and for heights."""
     ee_pixel: bool = True
-    """Add a learned embedding to the feature map at the current end-effector pixel."""
+    """The current end-effector pixel is an input: a learned embedding is added to the map there,
+    and what the map shows there is told to all other cells."""
     rotation_bins: int = 0
     """Bins per Euler axis; 0 predicts no rotation."""
 

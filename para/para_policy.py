@@ -1,4 +1,4 @@
-"""PARA: predict where in the image, then how high, and intersect the pixel's ray with that height."""
+"""PARA: where in the image, then how high; the pixel's ray meets that height in a waypoint."""
 
 from __future__ import annotations
 
@@ -38,8 +38,13 @@ class ParaPolicy(Policy):
         self.head = HEADS[cfg.head](cfg, channels)
         # everywhere: how high the end effector is, and how open
         self.state_embedding = nn.Linear(2, channels)
-        # at the end effector's pixel: this is where it is
+        # at the end effector's pixel: here it is; and everywhere: what the map shows there
         self.ee_embedding = nn.Linear(2, channels) if cfg.ee_pixel else None
+        self.ee_context = (
+            nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
+            if cfg.ee_pixel
+            else None
+        )
 
     def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
         """See `Policy.loss`. Parts in nats above the least possible: 0 is a perfect prediction."""
@@ -124,11 +129,13 @@ class ParaPolicy(Policy):
         features, _ = self.backbone(images)
         height = (ee_position[:, 2:] - self.ee_mean[2]) / self.ee_std[2]
         state = torch.cat([height, 2 * gripper[:, None] - 1], 1)
-        features = features + self.state_embedding(state)[:, :, None, None]
+        everywhere = self.state_embedding(state)
         if self.ee_embedding is not None:
             place = self._splat(ee_cells, features.shape[2:]).to(features.dtype)
+            at_ee = torch.einsum("bchw,bhw->bc", features, place)
+            everywhere = everywhere + self.ee_context(at_ee)
             features = features + self.ee_embedding(state)[:, :, None, None] * place[:, None]
-        return features
+        return features + everywhere[:, :, None, None]
 
     @staticmethod
     def _splat(cells: Tensor, size: tuple[int, int]) -> Tensor:

@@ -37,7 +37,7 @@ def bin_target(values: Tensor, low: float, high: float, bins: int) -> Tensor:
 
 
 def circular_bin_target(angles: Tensor, bins: int) -> Tensor:
-    """As `bin_target` for angles (...) [rad], with bin b at -pi + 2 pi b / bins, around the circle."""
+    """As `bin_target` for angles (...) [rad] on the circle; bin b is at -pi + 2 pi b / bins."""
     position = (angles + torch.pi) * (bins / (2 * torch.pi))
     grid = torch.arange(bins, device=angles.device, dtype=angles.dtype)
     distance = (grid - position[..., None]).remainder(bins)

@@ -1,0 +1,88 @@
+"""Configurations as the YAML files have them, and batches with exact geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from para.camera import Camera
+from para.config import MODEL_SCHEMAS, BackboneConfig, ModelConfig
+from para.types import Observation
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml"))
+SMALL = {"name": "small", "timm_name": "resnet18", "width": 0.25, "norm": "group", "channels": 32}
+
+
+def model_config(name: str, **changes: object) -> ModelConfig:
+    """configs/model/<name>.yaml as its dataclass, with changes."""
+    values = OmegaConf.to_container(OmegaConf.load(CONFIGS / "model" / f"{name}.yaml"))
+    del values["defaults"]
+    values.pop("heatmap_size", None)  # the profile's
+    schema = OmegaConf.structured(MODEL_SCHEMAS[values["kind"]])
+    merged = OmegaConf.merge(schema, values, changes)
+    return OmegaConf.to_object(merged)
+
+
+def backbone_config(name: str | None = None, **changes: object) -> BackboneConfig:
+    """configs/backbone/<name>.yaml as its dataclass, with changes; None: a small one."""
+    values = OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml") if name else SMALL
+    return OmegaConf.to_object(
+        OmegaConf.merge(OmegaConf.structured(BackboneConfig), values, changes)
+    )
+
+
+def default_camera(size: int) -> Camera:
+    """The benchmark's default view."""
+    eye = 1.5 * np.array([np.cos(np.radians(50)), 0, np.sin(np.radians(50))])
+    return Camera.look_at(eye, (0, 0, 0), 45, size, size)
+
+
+def make_batch(batch: int, horizon: int, size: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A training batch with random images and labels that are all in view."""
+    generator = torch.Generator().manual_seed(seed)
+    camera = default_camera(size)
+
+    def uniform(low: list[float], high: list[float], *shape: int) -> torch.Tensor:
+        lower, upper = torch.tensor(low), torch.tensor(high)
+        return lower + (upper - lower) * torch.rand(*shape, len(low), generator=generator)
+
+    low, high = [-0.19, -0.3, 0.0], [0.19, 0.3, 0.3]
+    return {
+        "image": torch.rand(batch, 3, size, size, generator=generator),
+        "intrinsics": torch.from_numpy(camera.intrinsics).float().expand(batch, 3, 3).clone(),
+        "T_world_camera": torch.from_numpy(camera.T_world_camera)
+        .float()
+        .expand(batch, 4, 4)
+        .clone(),
+        "ee_position": uniform(low, high, batch),
+        "gripper": uniform([0.0], [1.0], batch)[:, 0],
+        "waypoints": uniform(low, high, batch, horizon),
+        "waypoint_gripper": uniform([0.0], [1.0], batch, horizon)[..., 0].round(),
+        "waypoint_rotation": uniform([-0.5] * 3, [0.5] * 3, batch, horizon),
+        "padded": torch.arange(horizon).expand(batch, horizon) >= horizon - 2,
+    }
+
+
+def observations(batch: dict[str, torch.Tensor]) -> list[Observation]:
+    """The batch's images (rounded to uint8) and states as observations."""
+    size = batch["image"].shape[-1]
+    images = (batch["image"] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return [
+        Observation(
+            image=images[i],
+            camera=Camera(
+                batch["intrinsics"][i].double().numpy(),
+                batch["T_world_camera"][i].double().numpy(),
+                size,
+                size,
+            ),
+            ee_position=batch["ee_position"][i].double().numpy(),
+            gripper=float(batch["gripper"][i]),
+        )
+        for i in range(len(images))
+    ]

@@ -1,0 +1,211 @@
+"""Targets, decoding, and the two heads: numbers with known answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_fixtures import default_camera, model_config
+
+from para.heads import HEADS, Labels
+from para.heads.decode import peak_cells, refine_bins, refine_cells
+from para.heads.targets import bin_target, circular_bin_target, divergence, gaussian_target
+
+settings.register_profile("shared_machine", deadline=None, max_examples=50)
+settings.load_profile("shared_machine")
+coordinate = st.floats(-0.5, 31.49)
+
+
+@given(x=coordinate, y=coordinate, sigma=st.floats(0.5, 3))
+def test_gaussian_target_sums_to_one_at_borders_too(x, y, sigma):
+    rows, columns = gaussian_target(torch.tensor([x, y]), (32, 32), sigma)
+    target = rows[:, None] * columns[None, :]
+    assert float(target.sum()) == pytest.approx(1, abs=1e-5)
+    peak = peak_cells(target[None])[0]
+    assert (peak - torch.tensor([x, y])).abs().max() <= 0.5 + 1e-3
+
+
+@given(value=st.floats(-0.05, 0.4))
+def test_bin_target_keeps_the_value(value):
+    target = bin_target(torch.tensor(value), 0.0, 0.32, 32)
+    assert float(target.sum()) == pytest.approx(1, abs=1e-5)
+    centres = torch.linspace(0, 0.32, 32)
+    assert float((target * centres).sum()) == pytest.approx(min(max(value, 0), 0.32), abs=1e-5)
+
+
+@given(angle=st.floats(-math.pi, math.pi - 1e-3))
+def test_circular_bins_decode_to_the_angle(angle):
+    target = circular_bin_target(torch.tensor(angle), 24)
+    assert float(target.sum()) == pytest.approx(1, abs=1e-5)
+    logits = target.clamp(min=1e-9).log()
+    decoded = refine_bins(logits, logits.argmax(-1), circular=True) * 2 * math.pi / 24 - math.pi
+    difference = float(decoded) - angle
+    assert math.remainder(difference, 2 * math.pi) == pytest.approx(0, abs=1e-3)
+
+
+@given(x=coordinate, y=coordinate)
+def test_gaussian_decodes_exactly_anywhere(x, y):
+    rows, columns = gaussian_target(torch.tensor([[x, y]]), (32, 32), 1.5)
+    logits = rows.log()[:, :, None] + columns.log()[:, None, :]
+    cells = refine_cells(logits, peak_cells(logits))
+    assert (cells - torch.tensor([x, y])).abs().max() < 2e-3
+
+
+def test_refinement_stays_near_the_peak_on_flat_and_noisy_maps():
+    torch.manual_seed(0)
+    for logits in (torch.zeros(4, 8, 8), torch.randn(64, 8, 8), torch.randn(64, 2, 3)):
+        peaks = peak_cells(logits)
+        cells = refine_cells(logits, peaks)
+        assert torch.isfinite(cells).all()
+        assert (cells - peaks).abs().max() <= 1
+
+
+class Fixed(torch.nn.Module):
+    """A layer that always returns the same."""
+
+    def __init__(self, value: torch.Tensor):
+        super().__init__()
+        self.value = value
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        return self.value
+
+
+def perfect_head(kind: str, cells: torch.Tensor, heights: torch.Tensor, size: tuple[int, int]):
+    """A head whose logits are the logs of its own targets for labels (B, T, 2), (B, T)."""
+    cfg = model_config("para", head=kind, horizon=cells.shape[1], execute=1)
+    head = HEADS[kind](cfg, 8)
+    rows, columns = gaussian_target(cells, size, cfg.target_sigma)
+    where = rows.clamp(min=1e-30).log()[..., :, None] + columns.clamp(min=1e-30).log()[..., None, :]
+    bins = bin_target(heights, cfg.height_min, cfg.height_max, cfg.height_bins).clamp(min=1e-9)
+    head.trunk = torch.nn.Identity()
+    if kind == "factorised":
+        head.heatmaps = Fixed(where)
+        read = head.read
+
+        def read_perfectly(trunk, at, window):
+            _, gripper, rotations = read(torch.zeros(len(at), cfg.hidden, *size), at, window)
+            return bins.log()[:, :, None].expand(*gripper.shape, -1), gripper, rotations
+
+        head.read = read_perfectly
+    else:
+        volume = bins.log()[..., None, None] + where[:, :, None]
+        head.volume = Fixed(volume.flatten(1, 2))
+        read = head.read
+        head.read = lambda trunk, at, window: read(
+            torch.zeros(len(at), cfg.hidden, *size), at, window
+        )
+    return head
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=10)
+def test_project_target_decode_unproject_is_below_a_millimetre(kind, seed):
+    generator = np.random.default_rng(seed)
+    camera = default_camera(128)
+    points = generator.uniform([-0.19, -0.3, 0.0], [0.19, 0.3, 0.31], (3, 4, 3))
+    pixels, depth = camera.project(points)
+    assert camera.in_view(pixels, depth).all()
+    cells = torch.from_numpy(pixels / 4 - 0.5).float()
+    heights = torch.from_numpy(points[..., 2]).float()
+    head = perfect_head(kind, cells, heights, (32, 32))
+    features = torch.zeros(3, 8, 32, 32)
+
+    def error_mm(subcell: bool) -> np.ndarray:
+        decoded = head.decode(features, subcell=subcell)
+        where = (decoded.cells.double().numpy() + 0.5) * 4
+        found = camera.unproject_to_height(where, decoded.heights.double().numpy())
+        return 1000 * np.linalg.norm(found - points, axis=-1)
+
+    assert error_mm(True).max() < 1
+    assert error_mm(False).mean() > 5, "plain argmax is a cell of about 4 cm"
+
+    everything = torch.ones(3, 4, dtype=torch.bool)
+    labels = Labels(cells, heights, torch.ones(3, 4), torch.zeros(3, 4, 3), everything)
+    parts = head.loss(features, labels)
+    assert float(parts["heatmap"]) == pytest.approx(0, abs=1e-4)
+    assert float(parts["height"]) == pytest.approx(0, abs=1e-4)
+
+
+def test_plain_argmax_decodes_to_cell_centres():
+    head = perfect_head("factorised", torch.tensor([[[3.4, 7.2]]]), torch.tensor([[0.1]]), (16, 16))
+    decoded = head.decode(torch.zeros(1, 8, 16, 16), subcell=False)
+    assert decoded.cells.tolist() == [[[3.0, 7.0]]]
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_masked_labels_give_no_gradient(kind):
+    torch.manual_seed(0)
+    cfg = model_config("para", head=kind, horizon=2, execute=1, rotation_bins=8)
+    head = HEADS[kind](cfg, 8)
+
+    def gradient(second_cell: float, visible: list[bool]) -> torch.Tensor:
+        torch.manual_seed(1)
+        features = torch.randn(1, 8, 16, 16, requires_grad=True)
+        labels = Labels(
+            cells=torch.tensor([[[3.0, 4.0], [second_cell, 9.0]]]),
+            heights=torch.tensor([[0.1, 0.2 if second_cell else 0.3]]),
+            gripper=torch.tensor([[1.0, float(second_cell > 0)]]),
+            rotations=torch.tensor([[[0.0] * 3, [second_cell] * 3]]),
+            visible=torch.tensor([visible]),
+        )
+        total = sum(head.loss(features, labels).values())
+        total.backward()
+        return features.grad
+
+    nothing = gradient(5.0, [False, False])
+    assert nothing.abs().max() == 0
+    torch.testing.assert_close(gradient(5.0, [True, False]), gradient(0.0, [True, False]))
+    assert (gradient(5.0, [True, True]) - gradient(0.0, [True, True])).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_loss_of_a_uniform_prediction_does_not_depend_on_the_batch(kind):
+    """A mean over labels, not over pixels or batch entries; the value is known."""
+    cfg = model_config("para", head=kind, horizon=2, execute=1)
+    head = HEADS[kind](cfg, 8)
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    for batch, size in ((1, 16), (3, 16), (2, 32)):
+        cells = torch.full((batch, 2, 2), size / 2)
+        rows, _ = gaussian_target(cells[0, 0], (size, size), cfg.target_sigma)
+        entropy = -2 * float((rows * rows.log()).sum())
+        labels = Labels(
+            cells,
+            torch.full((batch, 2), 0.16),
+            torch.ones(batch, 2),
+            torch.zeros(batch, 2, 3),
+            torch.ones(batch, 2, dtype=torch.bool),
+        )
+        parts = head.loss(torch.zeros(batch, 8, size, size), labels)
+        parts = {name: part.detach() for name, part in parts.items()}
+        assert float(parts["heatmap"]) == pytest.approx(2 * math.log(size) - entropy, abs=1e-4)
+        # 0.16 m lies half-way between two of the 32 bins
+        assert float(parts["height"]) == pytest.approx(math.log(32) - math.log(2), abs=1e-4)
+        assert float(parts["gripper"]) == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_divergence_is_zero_at_the_target_only():
+    target = torch.tensor([0.2, 0.8, 0.0])
+    assert float(divergence(torch.tensor([0.2, 0.8, 1e-12]).log(), target)) == pytest.approx(
+        0, abs=1e-5
+    )
+    assert float(divergence(torch.zeros(3), target)) > 0.5
+
+
+def test_windows_are_read_at_the_right_cells():
+    cfg = model_config("para", horizon=1, execute=1, hidden=2, height_window=1)
+    head = HEADS["factorised"](cfg, 2)
+    head.waypoint.data.zero_()
+    head.reader = torch.nn.Identity()
+    head.sizes = (1, 1, 0)
+    rows, columns = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
+    trunk = torch.stack([columns, rows])[None]
+    column, row, _ = head.read(trunk, torch.tensor([[[4, 0]]]), 1)
+    assert column.flatten().tolist() == [3, 4, 5] * 3
+    assert row.flatten().tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1], "clamped at the upper border"

@@ -1,0 +1,137 @@
+"""Every model on every backbone: it learns, predicts, and survives a round trip through a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from model_fixtures import (
+    BACKBONES,
+    MODELS,
+    backbone_config,
+    make_batch,
+    model_config,
+    observations,
+)
+from safetensors.torch import load_file, save_file
+
+from para.errors import CheckpointError, ConfigError, UnknownNameError
+from para.models import build_policy
+from para.policy import STATISTICS, ObservationError
+
+SIZE, HORIZON = 64, 3
+
+
+def tiny(name: str, **changes):
+    """The model with fewer waypoints and cells, everything else as configured."""
+    if name.startswith("para"):
+        changes |= {"heatmap_size": 16, "height_bins": 8}
+    return model_config(name, horizon=HORIZON, execute=1, **changes)
+
+
+def statistics(batch):
+    """What the data set would tell about its positions."""
+    groups = {"ee": batch["ee_position"], "waypoint": batch["waypoints"].flatten(0, 1)}
+    return {
+        f"{name}_{kind}": getattr(positions, kind)(0)
+        for name, positions in groups.items()
+        for kind in ("mean", "std")
+    }
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_on_every_backbone(model, backbone, tmp_path):
+    torch.manual_seed(0)
+    policy = build_policy(tiny(model), backbone_config(backbone, weights="random"), SIZE)
+    assert policy.backbone.init == "random"
+    batch = make_batch(2, HORIZON, SIZE)
+    policy.fit_normalisation(statistics(batch))
+    optimizer = torch.optim.Adam(policy.parameters(), 1e-4)
+    losses = []
+    for _ in range(4):
+        torch.manual_seed(1)  # dropout and the CVAE's latent stay the same
+        scalars = policy.loss(batch)
+        assert all(value.ndim == 0 for value in scalars.values())
+        optimizer.zero_grad()
+        scalars["loss"].backward()
+        unused = [n for n, p in policy.named_parameters() if p.grad is None]
+        assert not unused, "parameters without gradient break distributed training"
+        optimizer.step()
+        losses.append(float(scalars["loss"].detach()))
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+    chunks = policy.predict(observations(batch))
+    assert policy.training, "predict restores the mode"
+    for chunk in chunks:
+        assert chunk.positions.shape == (HORIZON, 3)
+        assert np.isfinite(chunk.positions).all()
+        assert set(chunk.gripper) <= {0.0, 1.0}
+        if model.startswith("para"):
+            assert chunk.pixels.shape == (HORIZON, 2)
+            assert chunk.heatmaps.shape == (HORIZON, 16, 16)
+            np.testing.assert_allclose(chunk.heatmaps.sum((1, 2)), 1, atol=1e-4)
+
+    save_file(policy.state_dict(), tmp_path / "policy.safetensors")
+    torch.manual_seed(2)
+    other = build_policy(tiny(model), backbone_config(backbone, weights="random"), SIZE)
+    other.load(load_file(tmp_path / "policy.safetensors"), "policy.safetensors")
+    again = other.predict(observations(batch))
+    for chunk, same in zip(chunks, again, strict=True):
+        np.testing.assert_array_equal(chunk.positions, same.positions)
+
+
+def test_any_other_timm_network_works():
+    for timm_name in ("mobilenetv3_small_050", "vit_tiny_patch16_224", "regnetx_002"):
+        backbone = backbone_config(timm_name=timm_name, width=1.0, norm="own")
+        policy = build_policy(tiny("para"), backbone, SIZE)
+        assert policy.backbone.map_size == (16, 16)
+        scalars = policy.loss(make_batch(2, HORIZON, SIZE))
+        assert torch.isfinite(scalars["loss"])
+
+
+def test_normalisation_travels_in_the_state_dict():
+    policy = build_policy(tiny("act"), backbone_config(), SIZE)
+    policy.fit_normalisation({name: torch.tensor([0.1, 0.2, 0.3]) for name in STATISTICS})
+    other = build_policy(tiny("act"), backbone_config(), SIZE)
+    other.load(policy.state_dict(), "memory")
+    assert other.waypoint_std.tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_another_architecture_is_named():
+    para = build_policy(tiny("para"), backbone_config(), SIZE)
+    act = build_policy(tiny("act"), backbone_config(), SIZE)
+    with pytest.raises(CheckpointError, match=r"act\.safetensors.*another architecture") as raised:
+        para.load(act.state_dict(), "act.safetensors")
+    assert "missing: " in str(raised.value)
+    assert "unexpected: " in str(raised.value)
+    wider = build_policy(tiny("para"), backbone_config(width=0.5), SIZE)
+    with pytest.raises(CheckpointError, match="of another shape: backbone"):
+        para.load(wider.state_dict(), "wider")
+
+
+def test_unknown_names():
+    with pytest.raises(UnknownNameError, match="'para'"):
+        build_policy(tiny("para", kind="pra"), backbone_config(), SIZE)
+    with pytest.raises(UnknownNameError, match="Did you mean 'factorised'"):
+        build_policy(tiny("para", head="factorized"), backbone_config(), SIZE)
+    with pytest.raises(UnknownNameError, match="Did you mean 'resnet18'"):
+        build_policy(tiny("para"), backbone_config(timm_name="resnet81"), SIZE)
+
+
+def test_impossible_sizes():
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        build_policy(tiny("para"), backbone_config(), 72)
+    with pytest.raises(ConfigError, match="finer than"):
+        build_policy(model_config("para", heatmap_size=64), backbone_config(), 64)
+    with pytest.raises(ConfigError, match="take a width"):
+        build_policy(tiny("para"), backbone_config("dinov2_vits14", weights="random", width=2), 64)
+
+
+def test_bad_observations():
+    policy = build_policy(tiny("para"), backbone_config(), SIZE)
+    with pytest.raises(ObservationError, match="no observations"):
+        policy.predict([])
+    with pytest.raises(ObservationError, match="image_size=64"):
+        policy.predict(observations(make_batch(1, HORIZON, 96)))
