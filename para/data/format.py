@@ -30,6 +30,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ import numpy as np
 
 from para.errors import DataError
 from para.files import atomic_write
+
+log = logging.getLogger(__name__)
 
 FORMAT = "para-demo"
 FORMAT_VERSION = 1
@@ -273,6 +276,8 @@ def check_dataset(
 ) -> list[EpisodeMeta]:
     """Verify every file of a data set and return what is in it, by index.
 
+    Demos by several versions of PARA or MuJoCo (a set completed after an upgrade) are logged.
+
     Args:
         folder: The data set.
         indices: Episodes that must be there; None takes those that are.
@@ -314,6 +319,10 @@ def check_dataset(
             + "\n".join(problems[:5])
             + more
         )
+    versions = {(meta.code_version, meta.mujoco_version) for meta in metas}
+    if len(versions) > 1:
+        mixed = " and ".join(f"PARA {code} with MuJoCo {sim}" for code, sim in sorted(versions))
+        log.warning("%s mixes demos made by %s. Delete it for a uniform set.", folder, mixed)
     return metas
 
 

@@ -188,6 +188,17 @@ def test_other_environment_is_named(tmp_path):
         check_dataset(tmp_path, env=env)
 
 
+def test_sets_completed_after_an_upgrade_are_logged(tmp_path, caplog):
+    make_dataset(tmp_path)
+    check_dataset(tmp_path)
+    assert not caplog.records
+    episode = make_episode(1)
+    meta = dataclasses.replace(episode.meta, mujoco_version="99")
+    write_episode(episode_path(tmp_path, 1), dataclasses.replace(episode, meta=meta))
+    check_dataset(tmp_path)
+    assert "with MuJoCo 99 and PARA" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
