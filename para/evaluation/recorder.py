@@ -127,7 +127,7 @@ class VideoRecorder:
             caption = f"policy input, {self._observation.image.shape[1]} px"
             if self._chunk.heatmaps is not None:
                 view = overlay_heatmap(view, self._chunk.heatmaps[self._executing])
-                caption += f" + heatmap of waypoint {self._executing + 1}"
+                caption += f" + heatmap, waypoint {self._executing + 1}"
             else:
                 camera = self._observation.camera.resized(size, size)
                 self._draw_waypoints(view, camera, self._observation.ee_position, radius=3)

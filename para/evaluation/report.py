@@ -21,15 +21,18 @@ from para.evaluation.results import (
     success_rate,
 )
 
-MEANING = {"ood": "held out", "sanity": "in distribution"}
-
 
 def rate_table(results: Mapping[str, Result], split: SplitConfig) -> Table:
     """Success rate with n and 95 % Wilson interval, and final stages, per policy and test."""
-    table = Table(title=f"{split.title} ({split.name})", title_justify="left")
+    table = Table(
+        title=f"{split.title} ({split.name})",
+        caption="ood: held out, sanity: in distribution; with 95 % Wilson intervals",
+        title_justify="left",
+        caption_justify="left",
+    )
     for name in ("policy", "test"):
         table.add_column(name)
-    table.add_column("success, 95 % interval", justify="right")
+    table.add_column("success", justify="right", no_wrap=True)
     for stage in STAGES:
         table.add_column(stage, justify="right")
     for label, result in results.items():
@@ -37,7 +40,7 @@ def rate_table(results: Mapping[str, Result], split: SplitConfig) -> Table:
             rate = success_rate(result, test)
             counts = stage_counts(result, test)
             stages = (str(counts[stage]) if rate.n else "" for stage in STAGES)
-            table.add_row(label, f"{test} ({MEANING[test]})", str(rate), *stages)
+            table.add_row(label, test, str(rate), *stages)
         table.add_section()
     return table
 
@@ -52,11 +55,11 @@ def theta_table(results: Mapping[str, Result], split: SplitConfig) -> Table | No
     table.add_column("policy")
     for theta in thetas:
         trained = split.dataset == "objpos" and theta == 0
-        table.add_column(f"{theta:.1f}°" + (" (train)" if trained else ""), justify="right")
+        table.add_column(f"{theta:.1f}°" + ("\n(train)" if trained else ""), justify="right")
     for label, by_theta in rates.items():
         cells = [by_theta.get(theta) for theta in thetas]
         table.add_row(
-            label, *(f"{100 * r.value:.0f} % ({r.successes}/{r.n})" if r else "" for r in cells)
+            label, *(f"{100 * r.value:.0f} %\n{r.successes}/{r.n}" if r else "" for r in cells)
         )
     return table
 

@@ -71,7 +71,8 @@ def success_map(
             title = f"{style.label}  {success_rate(result, test)}"
             axes.set_title(title, fontsize=10.5, color=LIGHT.ink, pad=18 if by_view else 6)
         handles = _view_legend() if by_view else _position_legend(split)
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        columns = len(handles) if len(results) > 1 else 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         return save_figure(figure, stem, LIGHT)
 
 
@@ -82,7 +83,7 @@ def _draw_background(axes: Axes, robot: str) -> None:
 
     camera = top_camera(width=960, height=680, span=0.82)
     picture = render_condition(place_pair((0.0, 0.0)), camera, robot)
-    faded = (255 - 0.45 * (255 - picture.astype(float))).astype(np.uint8)
+    faded = (255 - 0.35 * (255 - picture.astype(float))).astype(np.uint8)
     corners = camera.unproject_to_height(
         np.array([[0.0, 0.0], [camera.width, camera.height]], np.float64), np.zeros(2)
     )

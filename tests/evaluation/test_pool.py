@@ -66,10 +66,14 @@ def test_processes_are_single_threaded_and_the_parent_is_left_alone(monkeypatch)
 )
 def test_a_failure_is_told_and_the_work_of_others_is_kept(task, message):
     done = []
-    tasks = [task, ("slow", 3), ("square", 4), ("square", 5)]
-    with pytest.raises(WorkerError, match=message):
+
+    def consume():
         for finished, value in run_parallel(_setup, tasks, processes=2):
             done.append((finished, value))
+
+    tasks = [task, ("slow", 3), ("square", 4), ("square", 5)]
+    with pytest.raises(WorkerError, match=message):
+        consume()
     assert (("slow", 3), 9) in done  # it was in flight when the other failed
 
 

@@ -21,6 +21,7 @@ from para.evaluation.results import (
     write_result,
 )
 from para.statistics import Rate
+from tests.results_fixture import make_result
 
 
 def _result(model="para", successes=(True, True, False), test="ood"):
@@ -181,3 +182,9 @@ def test_committed_results_are_valid():
     for path, result in results.items():
         assert path.parts[-2] == result["model"]
         assert path.parts[-3].split("-")[0] == result["split"]
+
+
+def test_the_made_up_campaign_of_other_tests_is_valid(tmp_path):
+    for split in ("lr", "vp_io"):
+        write_result(tmp_path / split / "act" / "seed0.json", make_result(split, "act"))
+    assert len(load_results(tmp_path)) == 2

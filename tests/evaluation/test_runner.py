@@ -1,0 +1,184 @@
+"""Whole evaluations of small untrained policies: files, resuming, errors.
+
+What the policies do is nonsense; that they do the same thing again is what is tested.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from para.cli import load_config
+from para.config import to_dict
+from para.errors import CheckpointError, ConfigError
+from para.evaluation import runner
+from para.evaluation.results import read_result
+from para.evaluation.runner import evaluate, trained_runs
+from para.models import build_policy
+from para.training.checkpoint import run_dir, save_policy
+from para.video import probe_video
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["profile=smoke", "env.max_steps=40"]
+
+
+def _folders(root):
+    return [f"{name}_dir={root / name}" for name in ("runs", "results", "outputs")]
+
+
+def _train(root, *overrides):
+    """A run folder with an untrained policy in it."""
+    cfg = load_config("train", ["profile=smoke", *_folders(root), *overrides])
+    torch.manual_seed(0)
+    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
+    meta = {
+        "finished": True,
+        "config": to_dict(cfg),
+        "backbone": {"name": cfg.backbone.name, "init": "random"},
+        "training": {"steps": 20, "minutes": 0.1, "demos": 16},
+        "git": "unknown",
+    }
+    folder = run_dir(cfg)
+    folder.mkdir(parents=True)
+    save_policy(folder, policy.state_dict(), meta)
+    return folder
+
+
+def _config(root, *overrides):
+    small = ["episodes=5", "batch=2", "video=0", "workers=2"]
+    return load_config("eval", [*SMALL, *small, *_folders(root), *overrides])
+
+
+def _untimed(path):
+    """The text of a result without what may differ between two runs of the same evaluation."""
+    result = json.loads(path.read_text())
+    for name in ("created", "hardware", "git"):
+        del result[name]
+    del result["evaluation"]["seconds"]
+    for episode in result["episodes"]:
+        del episode["seconds"]
+    return json.dumps(result)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """Two policies, evaluated without disturbance."""
+    root = tmp_path_factory.mktemp("evaluated")
+    _train(root, "model=para")
+    _train(root, "model=act")
+    return root, evaluate(_config(root))
+
+
+@pytest.mark.slow
+def test_results(evaluated):
+    root, done = evaluated
+    assert list(done.results) == ["para", "act"]
+    assert done.new_episodes == 20
+    for model, path in done.paths.items():
+        assert path == root / "results" / "lr-hand" / model / "seed0.json"
+        result = read_result(path)
+        assert (result["model"], result["robot"], result["profile"]) == (model, "hand", "smoke")
+        kinds = [(e["test"], e["index"]) for e in result["episodes"]]
+        assert kinds == [(test, i) for test in ("ood", "sanity") for i in range(5)]
+        assert result["config"]["training"]["model"]["name"] == model
+        assert str(root) not in path.read_text()
+    starts = [[e["condition"] for e in result["episodes"]] for result in done.results.values()]
+    assert starts[0] == starts[1]
+    assert not list((root / "outputs").rglob("*.jsonl"))
+
+
+@pytest.mark.slow
+def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
+    root, done = evaluated
+    before = {path: path.read_bytes() for path in done.paths.values()}
+    again = evaluate(_config(root))
+    assert again.new_episodes == 0
+    assert {path: path.read_bytes() for path in again.paths.values()} == before
+    # A part of it is no reason to run, or to lose, anything either.
+    evaluate(_config(root, "model=para", "tests=[ood]"))
+    assert {path: path.read_bytes() for path in before} == before
+    # Another checkpoint, other code or another batch would be.
+    job = runner._Job(_config(root), trained_runs(_config(root))[0], {"ood": [], "sanity": []})
+    assert job.before is not None
+    for change in ("batch=3", "env.max_steps=50", "fresh=true"):
+        cfg = _config(root, change)
+        job = runner._Job(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
+        assert job.before is None
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
+    """SIGKILL in the middle, then the same command: the same files as without it."""
+    _, done = evaluated
+    _train(tmp_path, "model=para")
+    arguments = [*SMALL, "episodes=5", "batch=2", "video=0", "workers=1", *_folders(tmp_path)]
+    command = [sys.executable, "scripts/eval.py", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        journal = tmp_path / "outputs" / "unfinished" / "lr-hand-para-seed0.jsonl"
+        deadline = time.monotonic() + 240
+        while not journal.exists() or journal.read_text().count("\n") < 3:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "results").exists()
+
+    resumed = evaluate(_config(tmp_path))
+    assert 0 < resumed.new_episodes < 10
+    assert _untimed(resumed.paths["para"]) == _untimed(done.paths["para"])
+    assert not journal.exists()
+
+
+@pytest.mark.slow
+def test_videos_and_damaged_results(evaluated, caplog):
+    root, done = evaluated
+    path = done.paths["act"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:700])
+    cfg = _config(root, "model=act", "video=1", "tests=[sanity]")
+    again = evaluate(cfg)
+    assert "seed0.json is damaged" in caplog.text
+    assert [e["index"] for e in read_result(path)["episodes"]] == list(range(5))
+    (video,) = again.videos
+    assert video == root / "outputs/videos/act_lr-hand_sanity_ep000_fail.mp4"
+    info = probe_video(video)
+    # 40 control steps at 25 fps (and the start), then the outcome stays for 1.5 s.
+    assert (info.fps, info.frames, info.width, info.height) == (25, 21 + 38, 960, 640)
+    assert info.comment == read_result(path)["evaluation"]["key"]
+    before = video.stat().st_mtime_ns
+    assert evaluate(cfg).videos == [video]
+    assert video.stat().st_mtime_ns == before
+    path.write_bytes(whole)
+
+
+def test_nothing_trained(tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        evaluate(_config(tmp_path, "split=nf", "model=act", "seed=3", "layout=independent"))
+    command = str(caught.value).splitlines()[-1].strip()
+    assert command.startswith("python scripts/train.py model=act split=nf")
+    # The command asks for exactly the run that is missing.
+    cfg = load_config("train", [*command.split()[2:], *_folders(tmp_path)])
+    found = _config(tmp_path, "split=nf", "seed=3", "layout=independent")
+    assert run_dir(cfg).parents[1].name == "near-hand-independent"
+    _train(tmp_path, *command.split()[2:])
+    assert [run.folder for run in trained_runs(found)] == [run_dir(cfg)]
+
+
+def test_labels_and_image_size(tmp_path):
+    other = ["backbone=convnext_pico", "backbone.weights=random", "backbone.width=1"]
+    _train(tmp_path, "model=para", "split=vp_lr", *other)
+    _train(tmp_path, "model=act_fixed", "split=vp_lr")
+    cfg = _config(tmp_path, "split=vp_lr")
+    assert [run.label for run in trained_runs(cfg)] == ["act_fixed", "para-convnext_pico"]
+    cfg.env.image_size = 48
+    with pytest.raises(ConfigError, match=r"trained on 64 px images.*instead of 48"):
+        trained_runs(cfg)

@@ -1,0 +1,53 @@
+"""The figure at the end of an evaluation shows every episode where it started."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from envs.splits import load_split
+from para.figures import success_map as module
+from para.figures.style import LIGHT, model_style, new_figure
+from para.figures.success_map import success_map
+from tests.results_fixture import make_result
+
+
+def test_one_mark_per_episode_at_its_start():
+    episodes = make_result("lr", "para", ood=40)["episodes"][:40]
+    axes = new_figure().subplots()
+    module._draw_episodes(axes, episodes, model_style("para"))
+    drawn = {line.get_marker(): line for line in axes.lines}  # x: MISS, o: PLACE, last and on top
+    missed = [e["condition"]["position"] for e in episodes if e["stage"] == "MISS"]
+    assert len(drawn["x"].get_xdata()) == len(missed)
+    assert sum(len(line.get_xdata()) for line in axes.lines) == 40
+    placed = [e["condition"]["position"] for e in episodes if e["stage"] == "PLACE"]
+    expected = np.array(placed)[:, ::-1]  # y to the right, x downwards
+    shown = np.stack(drawn["o"].get_data(), 1)
+    assert shown == pytest.approx(expected)
+
+
+def test_views_show_their_counts():
+    episodes = [e for e in make_result("vp_lr", "act", ood=56)["episodes"] if e["test"] == "ood"]
+    axes = new_figure().subplots(subplot_kw={"projection": "polar"})
+    module._draw_views(axes, episodes, model_style("act"))
+    counts = [text.get_text().split("/") for text in axes.texts]
+    assert sum(int(n) for _, n in counts) == 56
+    assert sum(int(k) for k, _ in counts) == sum(e["success"] for e in episodes)
+
+
+@pytest.mark.parametrize("split", ["lr", "vp_io"])
+def test_files(tmp_path, split):
+    results = {model: make_result(split, model, ood=32) for model in ("para", "act")}
+    svg, png = success_map(results, load_split(split), tmp_path / "map", robot="hand")
+    assert (svg.name, png.name) == ("map.svg", "map.png")
+    assert svg.read_text().startswith("<?xml")
+    image = np.asarray(Image.open(png).convert("RGB")) / 255
+    assert image.shape[1] > 1.5 * image.shape[0]
+    # Each policy's colour is on its own side only.
+    half = image.shape[1] // 2
+    for model, (mine, other) in {"para": (0, 1), "act": (1, 0)}.items():
+        close = np.abs(image - to_rgb(model_style(model).colour)).max(-1) < 0.03
+        sides = [close[:, :half].sum(), close[:, half:].sum()]
+        assert sides[mine] > 30
+        assert sides[other] <= 0.02 * sides[mine] + 5
+    assert (np.abs(image[0, 0] - to_rgb(LIGHT.surface)) < 0.01).all()
