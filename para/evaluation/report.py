@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -80,6 +81,7 @@ def log_to_wandb(cfg: EvalConfig, results: Mapping[str, Result]) -> None:
     import wandb
 
     name = experiment_name(cfg.split.name, cfg.robot, cfg.layout)
+    Path(cfg.outputs_dir).mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(
             project="para", job_type="eval", name=f"eval/{name}/seed{cfg.seed}", mode=cfg.wandb,
