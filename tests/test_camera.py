@@ -1,0 +1,302 @@
+"""The pixel convention: algebra on random cameras, and against pictures of rendered markers."""
+
+import functools
+
+import cv2
+import mujoco
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.rendering import Renderer
+from envs.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
+from para.camera import Camera, CameraError
+from para.config import EnvConfig
+
+quick = settings(max_examples=40, deadline=None)
+
+
+def _number(low, high):
+    return st.floats(low, high, allow_nan=False, width=64)
+
+
+@st.composite
+def cameras(draw):
+    """Cameras that look down at the table from anywhere above it, with any lens."""
+    azimuth, elevation = draw(_number(-3.1, 3.1)), draw(_number(0.3, 1.4))
+    distance = draw(_number(0.5, 3.0))
+    direction = np.array(
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+        ]
+    )
+    width, height = draw(st.integers(16, 640)), draw(st.integers(16, 640))
+    camera = Camera.look_at(distance * direction, (0, 0, 0), draw(_number(20, 80)), width, height)
+    K = camera.intrinsics.copy()
+    K[0, 0] *= draw(_number(0.7, 1.4))
+    K[:2, 2] += draw(_number(-20, 20))
+    return Camera(K, camera.T_world_camera, width, height)
+
+
+points_near_origin = st.lists(_number(-0.2, 0.2), min_size=3, max_size=3).map(np.array)
+
+
+@quick
+@given(cameras(), points_near_origin)
+def test_unprojecting_a_projection_returns_the_point(camera, point):
+    pixel, depth = camera.project(point)
+    origin, ray = camera.rays(pixel)
+    assert np.allclose(origin + depth * ray, point, atol=1e-9)
+    assert np.allclose(camera.unproject_to_height(pixel, point[2]), point, atol=1e-7)
+
+
+@quick
+@given(cameras(), _number(0, 1), _number(0, 1), _number(-0.1, 0.3))
+def test_projecting_an_unprojection_returns_the_pixel(camera, u, v, height):
+    pixel = np.array([u * camera.width, v * camera.height])
+    _, ray = camera.rays(pixel)
+    if ray[2] > -0.05:  # (almost) parallel to the table, or upwards: no such point
+        return
+    point = camera.unproject_to_height(pixel, np.float64(height))
+    again, _ = camera.project(point)
+    assert np.isclose(point[2], height, atol=1e-9)
+    assert np.allclose(again, pixel, atol=1e-6)
+
+
+@quick
+@given(cameras(), points_near_origin, st.integers(8, 900), st.integers(8, 900))
+def test_resizing_scales_pixels_about_the_image_corner(camera, point, width, height):
+    before, depth = camera.project(point)
+    resized = camera.resized(width, height)
+    after, depth_after = resized.project(point)
+    assert (resized.width, resized.height) == (width, height)
+    assert np.allclose(after, before * [width / camera.width, height / camera.height], atol=1e-7)
+    assert depth_after == pytest.approx(depth)
+    corners = np.array([[0.0, 0.0], [width, height]])
+    old_corners = np.array([[0.0, 0.0], [camera.width, camera.height]])
+    assert np.allclose(resized.rays(corners)[1], camera.rays(old_corners)[1], atol=1e-9)
+
+
+@quick
+@given(cameras(), points_near_origin, _number(-50, 50), _number(-50, 50))
+def test_cropping_shifts_pixels(camera, point, left, top):
+    before, _ = camera.project(point)
+    after, _ = camera.cropped(left, top, 40, 30).project(point)
+    assert np.allclose(after, before - [left, top], atol=1e-9)
+
+
+@quick
+@given(cameras(), points_near_origin, st.lists(_number(-0.3, 0.3), min_size=6, max_size=6))
+def test_an_affine_warp_moves_pixels_and_keeps_unprojection(camera, point, numbers):
+    warp = np.eye(3)
+    warp[:2] += np.array(numbers).reshape(2, 3) * [1, 1, 30]
+    before, _ = camera.project(point)
+    warped = camera.warped(warp)
+    after, _ = warped.project(point)
+    assert np.allclose(after, (warp @ [*before, 1.0])[:2], atol=1e-7)
+    assert np.allclose(warped.unproject_to_height(after, point[2]), point, atol=1e-6)
+
+
+@quick
+@given(cameras(), points_near_origin, st.lists(_number(-0.2, 0.2), min_size=3, max_size=3))
+def test_rotation_about_the_centre_is_its_homography(camera, point, angles):
+    rotation, _ = cv2.Rodrigues(np.array(angles))
+    rotated, homography = camera.rotated(rotation)
+    before, _ = camera.project(point)
+    after, depth = rotated.project(point)
+    if depth < 0.05:
+        return
+    mapped = homography @ [*before, 1.0]
+    assert np.allclose(after, mapped[:2] / mapped[2], atol=1e-6)
+    assert np.array_equal(rotated.T_world_camera[:3, 3], camera.T_world_camera[:3, 3])
+    rotated.validate()
+
+
+@quick
+@given(st.lists(cameras(), min_size=3, max_size=3), st.integers(0, 2**31))
+def test_batched_torch_equals_numpy_one_by_one(singles, seed):
+    points = np.random.default_rng(seed).uniform(-0.2, 0.2, (3, 5, 3))
+    batch = Camera(
+        torch.tensor(np.stack([c.intrinsics for c in singles])),
+        torch.tensor(np.stack([c.T_world_camera for c in singles])),
+        100,
+        100,
+    )
+    pixels, depths = batch.project(torch.tensor(points))
+    back = batch.unproject_to_height(pixels, torch.tensor(points[..., 2]))
+    warp = torch.eye(3, dtype=torch.float64).repeat(3, 1, 1)
+    warp[:, 0, 2] = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    warped, _ = batch.warped(warp).project(torch.tensor(points))
+    for i, camera in enumerate(singles):
+        expected, expected_depth = camera.project(points[i])
+        assert np.allclose(pixels[i].numpy(), expected, atol=1e-7)
+        assert np.allclose(depths[i].numpy(), expected_depth, atol=1e-9)
+        assert np.allclose(warped[i].numpy(), expected + np.array([i + 1.0, 0.0]), atol=1e-7)
+    assert np.allclose(back.numpy(), points, atol=1e-6)
+
+
+def test_the_centre_of_the_first_pixel_is_half_half():
+    camera = viewpoint_camera(EnvConfig(), size=64)
+    assert camera.in_view(np.array([0.0, 0.0]), np.array(1.0))
+    assert not camera.in_view(np.array([64.0, 3.0]), np.array(1.0))
+    assert not camera.in_view(np.array([3.0, 3.0]), np.array(-1.0))
+    # The optical axis meets the corner between the four middle pixels.
+    target, _ = camera.project(np.array([0.0, 0.0, 0.03]))
+    assert np.allclose(target, [32.0, 32.0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda K, T: (np.diag([0.0, 100.0, 1.0]), T), "singular"),
+        (lambda K, T: (K * np.nan, T), "NaN"),
+        (lambda K, T: (K, np.diag([2.0, 1.0, 1.0, 1.0])), "rotation"),
+        (lambda K, T: (K, np.diag([-1.0, 1.0, 1.0, 1.0])), "rotation"),
+        (lambda K, T: (K[:2], T), "3, 3"),
+    ],
+)
+def test_matrices_that_are_no_camera_are_refused(spoil, words):
+    good = viewpoint_camera(EnvConfig())
+    assert good.validate() is good
+    with pytest.raises(CameraError, match=words):
+        Camera(*spoil(good.intrinsics, good.T_world_camera), 128, 128).validate()
+
+
+def test_looking_along_up_is_refused():
+    with pytest.raises(CameraError, match="parallel"):
+        Camera.look_at((0, 0, 2), (0, 0, 0), 45, 64, 64)
+
+
+# Against rendered pictures ------------------------------------------------------------------------
+
+MARKERS = {0: (0.02, -0.01, 0.02), 1: (0.16, 0.20, 0.06), 2: (-0.17, -0.22, 0.10)}
+"""Self-luminous spheres, one per colour channel: channel -> centre [m]. On a black background the
+channel's value is how much of the pixel the sphere covers, whatever the smoothing."""
+MARKER_RADIUS = 0.055
+
+
+@functools.cache
+def _marker_scene():
+    spheres = "".join(
+        f'<material name="m{i}" rgba="{i == 0:d} {i == 1:d} {i == 2:d} 1" emission="1" '
+        'specular="0" shininess="0"/>'
+        for i in MARKERS
+    )
+    geoms = "".join(
+        f'<geom type="sphere" size="{MARKER_RADIUS}" pos="{x} {y} {z}" material="m{i}"/>'
+        for i, (x, y, z) in MARKERS.items()
+    )
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><visual><quality numslices="48" numstacks="48"/>'
+        '<headlight ambient="0 0 0" diffuse="0 0 0" specular="0 0 0"/>'
+        f"</visual><asset>{spheres}</asset><worldbody>{geoms}</worldbody></mujoco>"
+    )
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return model, data
+
+
+@functools.cache
+def _renderer(width, height, preset="fast"):
+    return Renderer(_marker_scene()[0], preset, width, height)
+
+
+def _render(camera, preset="fast"):
+    renderer = _renderer(camera.width, camera.height, preset)
+    return renderer.render(_marker_scene()[1], camera)
+
+
+def _centroid(image, channel):
+    """(u, v) of the light in one channel, in the convention that pixel centres are at + 0.5."""
+    weight = image[..., channel].astype(float)
+    v, u = np.indices(weight.shape) + 0.5
+    return np.array([(u * weight).sum(), (v * weight).sum()]) / weight.sum()
+
+
+def _sphere_centre(camera, point):
+    """Centre (u, v) of the outline of a marker: not quite the projection of its centre.
+
+    The cone of rays that touch a sphere with centre c (camera frame) and radius r is
+    d^T Q d = 0 with Q = c c^T - (|c|^2 - r^2) I; its image is the conic K^-T Q K^-1, whose centre
+    follows from the dual conic (Hartley & Zisserman, sections 8.3 and 2.2.3).
+    """
+    R, t = camera.T_world_camera[:3, :3], camera.T_world_camera[:3, 3]
+    c = R.T @ (np.asarray(point) - t)
+    cone = np.outer(c, c) - (c @ c - MARKER_RADIUS**2) * np.eye(3)
+    K_inv = np.linalg.inv(camera.intrinsics)
+    dual = np.linalg.inv(K_inv.T @ cone @ K_inv)
+    return dual[:2, 2] / dual[2, 2]
+
+
+def _errors(image, camera):
+    """Distance [px] between every marker in view and where the camera says that it is."""
+    errors = []
+    for channel, point in MARKERS.items():
+        expected = _sphere_centre(camera, point)
+        centre, depth = camera.project(np.array(point))
+        margin = 1.2 * MARKER_RADIUS * camera.intrinsics[0, 0] / depth
+        inside = (expected > margin).all()
+        if inside and (expected < np.array([camera.width, camera.height]) - margin).all():
+            # The correction is a small one: about f (radius / distance)^2.
+            assert np.linalg.norm(expected - centre) < 0.002 * camera.intrinsics[0, 0]
+            errors.append(np.linalg.norm(_centroid(image, channel) - expected))
+    return errors
+
+
+# At 128 px the outline of a marker without antialiasing is too coarse to say where its centre is.
+@pytest.mark.parametrize(("size", "preset"), [(128, "beauty"), (224, "fast"), (448, "fast")])
+def test_markers_appear_where_the_projection_says_at_all_viewpoints(size, preset):
+    errors = []
+    for theta in THETAS_DEG:
+        for phi in PHIS_DEG:
+            camera = viewpoint_camera(EnvConfig(), theta, phi, size)
+            errors += _errors(_render(camera, preset), camera)
+    assert len(errors) > 64 * 2
+    assert max(errors) < 0.25
+
+
+def test_markers_in_a_picture_that_is_not_square_with_the_beauty_preset():
+    camera = Camera.look_at((0.9, 0.3, 1.1), (0, 0, 0.03), 40.0, 320, 200)
+    errors = _errors(_render(camera, "beauty"), camera)
+    assert len(errors) == len(MARKERS)
+    assert max(errors) < 0.1
+
+
+def test_markers_with_an_off_centre_principal_point_and_two_focal_lengths():
+    camera = viewpoint_camera(EnvConfig(), 14.0, 45.0, 256)
+    K = camera.intrinsics.copy()
+    K[0, 0] *= 1.2
+    K[:2, 2] += [17.3, -9.8]
+    camera = Camera(K, camera.T_world_camera, 256, 256)
+    errors = _errors(_render(camera), camera)
+    assert len(errors) == len(MARKERS)
+    assert max(errors) < 0.25
+
+
+@pytest.mark.parametrize(("theta", "phi"), [(0.0, 0.0), (25.0, 135.0), (14.3, 270.0)])
+def test_markers_after_crop_and_resize(theta, phi):
+    camera = viewpoint_camera(EnvConfig(), theta, phi, 448)
+    left, top, width, height, new = 37, 61, 350, 330, (224, 198)
+    image = _render(camera)[top : top + height, left : left + width]
+    image = cv2.resize(image, new, interpolation=cv2.INTER_AREA)
+    errors = _errors(image, camera.cropped(left, top, width, height).resized(*new))
+    assert len(errors) >= 2
+    assert max(errors) < 0.25
+
+
+def test_markers_after_a_camera_rotation_by_homography():
+    camera = viewpoint_camera(EnvConfig(), 10.0, 90.0, 448)
+    rotation, _ = cv2.Rodrigues(np.array([0.05, -0.04, 0.06]))
+    rotated, homography = camera.rotated(rotation)
+    # OpenCV's pixel centres are at integers: go there and back.
+    half = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+    image = cv2.warpPerspective(
+        _render(camera), half @ homography @ np.linalg.inv(half), (448, 448)
+    )
+    errors = _errors(image, rotated)
+    assert len(errors) >= 2
+    assert max(errors) < 0.25
