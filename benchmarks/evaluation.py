@@ -72,7 +72,7 @@ class TimedWorker:
 
 def measure(cfg, train_cfg):
     """Run the episodes of one robot; return the numbers."""
-    conditions = test_conditions(cfg.split, "ood", episodes=cfg.episodes or EPISODES)
+    conditions = test_conditions(cfg.split, "ood", cfg.layout, cfg.episodes or EPISODES)
     chunks = [conditions[i : i + cfg.batch] for i in range(0, len(conditions), cfg.batch)]
     workers = cfg.workers or available_cores()
     begin = time.time()
