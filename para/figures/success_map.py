@@ -120,7 +120,7 @@ def _look(stage: str, style: ModelStyle) -> dict[str, Any]:
 
 def _draw_episodes(axes: Axes, episodes: list[dict[str, Any]], style: ModelStyle) -> None:
     halo = [withStroke(linewidth=3, foreground="white")]
-    for stage in ("MISS", "GRASP", "PLACE"):
+    for stage in ("PLACE", "GRASP", "MISS"):  # failures on top, where they are few
         starts = [e["condition"]["position"] for e in episodes if e["stage"] == stage]
         x, y = np.array(starts).reshape(-1, 2).T
         effects = halo if stage == "MISS" else None

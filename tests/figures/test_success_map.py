@@ -16,7 +16,7 @@ def test_one_mark_per_episode_at_its_start():
     episodes = make_result("lr", "para", ood=40)["episodes"][:40]
     axes = new_figure().subplots()
     module._draw_episodes(axes, episodes, model_style("para"))
-    drawn = {line.get_marker(): line for line in axes.lines}  # x: MISS, o: PLACE, last and on top
+    drawn = {line.get_marker(): line for line in axes.lines[::-1]}  # x: MISS, o: PLACE
     missed = [e["condition"]["position"] for e in episodes if e["stage"] == "MISS"]
     assert len(drawn["x"].get_xdata()) == len(missed)
     assert sum(len(line.get_xdata()) for line in axes.lines) == 40
