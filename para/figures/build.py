@@ -49,7 +49,8 @@ class Media:
         height: Pixels.
         alt: The content in words.
         variants: Other forms by role: dark, png, dark_png (figures); poster (videos).
-        data: Plain data: plotted values; for videos split, model, test, index, outcome, rule.
+        data: Plain data, as JSON has it: plotted values; for videos split, model, test, index,
+            outcome, rule.
     """
 
     file: str
@@ -147,7 +148,8 @@ class _Job:
             notes=tuple(notes),
         )
         _write_cache(out_dir, self.key, built)
-        return built
+        # As a later build will find it: JSON knows no tuples.
+        return _read_cache(out_dir, self.name, self.key) or built
 
     def fail(self, message: str) -> BuiltAsset:
         """What to say about an asset that cannot be built."""

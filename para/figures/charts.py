@@ -97,7 +97,7 @@ def shown_splits(sources: Sources) -> list[str]:
     """Splits that have results, known ones first and in their order."""
     known = [s for s in SPLIT_TITLES if any(r.split == s for r in sources.results.results)]
     if not known:
-        raise NotRun("No split", run_command("lr"))
+        raise NotRun("No split was evaluated.", run_command("lr"))
     return known
 
 
@@ -114,7 +114,7 @@ def stage_breakdown(sources: Sources, theme: Theme) -> Drawing:
                 listed = ", ".join(f"{s} {counts[s]}" for s in STAGES)
                 words.append(f"{SPLIT_TITLES[split]}, {model_style(model).label}: {listed}")
     if not rows:
-        raise NotRun("No out-of-distribution test", run_command("lr"))
+        raise NotRun("No out-of-distribution test was run.", run_command("lr"))
     splits = list(dict.fromkeys(row[0] for row in rows))
     figure = new_figure(5.2, 1.15 + 0.52 * len(splits))
     axes = figure.add_subplot()
@@ -160,7 +160,7 @@ def place_error_distribution(sources: Sources, theme: Theme) -> Drawing:
     splits = [s for s in shown_splits(sources) if not s.startswith("corner")]
     splits = [s for s in splits if any(sources.results.rate(s, m, "ood").n for m in MAIN_MODELS)]
     if not splits:
-        raise NotRun("No out-of-distribution test", run_command("lr"))
+        raise NotRun("No out-of-distribution test was run.", run_command("lr"))
     rows = -(-len(splits) // 2)
     figure = new_figure(5.2, 0.9 + 1.55 * rows)
     panels = np.atleast_2d(figure.subplots(rows, 2, sharex=True, sharey=True)).ravel()
@@ -223,7 +223,9 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
         if any(sources.results.rate(split, m, "ood").n for m in MAIN_MODELS)
     }
     if not runs:
-        raise NotRun("Data scaling (corner_n4 ... corner_n64)", run_command("corner_n32"))
+        raise NotRun(
+            "Data scaling (corner_n4 ... corner_n64) was not run.", run_command("corner_n32")
+        )
     figure = new_figure(5.2, 3.7)
     axes = figure.add_subplot()
     data, words, notes = {}, [], []

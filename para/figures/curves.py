@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from para.errors import ResultError
 from para.figures.drawing import Drawing, panel_title
-from para.figures.sources import MAIN_MODELS, NotRun, Sources, run_command
+from para.figures.sources import MAIN_MODELS, NotRun, ResultSet, Sources, run_command
 from para.figures.style import Theme, model_style, new_figure, soft_grid
 from para.files import atomic_write
 from para.training.log import read_log
 
 CURVES = "curves"
 """Folder of the copies: `<results_dir>/curves/<train_set>/<model>-<backbone>/seed<k>.csv`."""
-COLUMNS = ("step", "seconds", "loss", "validation_loss")
+COLUMNS = ("step", "seconds", "loss", "val_loss")
 MOST_ROWS = 120
 
 
@@ -41,31 +41,31 @@ class Curve:
     loss: np.ndarray
 
 
-def export_curves(runs_dir: Path | str, results_dir: Path | str, profile: str) -> list[Path]:
-    """Copy the loss columns of every run's log, at most `MOST_ROWS` rows each, to the results.
+def keep_curves(runs_dir: Path | str, results: ResultSet) -> list[Path]:
+    """Copy the losses of the runs behind `results` to `<results>/curves`, at most MOST_ROWS each.
 
     Runs themselves are too big to be committed; with these copies the figure can be drawn from the
-    results alone. Returns the files written.
+    results alone. Returns the files that are new or changed.
     """
+    profiles = {r.data["profile"] for r in results.results if "profile" in r.data}
     written = []
-    for folder in _run_folders(Path(runs_dir) / profile):
-        rows = read_log(folder)
+    for log in sorted(p for name in profiles for p in Path(runs_dir, name).glob("*/*/*/log.jsonl")):
+        rows = read_log(log.parent)
         if not rows:
             continue
         keep = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round())
-        path = Path(results_dir, CURVES, *folder.parts[-3:]).with_suffix(".csv")
-        with atomic_write(path) as aside, open(aside, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            for i in keep.astype(int):
-                writer.writerow({k: _short(rows[i][k]) for k in COLUMNS if k in rows[i]})
-        written.append(path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for i in keep.astype(int):
+            writer.writerow({k: _short(rows[i][k]) for k in COLUMNS if k in rows[i]})
+        train_set, policy, seed = log.parent.parts[-3:]
+        path = results.folder / CURVES / train_set / policy / f"{seed}.csv"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
+            with atomic_write(path) as aside:
+                aside.write_text(text.getvalue(), encoding="utf-8")
+            written.append(path)
     return written
-
-
-def _run_folders(profile_dir: Path) -> Iterator[Path]:
-    """Folders <train_set>/<model>-<backbone>/seed<k> that have a log."""
-    return iter(sorted(path.parent for path in profile_dir.glob("*/*/seed*/log.jsonl")))
 
 
 def _short(value: float) -> str:
@@ -76,7 +76,7 @@ def curve_files(sources: Sources) -> list[Path]:
     """The committed learning curves; `NotRun` if there are none."""
     files = sorted((sources.results.folder / CURVES).glob("*/*/seed*.csv"))
     if not files:
-        raise NotRun("Learning curves", run_command("lr"))
+        raise NotRun("No learning curves were kept.", run_command("lr"))
     return files
 
 
@@ -102,7 +102,7 @@ def learning_curves(sources: Sources, theme: Theme) -> Drawing:
     curves = [read_curve(path) for path in curve_files(sources)]
     shown = [m for m in MAIN_MODELS if any(c.model == m for c in curves)]
     if not shown:
-        raise NotRun("Learning curves", run_command("lr"))
+        raise NotRun("No learning curves were kept.", run_command("lr"))
     figure = new_figure(5.2, 2.0 * len(shown) + 0.4)
     panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
     words = []

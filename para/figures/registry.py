@@ -8,7 +8,7 @@ from pathlib import Path
 
 from para.errors import UnknownNameError
 from para.evaluation.results import FILE_NAMES
-from para.figures import charts, curves, diagrams, distributions, maps, videos
+from para.figures import charts, curves, diagrams, distributions, maps, method, videos
 from para.figures.build import SCENE_CODE, VIDEO_CODE, Asset, BuiltAsset, Media, build
 from para.figures.sources import MAIN_MODELS, PUBLISHED_FILE, Sources
 
@@ -120,6 +120,12 @@ ASSETS: dict[str, Asset] = {
     "learning_curves": Asset(
         curves.learning_curves, curves.curve_files, "Training loss of every run"
     ),
+    "method_diagram": Asset(
+        method.method_diagram,
+        method.method_inputs,
+        "The method, on a real prediction of a trained checkpoint",
+        code=VIDEO_CODE,
+    ),
     "two_stage_diagram": Asset(
         diagrams.two_stage_diagram, _published, "Two-stage training of the video backbone"
     ),
@@ -174,8 +180,12 @@ def build_assets(
     workers: int = 1,
     progress: bool = True,
     kinds: Sequence[str] = ("figure", "video"),
+    robot: str = "panda",
+    layout: str = "together",
 ) -> list[BuiltAsset]:
     """Build all assets, or those named in `only`, into `out_dir`; what is up to date is kept.
+
+    Also keeps the learning curves of the runs with the results (`curves.keep_curves`).
 
     Args:
         results_dir: Result files.
@@ -186,6 +196,8 @@ def build_assets(
         workers: Processes that render videos.
         progress: Show a progress bar.
         kinds: Kinds of assets to build.
+        robot: Robot whose results are shown.
+        layout: Layout whose results are shown.
 
     Returns:
         One entry per asset, in the registry's order. An asset whose inputs were never made has
@@ -197,5 +209,8 @@ def build_assets(
             if name not in ASSETS:
                 raise UnknownNameError("asset", name, ASSETS)
         names = [name for name in ASSETS if name in only]
-    sources = Sources.open(results_dir, runs_dir, data_dir, workers=workers, progress=progress)
+    sources = Sources.open(
+        results_dir, runs_dir, data_dir, workers, progress, robot=robot, layout=layout
+    )
+    curves.keep_curves(runs_dir, sources.results)
     return build({name: ASSETS[name] for name in names}, sources, Path(out_dir))

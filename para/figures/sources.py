@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from para.errors import ParaError, ResultError
-from para.evaluation.results import read_result
+from para.evaluation.results import experiment_name, read_result
 from para.statistics import Rate
 
 MAIN_MODELS = ("para", "act")
@@ -19,15 +19,15 @@ PUBLISHED_FILE = Path(__file__).parents[2] / "website" / "published.yaml"
 
 
 class NotRun(ParaError):
-    """An asset whose inputs do not exist yet.
+    """An asset whose inputs do not exist yet; the message says what is missing.
 
     Attributes:
         command: The command that makes them.
     """
 
-    def __init__(self, what: str, command: str):
+    def __init__(self, why: str, command: str):
         self.command = command
-        super().__init__(f"{what} was not run. Run: {command}")
+        super().__init__(why)
 
 
 def run_command(split: str, model: str | None = None) -> str:
@@ -85,7 +85,7 @@ class ResultSet:
         """Those of `models` that were run on `split`; `NotRun` if none of them was."""
         found = [model for model in models if self.select(split, model)]
         if not found:
-            raise NotRun(f"Split {split!r}", run_command(split, None))
+            raise NotRun(f"Split {split!r} was not run.", run_command(split, None))
         return found
 
     def paths(self, split: str, models: tuple[str, ...] = MAIN_MODELS) -> list[Path]:
@@ -93,8 +93,8 @@ class ResultSet:
         return [r.path for model in self.require(split, models) for r in self.select(split, model)]
 
 
-def load_results(folder: Path | str) -> ResultSet:
-    """Read every `<split>/<model>/seed*.json` under `folder`; name what cannot be used."""
+def load_results(folder: Path | str, robot: str = "panda", layout: str = "together") -> ResultSet:
+    """Read the results of one robot and layout under `folder`; name what cannot be used."""
     folder = Path(folder)
     results, damaged = [], []
     for path in sorted(folder.glob("*/*/seed*.json")):
@@ -103,9 +103,9 @@ def load_results(folder: Path | str) -> ResultSet:
         except ResultError as error:
             damaged.append((path, str(error)))
             continue
-        # A variant (another robot, layout or backbone) has its suffix in the folder's name.
-        split, model = path.parts[-3:-1]
-        results.append(Result(path, split, model, data["seed"], data))
+        experiment, model = path.parts[-3:-1]
+        if experiment == experiment_name(data["split"], robot, layout):
+            results.append(Result(path, data["split"], model, data["seed"], data))
     return ResultSet(folder, tuple(results), tuple(damaged))
 
 
@@ -141,6 +141,9 @@ class Sources:
         data_dir: Path | str,
         workers: int = 1,
         progress: bool = False,
+        robot: str = "panda",
+        layout: str = "together",
     ) -> Sources:
         """Read the result files; runs and demos are opened when they are needed."""
-        return cls(load_results(results_dir), Path(runs_dir), Path(data_dir), workers, progress)
+        results = load_results(results_dir, robot, layout)
+        return cls(results, Path(runs_dir), Path(data_dir), workers, progress)

@@ -52,7 +52,7 @@ def pair_results(sources: Sources, split: str) -> list[Result]:
     found = {m: sources.results.select(split, m) for m in MAIN_MODELS}
     seeds = [r.seed for results in found.values() for r in results]
     if not seeds:
-        raise NotRun(f"Split {split!r}", run_command(split))
+        raise NotRun(f"Split {split!r} was not run.", run_command(split))
     seed = min(seeds, key=lambda s: (-seeds.count(s), s))
     return [r for results in found.values() for r in results if r.seed == seed]
 
@@ -62,7 +62,10 @@ def choose_start(results: Sequence[Result], test: str) -> int:
     outcomes = [{e["index"]: e["success"] for e in r.episodes(test)} for r in results]
     shared = sorted(set.intersection(*(set(o) for o in outcomes)))
     if not shared:
-        raise NotRun(f"Test {test!r} of split {results[0].split!r}", run_command(results[0].split))
+        raise NotRun(
+            f"Test {test!r} of split {results[0].split!r} was not run.",
+            run_command(results[0].split),
+        )
     if test == "ood":
         for index in shared:
             if len({o[index] for o in outcomes}) > 1:
@@ -99,7 +102,7 @@ def _configs(result: Result) -> tuple[dict[str, Any], dict[str, Any]]:
     config = result.data["config"]
     if not {"evaluation", "training"} <= config.keys():
         command = f"{run_command(result.split, result.model)} fresh=true"
-        raise NotRun(f"{result.path} does not say how to run its episodes again; it", command)
+        raise NotRun(f"{result.path} does not say how to run its episodes again.", command)
     return config["evaluation"], config["training"]
 
 
@@ -120,7 +123,7 @@ def run_folder(sources: Sources, result: Result) -> Path:
     )
     if not folders:
         raise NotRun(
-            f"The checkpoint of {result.model} on {result.split} is not in {sources.runs_dir}; it",
+            f"The checkpoint of {result.model} on {result.split} is not in {sources.runs_dir}.",
             run_command(result.split, trained["model"]["name"]),
         )
     return folders[0]
@@ -167,7 +170,9 @@ def video_inputs(sources: Sources, split: str, models: Sequence[str] = MAIN_MODE
     """Result files and weights behind the videos of `split`."""
     results = [r for r in pair_results(sources, split) if r.model in models]
     if not results:
-        raise NotRun(f"{model_style(models[0]).label} on {split}", run_command(split, models[0]))
+        raise NotRun(
+            f"{model_style(models[0]).label} was not run on {split}.", run_command(split, models[0])
+        )
     weights = [run_folder(sources, r) / "policy.safetensors" for r in results]
     return [*(r.path for r in results), *weights]
 
@@ -274,7 +279,9 @@ def grid(sources: Sources, split: str, model: str) -> Film:
     """Rollouts at viewpoints over the whole test, all at once; rows theta, columns phi."""
     results = [r for r in pair_results(sources, split) if r.model == model]
     if not results:
-        raise NotRun(f"{model_style(model).label} on {split}", run_command(split, model))
+        raise NotRun(
+            f"{model_style(model).label} was not run on {split}.", run_command(split, model)
+        )
     result = results[0]
     thetas, phis, cells = choose_grid(result)
     tasks = {
@@ -371,7 +378,7 @@ def heatmaps(sources: Sources, split: str) -> Film:
     index = choose_start(results, "ood")
     para = [r for r in results if r.model == "para"]
     if not para:
-        raise NotRun(f"PARA on {split}", run_command(split, "para"))
+        raise NotRun(f"PARA was not run on {split}.", run_command(split, "para"))
     size = 288
     task = episode_task(sources, para[0], "ood", index, size, STRIDE, overlay=True)
 
@@ -411,7 +418,9 @@ def demo_files(sources: Sources) -> list[Path]:
     )
     paths = [episode_path(folder, index) for index in DEMOS]
     if not all(path.is_file() for path in paths):
-        raise NotRun("The objpos demo set", "python scripts/generate_demos.py dataset=objpos")
+        raise NotRun(
+            "The objpos demo set was not made.", "python scripts/generate_demos.py dataset=objpos"
+        )
     return paths
 
 

@@ -1,0 +1,186 @@
+import json
+import time
+
+import pytest
+from PIL import Image
+from results_fixture import write_results
+
+from para.errors import UnknownNameError
+from para.figures import build as build_module
+from para.figures.build import Asset, build
+from para.figures.registry import ASSETS, build_assets
+from para.figures.sources import Sources
+from para.figures.style import THEMES, themed
+
+FIGURES = [name for name, asset in ASSETS.items() if asset.kind == "figure"]
+NEED_MORE = {"method_diagram", "latency_bars"}
+"""Figures that need more than result files."""
+NOTES_NAMES = """exp3_leftright_distribution exp3_train_test_distribution exp4_n8_distribution
+exp4_n16_distribution exp4_n32_distribution exp4_n64_distribution
+distractor_robustness_distribution vp_default_to_all_polar_overview vp_lr_polar_overview
+vp_io_polar_overview vp_leftright_hemi_distribution per_theta_chart"""
+
+
+def test_the_names_of_the_published_page_are_registered():
+    assert set(NOTES_NAMES.split()) <= set(ASSETS)
+    for split in ("vp_default_to_all", "vp_lr", "vp_io"):
+        for model in ("para", "act"):
+            assert f"{split}_{model}_rollout_grid" in ASSETS
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - NEED_MORE))
+def test_every_figure_is_made_in_both_themes(name, figures, figures_dir):
+    asset = figures[name]
+    assert asset.status == "built", asset.message
+    (media,) = asset.media
+    assert media.files == [f"{name}.svg", f"{name}.png", f"{name}-dark.svg", f"{name}-dark.png"]
+    for file in media.files:
+        assert 3_000 < (figures_dir / file).stat().st_size < 900_000
+    for png, theme in zip((media.variants["png"], media.variants["dark_png"]), THEMES, strict=True):
+        with Image.open(figures_dir / png) as picture:
+            assert picture.width / picture.height == pytest.approx(
+                media.width / media.height, abs=0.02
+            )
+            surface = tuple(int(theme.surface[i : i + 2], 16) for i in (1, 3, 5))
+            assert picture.convert("RGB").getpixel((0, 0)) == surface
+    svg = (figures_dir / media.file).read_text()
+    assert "http://" not in svg.replace("http://www.w3.org/", "").replace(
+        "http://purl.org/", ""
+    ).replace("http://creativecommons.org/", "")
+    assert len(media.alt) > 40
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - NEED_MORE))
+def test_every_word_is_readable_on_a_phone(name, sources):
+    """On a screen 390 px wide a figure gets about 358 px; no text may fall below 9 px."""
+    from matplotlib.text import Text
+
+    with themed(THEMES[0]):
+        figure = ASSETS[name].make(sources, THEMES[0]).figure
+    scale = 358 / (72 * figure.get_figwidth())
+    texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+    assert texts or "success_map" in name
+    smallest = min(texts, key=lambda t: t.get_fontsize())
+    assert smallest.get_fontsize() * scale >= 9, smallest.get_text()
+
+
+@pytest.mark.parametrize("name", sorted(NEED_MORE & set(FIGURES)))
+def test_what_cannot_be_drawn_says_how_to_get_it(name, figures):
+    asset = figures[name]
+    assert asset.status == "not run"
+    assert asset.command.startswith("python ")
+    assert asset.media == ()
+
+
+def test_a_second_build_draws_nothing(campaign, figures, figures_dir, monkeypatch):
+    def never(*_):
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(build_module, "_draw", never)
+    before = {p: p.stat().st_mtime_ns for p in figures_dir.glob("*.svg")}
+    start = time.perf_counter()
+    again = build_assets(
+        campaign, campaign / "no_runs", campaign / "no_data", figures_dir, progress=False
+    )
+    assert time.perf_counter() - start < 10
+    for asset in again:
+        assert asset.status in ("cached", "not run"), (asset.name, asset.message)
+        if asset.name in figures and asset.status == "cached":
+            assert asset.media == figures[asset.name].media
+    assert {p: p.stat().st_mtime_ns for p in figures_dir.glob("*.svg")} == before
+
+
+def chart_only(folder, out):
+    (asset,) = build_assets(
+        folder, folder / "runs", folder / "data", out, only=["per_theta_chart"], progress=False
+    )
+    return asset
+
+
+def test_what_changed_is_drawn_again_and_nothing_else(tmp_path):
+    results, out = tmp_path / "results", tmp_path / "out"
+    write_results(results, splits=["vp_default_to_all", "lr"], ood=16, sanity=4)
+    assert chart_only(results, out).status == "built"
+    assert chart_only(results, out).status == "cached"
+
+    other = results / "lr" / "para" / "seed0.json"
+    other.write_text(other.read_text() + "\n")  # not an input of this chart
+    assert chart_only(results, out).status == "cached"
+
+    own = results / "vp_default_to_all" / "para" / "seed0.json"
+    data = json.loads(own.read_text())
+    first = next(e for e in data["episodes"] if e["test"] == "ood")
+    first |= {"success": not first["success"]}
+    first["stage"] = "PLACE" if first["success"] else "MISS"
+    own.write_text(json.dumps(data))
+    assert chart_only(results, out).status == "built"
+
+    (out / "per_theta_chart-dark.svg").write_text("<svg/>")  # somebody damaged a picture
+    assert chart_only(results, out).status == "built"
+    (out / ".cache" / "per_theta_chart.json").write_text("{")
+    assert chart_only(results, out).status == "built"
+
+
+def test_a_damaged_result_file_is_left_out_and_named(tmp_path):
+    write_results(tmp_path, splits=["lr"], ood=8, sanity=4)
+    broken = tmp_path / "lr" / "para" / "seed0.json"
+    broken.write_text(broken.read_text()[:500])
+    found = Sources.open(tmp_path, tmp_path, tmp_path).results
+    ((path, reason),) = found.damaged
+    assert path == broken
+    assert str(broken) in reason
+    assert [r.model for r in found.results] == ["act"]
+
+
+def test_an_unusable_input_fails_its_asset_only(tmp_path):
+    write_results(tmp_path / "results", splits=["vp_default_to_all"], ood=16, sanity=4)
+    curve = tmp_path / "results" / "curves" / "left" / "para-resnet18" / "seed0.csv"
+    curve.parent.mkdir(parents=True)
+    curve.write_text("step,loss\n20,much\n")
+    names = ["per_theta_chart", "learning_curves"]
+    chart, curves = build_assets(
+        tmp_path / "results", tmp_path, tmp_path, tmp_path / "out", only=names, progress=False
+    )
+    assert chart.status == "built"
+    assert curves.status == "failed"
+    assert str(curve) in curves.message
+
+
+def test_nothing_was_run_at_all(tmp_path):
+    names = [n for n in ASSETS if "distribution" not in n and "overview" not in n]
+    names.remove("two_stage_diagram")
+    names.append("place_error_distribution")
+    for asset in build_assets(
+        tmp_path, tmp_path, tmp_path, tmp_path / "out", names, progress=False
+    ):
+        assert asset.status == "not run", asset.name
+        assert "python " in asset.command
+
+
+def test_unknown_names_are_refused_with_a_suggestion(tmp_path):
+    with pytest.raises(UnknownNameError, match="Did you mean 'per_theta_chart'"):
+        build_assets(tmp_path, tmp_path, tmp_path, tmp_path, only=["per_teta_chart"])
+
+
+def test_files_of_an_earlier_build_that_are_no_longer_made_are_removed(tmp_path):
+    from para.figures.build import Film, Media
+
+    name = ["old.mp4"]
+
+    def make(_sources):
+        def compose(_frames, folder):
+            (folder / name[0]).write_bytes(b"x")
+            return [Media(name[0], 2, 2, "")]
+
+        return Film((), compose)
+
+    marker = tmp_path / "input"
+    asset = Asset(make, lambda _s: [marker], "", kind="video")
+    out = tmp_path / "out"
+    out.mkdir()
+    for i, file in enumerate(("old.mp4", "new.mp4")):
+        marker.write_text(str(i))
+        name[0] = file
+        (built,) = build({"clip": asset}, Sources.open(tmp_path, tmp_path, tmp_path), out)
+        assert built.status == "built"
+    assert sorted(p.name for p in out.glob("*.mp4")) == ["new.mp4"]

@@ -1,0 +1,166 @@
+"""What is plotted equals what the result files say, computed again in the plainest way."""
+
+import json
+
+import numpy as np
+import pytest
+
+from para.figures import charts, curves, maps
+from para.figures.sources import NotRun, Sources
+from para.figures.style import ACT_ORANGE, LIGHT, PARA_BLUE, themed
+from para.statistics import wilson
+
+COLOURS = {"para": PARA_BLUE, "act": ACT_ORANGE}
+
+
+@pytest.fixture(autouse=True)
+def light():
+    with themed(LIGHT):
+        yield
+
+
+def records(campaign, split, model, test="ood"):
+    files = sorted((campaign / split / model).glob("seed*.json"))
+    return [e for f in files for e in json.loads(f.read_text())["episodes"] if e["test"] == test]
+
+
+def solid_lines(axes, model):
+    """(x, y) of the measured lines of a policy."""
+    lines = [ln for ln in axes.lines if ln.get_color() == COLOURS[model] and ln.get_alpha() is None]
+    return [(np.asarray(ln.get_xdata()), np.asarray(ln.get_ydata())) for ln in lines]
+
+
+@pytest.mark.parametrize("model", ["para", "act"])
+def test_per_theta_chart_plots_the_rates_and_wilson_intervals(campaign, sources, model):
+    drawing = charts.per_theta_chart(sources, LIGHT)
+    episodes = records(campaign, "vp_default_to_all", model)
+    thetas = sorted({round(e["condition"]["theta_deg"], 1) for e in episodes})
+    expected, intervals = [], []
+    for theta in thetas:
+        own = [e["success"] for e in episodes if round(e["condition"]["theta_deg"], 1) == theta]
+        expected.append(100 * sum(own) / len(own))
+        intervals.append(wilson(sum(own), len(own)))
+    (axes,) = drawing.figure.axes
+    xs, ys = max(solid_lines(axes, model), key=lambda line: len(line[0]))
+    np.testing.assert_allclose(xs, thetas)
+    np.testing.assert_allclose(ys, expected)
+    for theta, (low, high) in zip(thetas, intervals, strict=True):
+        stored = drawing.data[model][str(theta)]
+        assert (stored["low"], stored["high"]) == pytest.approx((100 * low, 100 * high))
+    assert f"n={len(episodes) // 8}" in drawing.alt
+
+
+def test_published_numbers_are_faint_dashed_and_labelled(sources):
+    (axes,) = charts.per_theta_chart(sources, LIGHT).figure.axes
+    faint = [ln for ln in axes.lines if ln.get_alpha() is not None]
+    assert [list(ln.get_ydata()) for ln in faint] == [
+        [88, 79, 62, 63, 62, 62, 33, 38],
+        [67, 54, 42, 17, 12, 0, 0, 0],
+    ]
+    assert all(ln.get_linestyle() == "--" and ln.get_markerfacecolor() == "none" for ln in faint)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["PARA", "PARA, published", "ACT", "ACT, published"]
+
+
+def test_stage_bars_are_the_shares_of_each_stage(campaign, sources):
+    drawing = charts.stage_breakdown(sources, LIGHT)
+    bars = iter(drawing.figure.axes[0].patches)
+    for split in charts.SPLIT_TITLES:
+        for model in ("para", "act"):
+            stages = [e["stage"] for e in records(campaign, split, model)]
+            widths = [next(bars).get_width() for _ in range(3)]
+            expected = [100 * stages.count(s) / len(stages) for s in ("PLACE", "GRASP", "MISS")]
+            np.testing.assert_allclose(widths, expected)
+            assert sum(widths) == pytest.approx(100)
+
+
+def test_error_distribution_is_the_empirical_one(campaign, sources):
+    drawing = charts.place_error_distribution(sources, LIGHT)
+    axes = next(a for a in drawing.figure.axes if a.get_title(loc="left") == "Near → far")
+    errors = np.sort([e["place_error_m"] for e in records(campaign, "nf", "act")])
+    steps = max(solid_lines(axes, "act"), key=lambda line: len(line[0]))
+    np.testing.assert_allclose(steps[0][1:-1], 100 * errors)
+    np.testing.assert_allclose(steps[1][1:-1], 100 * np.arange(1, len(errors) + 1) / len(errors))
+    assert drawing.data["nf"]["act"]["median_cm"] == pytest.approx(100 * np.median(errors))
+
+
+def test_scaling_chart_plots_every_corner_split(campaign, sources):
+    drawing = charts.data_scaling_chart(sources, LIGHT)
+    for model in ("para", "act"):
+        expected = {}
+        for n in (4, 8, 16, 32, 64):
+            outcomes = [e["success"] for e in records(campaign, f"corner_n{n}", model)]
+            expected[n] = 100 * np.mean(outcomes)
+        xs, ys = max(solid_lines(drawing.figure.axes[0], model), key=lambda line: len(line[0]))
+        np.testing.assert_allclose(xs, list(expected))
+        np.testing.assert_allclose(ys, list(expected.values()))
+
+
+def test_position_map_has_a_mark_for_every_start_where_it_was(campaign, sources):
+    drawing = maps.position_success_map(sources, LIGHT, "lr")
+    for axes, model in zip(drawing.figure.axes, ("para", "act"), strict=True):
+        own = records(campaign, "lr", model)
+        # in the default image y runs to the right, and far (+x) is at the bottom
+        for stage, line in zip(("MISS", "GRASP", "PLACE"), axes.lines[1:4], strict=True):
+            expected = [e["condition"]["position"][::-1] for e in own if e["stage"] == stage]
+            np.testing.assert_allclose(
+                np.sort(np.column_stack(line.get_data()), 0),
+                np.sort(np.reshape(expected, (-1, 2)), 0),
+            )
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]
+        assert f"{sum(e['success'] for e in own)}/{len(own)}" in axes.get_title(loc="left")
+
+
+def test_view_map_pools_all_azimuths_of_the_default_view(campaign):
+    episodes = records(campaign, "vp_default_to_all", "act")
+    rates = maps.view_rates(episodes)
+    assert len(rates) == 1 + 7 * 8
+    centre = [e["success"] for e in episodes if e["condition"]["theta_deg"] == 0]
+    assert (rates[0, 0].successes, rates[0, 0].n) == (sum(centre), len(centre))
+    one = [
+        e["success"]
+        for e in episodes
+        if e["condition"]["theta_deg"] == 25 and e["condition"]["phi_deg"] == 135
+    ]
+    assert (rates[7, 3].successes, rates[7, 3].n) == (sum(one), len(one))
+
+
+def test_a_policy_that_was_not_run_is_noted_and_not_drawn(tmp_path):
+    from results_fixture import write_results
+
+    write_results(tmp_path, splits=["vp_default_to_all"], models=["para"])
+    only_para = Sources.open(tmp_path, tmp_path, tmp_path)
+    drawing = charts.per_theta_chart(only_para, LIGHT)
+    assert drawing.notes == ("ACT was not run on vp_default_to_all.",)
+    assert not solid_lines(drawing.figure.axes[0], "act")
+    with pytest.raises(NotRun, match="corner"):
+        charts.data_scaling_chart(only_para, LIGHT)
+
+
+def test_learning_curves_draw_the_logged_losses(sources):
+    drawing = curves.learning_curves(sources, LIGHT)
+    assert drawing.data == {"para": 1, "act": 1}
+    line = drawing.figure.axes[0].lines[0]
+    steps = np.arange(20, 400, 20)
+    np.testing.assert_array_equal(line.get_xdata(), steps)
+    inner = (3.0 / (1 + steps / 50))[5:10].mean()  # a running mean over five rows
+    assert line.get_ydata()[7] == pytest.approx(inner)
+
+
+def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
+    from results_fixture import make_result, write_result
+
+    run = tmp_path / "runs" / "laptop" / "left" / "para-resnet18" / "seed0"
+    run.mkdir(parents=True)
+    rows = [{"step": s, "seconds": s / 3, "loss": 1 / s, "lr": 0.001} for s in range(1, 1001)]
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_result(tmp_path / "results", {**make_result("lr"), "profile": "laptop"})
+    kept = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path).results
+    (path,) = curves.keep_curves(tmp_path / "runs", kept)
+    curve = curves.read_curve(path)
+    assert path == tmp_path / "results" / "curves" / "left" / "para-resnet18" / "seed0.csv"
+    assert (curve.train_set, curve.model, curve.seed) == ("left", "para", 0)
+    assert len(curve.step) <= curves.MOST_ROWS
+    assert (curve.step[0], curve.step[-1]) == (1, 1000)
+    np.testing.assert_allclose(curve.loss, 1 / curve.step, rtol=1e-5)
+    assert curves.keep_curves(tmp_path / "runs", kept) == []  # nothing changed

@@ -1,0 +1,250 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from results_fixture import make_result, write_result
+
+from para.evaluation.oracle import Oracle
+from para.figures import build as build_module
+from para.figures import episodes, videos
+from para.figures.build import build
+from para.figures.episodes import EpisodeTask, RerunError
+from para.figures.registry import ASSETS, VIDEO_CODE
+from para.figures.sources import Sources
+from para.video import probe_video, read_video
+
+ENV = {"image_size": 32, "max_steps": 600}
+
+
+def full_result(split, model, **changes):
+    """A made-up result that says how to run its episodes again, as real ones do."""
+    result = make_result(split, model, ood=64, sanity=8)
+    result["config"] = {
+        "evaluation": {
+            "profile": "laptop", "robot": "panda", "layout": "together", "batch": 8, "env": ENV,
+        },
+        "training": {
+            "model": {"name": model}, "backbone": {"name": "resnet18"},
+            "split": {"train_set": split},
+        },
+    }  # fmt: skip
+    return result | changes
+
+
+def set_outcomes(result, test, successes):
+    for episode, success in zip(
+        [e for e in result["episodes"] if e["test"] == test], successes, strict=False
+    ):
+        episode |= {"success": success, "stage": "PLACE" if success else "GRASP"}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Results of two policies on three splits, and the runs that they came from."""
+    for split in ("lr", "nf", "vp_lr"):
+        for model in ("para", "act"):
+            result = full_result(split, model)
+            if split == "lr":
+                set_outcomes(
+                    result, "ood", [True] * 10 if model == "para" else [True] * 3 + [False]
+                )
+            if split == "nf":
+                set_outcomes(result, "ood", [True] * 64)
+            set_outcomes(result, "sanity", [True] * 8)
+            write_result(tmp_path / "results", result)
+            run = tmp_path / "runs" / "laptop" / split / f"{model}-resnet18" / "seed0"
+            run.mkdir(parents=True)
+            meta = {"format": 1, "config": {**result["config"]["training"], "seed": 0}}
+            (run / "policy.json").write_text(json.dumps(meta))
+            (run / "policy.safetensors").write_bytes(model.encode())
+    return Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path / "data")
+
+
+def fake_shoot(tasks, _workers):
+    """Grey that brightens instead of rollouts; failures are longer, as in truth."""
+    for task in tasks:
+        frames = 3 if task.stage == "PLACE" else 5
+        shape = (frames, task.size, task.size * (1 + task.overlay), 3)
+        levels = np.linspace(60, 200, frames).astype(np.uint8)
+        np.save(task.out, np.broadcast_to(levels[:, None, None, None], shape))
+        yield task, None
+
+
+def make(name, sources, out, monkeypatch, shoot=fake_shoot):
+    monkeypatch.setattr(build_module, "shoot", shoot)
+    (built,) = build({name: ASSETS[name]}, sources, out)
+    assert built.status == "built", built.message
+    return built
+
+
+def test_the_pair_shows_the_first_start_where_the_outcomes_differ(sources, tmp_path, monkeypatch):
+    built = make("lr_test_pair", sources, tmp_path / "out", monkeypatch)
+    assert [m.file for m in built.media] == [
+        "para_lr_test_ep003_success.mp4",
+        "act_lr_test_ep003_fail.mp4",
+    ]
+    assert [m.data["outcome"] for m in built.media] == ["success", "fail"]
+    assert "first start on which PARA and ACT end differently" in built.media[0].data["rule"]
+
+
+def test_names_are_those_of_the_published_media(sources, tmp_path, monkeypatch):
+    built = make("nf_test_pair", sources, tmp_path / "out", monkeypatch)
+    assert built.media[0].file == "para_nf_test_ep000_success.mp4"  # nowhere different: the first
+    built = make("nf_sanity_pair", sources, tmp_path / "out", monkeypatch)
+    assert {m.file for m in built.media} == {
+        "para_nf_sanity2_ep000_success.mp4",
+        "act_nf_sanity2_ep000_success.mp4",
+    }
+
+
+def test_videos_play_in_browsers_and_a_pair_has_one_length(sources, tmp_path, monkeypatch):
+    built = make("lr_test_pair", sources, tmp_path / "out", monkeypatch)
+    seconds = set()
+    for media in built.media:
+        path = tmp_path / "out" / media.file
+        info = probe_video(path)
+        assert (info.codec, info.pixel_format) == ("h264", "yuv420p")
+        assert (info.width, info.height) == (media.width, media.height)
+        assert path.stat().st_size < videos.CLIP_BYTES
+        data = path.read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat")  # fast start
+        seconds.add(info.seconds)
+        with Image.open(tmp_path / "out" / media.variants["poster"]) as poster:
+            assert poster.size == (media.width, media.height)
+    assert len(seconds) == 1
+
+
+def test_the_outcome_is_shown_at_the_end_only(sources, tmp_path, monkeypatch):
+    built = make("lr_test_pair", sources, tmp_path / "out", monkeypatch)
+    for media, colour in zip(built.media, (videos.SUCCESS_GREEN, videos.FAIL_RED), strict=True):
+        frames = read_video(tmp_path / "out" / media.file)
+        expected = videos._rgb(colour)
+        border = [frame[3:5, 100:300].reshape(-1, 3).mean(0) for frame in (frames[0], frames[-1])]
+        assert np.abs(border[1] - expected).max() < 40
+        assert np.abs(border[0] - expected).max() > 40
+
+
+def test_grid_has_a_cell_for_each_viewpoint_and_counts_what_was_placed(
+    sources, tmp_path, monkeypatch
+):
+    shot = []
+
+    def watch(tasks, workers):
+        shot.extend(tasks)
+        yield from fake_shoot(tasks, workers)
+
+    name = "vp_lr_para_rollout_grid"
+    built = make(name, sources, tmp_path / "out", monkeypatch, shoot=watch)
+    (media,) = built.media
+    assert media.file == f"{name}.mp4"
+    result = sources.results.select("vp_lr", "para")[0]
+    by_index = {e["index"]: e for e in result.episodes("ood")}
+    cells = {tuple(map(int, cell.split(","))): i for cell, i in media.data["episodes"].items()}
+    assert len(cells) == 5 * 4
+    thetas = [by_index[cells[row, 0]]["condition"]["theta_deg"] for row in range(5)]
+    phis = [by_index[cells[0, column]]["condition"]["phi_deg"] for column in range(4)]
+    assert thetas == sorted(thetas)
+    assert (thetas[0], thetas[-1]) == (0, 25)
+    assert phis == [180, 225, 270, 315]
+    for (row, column), index in cells.items():
+        condition = by_index[index]["condition"]
+        assert (condition["theta_deg"], condition["phi_deg"]) == (thetas[row], phis[column])
+    assert media.data["placed"] == sum(by_index[i]["success"] for i in cells.values())
+    assert {t.index for t in shot} == set(cells.values())
+    assert (tmp_path / "out" / media.file).stat().st_size < videos.GRID_BYTES
+
+
+def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
+    result = sources.results.select("lr", "act")[0]
+    task = videos.episode_task(sources, result, "ood", 13, 64, 4)
+    assert len(task.conditions) == 8
+    assert task.place == 5
+    record = next(e for e in result.episodes("ood") if e["index"] == 13)
+    assert task.conditions[5]["bowl"] == record["condition"]["bowl"]
+    assert (task.stage, task.steps) == (record["stage"], record["steps"])
+    assert Path(task.run_dir).parts[-3:] == ("lr", "act-resnet18", "seed0")
+
+
+def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    make("lr_test_pair", sources, out, monkeypatch)
+    pair = {"lr_test_pair": ASSETS["lr_test_pair"]}
+    monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed again"))
+    assert build(pair, sources, out)[0].status == "cached"
+    weights = sources.runs_dir / "laptop" / "lr" / "act-resnet18" / "seed0" / "policy.safetensors"
+    weights.write_bytes(b"another training run")
+    make("lr_test_pair", sources, out, monkeypatch)
+    assert "envs" in VIDEO_CODE
+
+
+def test_results_without_their_runs_say_which_training_is_missing(sources, tmp_path):
+    elsewhere = dataclasses.replace(sources, runs_dir=tmp_path / "none")
+    (built,) = build({"lr_test_pair": ASSETS["lr_test_pair"]}, elsewhere, tmp_path / "out")
+    assert built.status == "not run"
+    assert "checkpoint of para on lr" in built.message
+    assert "scripts/train.py model=para split=lr" in built.command
+
+
+def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
+    sources, tmp_path, monkeypatch
+):
+    def broken(tasks, workers):
+        for task, _ in fake_shoot(tasks, workers):
+            yield task, f"{task.source}: episode {task.index} ended otherwise"
+
+    monkeypatch.setattr(build_module, "shoot", broken)
+    names = {name: ASSETS[name] for name in ("lr_test_pair", "two_stage_diagram")}
+    pair, diagram = build(names, sources, tmp_path / "out")
+    assert pair.status == "failed"
+    assert "para/seed0.json: episode 3 ended otherwise" in pair.message
+    assert diagram.status == "built"
+    assert not list((tmp_path / "out").glob("*.mp4"))
+
+
+# --- real rollouts -------------------------------------------------------------------------------
+
+
+def hand_task(tmp_path, **changes):
+    start = {"bowl": [0.0, 0.09], "plate": [0.0, -0.09], "theta_deg": 0.0, "phi_deg": 0.0}
+    start |= {"distractors": 0, "seed": 0}
+    task = EpisodeTask(
+        source="results/lr/para/seed0.json", run_dir="runs/x", robot="hand", layout="together",
+        env=ENV, conditions=(start,), place=0, index=7, test="ood", stage="PLACE", steps=0,
+        size=48, stride=20, overlay=False, out=str(tmp_path / "frames.npy"),
+    )  # fmt: skip
+    return dataclasses.replace(task, **changes)
+
+
+@pytest.fixture
+def camera(tmp_path, monkeypatch):
+    """The worker that films, with the expert as its policy."""
+    camera = episodes._Camera()
+    oracle = Oracle(camera._environments(hand_task(tmp_path), 1))
+    monkeypatch.setattr(camera, "_load", lambda _run: (oracle, 4))
+    return camera
+
+
+def test_a_recorded_episode_is_filmed_from_start_to_end(camera, tmp_path):
+    task = hand_task(tmp_path)
+    assert camera(task) is None
+    frames = np.load(task.out)
+    assert frames.shape[1:] == (48, 48, 3)
+    env = camera._environments(task, 1)[0]
+    assert len(frames) == 1 + env.steps // 20 + (env.steps % 20 > 0)
+    assert np.abs(frames[0].astype(int) - frames[len(frames) // 2]).max() > 50  # something moves
+
+
+def test_another_outcome_than_the_recorded_one_is_an_error(camera, tmp_path):
+    with pytest.raises(RerunError, match=r"lr/para/seed0.json: ood episode 7 ended in PLACE"):
+        camera._film(hand_task(tmp_path, stage="MISS", steps=600))
+    assert "evaluate again" in camera(hand_task(tmp_path, stage="MISS", steps=600))
+
+
+def test_the_expert_repeats_its_demo(camera, tmp_path):
+    task = hand_task(tmp_path, run_dir=None, test="demo")
+    assert camera(task) is None
+    with pytest.raises(RerunError, match="expert"):
+        camera._film(dataclasses.replace(task, stage="GRASP"))
