@@ -1,0 +1,86 @@
+"""Latency of one prediction from one image: `python benchmarks/latency.py [workers=THREADS]`.
+
+From a uint8 image to 3D waypoints, random weights (nothing is downloaded), after a warm-up; models
+are interleaved. Writes results/benchmarks/latency.json.
+"""
+
+import logging
+import statistics
+import sys
+import time
+
+import numpy as np
+import torch
+
+from para.camera import Camera
+from para.cli import load_config
+from para.files import atomic_write_json
+from para.models import build_policy
+from para.system import available_cores, git_hash, hardware
+from para.types import Observation
+
+CASES = (
+    *(("laptop", model) for model in ("para", "para_volume", "act", "act_fixed")),
+    *(("paper", model) for model in ("para", "para_volume", "act")),
+)
+DTYPES = {"fp32": None, "bf16": torch.bfloat16}
+ROUNDS = {"laptop": 40, "paper": 5}
+
+
+def main() -> None:
+    """Measure every case and write the result."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cfg = load_config("train", sys.argv[1:])
+    threads = cfg.workers or available_cores()
+    torch.set_num_threads(threads)
+    rows = []
+    for profile, rounds in ROUNDS.items():
+        policies, observations = {}, {}
+        for model in (model for name, model in CASES if name == profile):
+            case = load_config(
+                "train", [f"profile={profile}", f"model={model}", "backbone.weights=random"]
+            )
+            policies[model] = build_policy(case.model, case.backbone, case.env.image_size)
+            observations[model] = [made_up_observation(case.env.image_size)]
+        milliseconds: dict[tuple[str, str], list[float]] = {}
+        for turn in range(rounds + 1):
+            for model, policy in policies.items():
+                for precision, dtype in DTYPES.items():
+                    start = time.perf_counter()
+                    policy.predict(observations[model], dtype=dtype)
+                    elapsed = 1000 * (time.perf_counter() - start)
+                    if turn:  # the first is a warm-up
+                        milliseconds.setdefault((model, precision), []).append(elapsed)
+        for (model, precision), times in milliseconds.items():
+            row = {
+                "profile": profile,
+                "backbone": case.backbone.name,
+                "model": model,
+                "precision": precision,
+                "n": rounds,
+                "median_ms": round(statistics.median(times), 2),
+                "fastest_ms": round(min(times), 2),
+                "slowest_ms": round(max(times), 2),
+            }
+            rows.append(row)
+            logging.info("%s", row)
+    result = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git": git_hash(),
+        "hardware": hardware(),
+        "command": "python benchmarks/latency.py",
+        "threads": threads,
+        "rows": rows,
+    }
+    atomic_write_json(f"{cfg.results_dir}/benchmarks/latency.json", result)
+
+
+def made_up_observation(size: int) -> Observation:
+    """A random image of the default view."""
+    camera = Camera.look_at((0.96, 0, 1.15), (0, 0, 0), 45, size, size)
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Observation(image, camera, np.array([0.0, 0.0, 0.2]), 1.0)
+
+
+if __name__ == "__main__":
+    main()
