@@ -151,6 +151,15 @@ class Camera:
         scale = (heights - origins[..., 2]) / safe
         return origins + scale[..., None] * directions
 
+    def nearest_on_rays(self, pixels: Array, points_world: Array) -> Array:
+        """The points of the rays of pixels (..., 2) that are nearest to world points (..., 3) [m].
+
+        Returns world points (..., 3) [m].
+        """
+        origins, directions = self.rays(pixels)
+        along = ((points_world - origins) * directions).sum(-1) / (directions**2).sum(-1)
+        return origins + along[..., None] * directions
+
     def in_view(self, pixels: Array, depth: Array) -> Array:
         """Boolean (...): the pixel is inside the image and the point is in front of the camera."""
         u, v = pixels[..., 0], pixels[..., 1]

@@ -82,13 +82,12 @@ class ParaModelConfig(ModelConfig):
     """Highest bin centre, world z [m]."""
     target_sigma: float = 1.5
     """Standard deviation of the soft heatmap target [cells]."""
-    height_window: int = 1
-    """Heights are supervised at the cells within this many cells of the true one."""
+    height_window: float = 0.5
+    """Heights are supervised at 3 x 3 points around the true pixel, this far apart [cells]."""
     subcell: bool = True
     """Refine the argmax by a local soft-argmax, for pixels and for heights."""
     ee_pixel: bool = True
-    """The current end-effector pixel is an input: a learned embedding is added to the map there,
-    and what the map shows there is told to all other cells."""
+    """Tell the feature map where in the image the end effector is."""
     rotation_bins: int = 0
     """Bins per Euler axis; 0 predicts no rotation."""
 

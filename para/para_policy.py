@@ -36,6 +36,9 @@ class ParaPolicy(Policy):
         self.backbone = build_backbone(backbone_cfg, image_size, cfg.heatmap_size)
         channels = self.backbone.out_channels
         self.head = HEADS[cfg.head](cfg, channels)
+        steps = torch.tensor([-cfg.height_window, 0.0, cfg.height_window])
+        around = torch.cartesian_prod(steps, steps)
+        self.register_buffer("read_offsets", around, persistent=False)
         # everywhere: how high the end effector is, and how open
         self.state_embedding = nn.Linear(2, channels)
         # at the end effector's pixel: here it is; and everywhere: what the map shows there
@@ -57,9 +60,14 @@ class ParaPolicy(Policy):
             pixels, depth = camera.project(waypoints)
             visible = camera.in_view(pixels, depth)
             heights = waypoints[..., 2]
+            cells = torch.where(visible[..., None], self._cells(pixels), 0)
+            read_cells = cells[:, :, None] + self.read_offsets
+            nearest = camera.nearest_on_rays(self._pixels(read_cells), waypoints[:, :, None])
             labels = Labels(
-                cells=torch.where(visible[..., None], self._cells(pixels), 0),
+                cells=cells,
                 heights=heights,
+                read_cells=read_cells,
+                read_heights=nearest[..., 2],
                 gripper=batch["waypoint_gripper"].float(),
                 rotations=batch["waypoint_rotation"].float(),
                 visible=visible,

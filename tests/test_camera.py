@@ -68,6 +68,18 @@ def test_projecting_an_unprojection_returns_the_pixel(camera, u, v, height):
 
 
 @quick
+@given(cameras(), points_near_origin, _number(-5, 5), _number(-5, 5))
+def test_the_nearest_point_on_a_ray_is_on_it_and_square_to_it(camera, point, du, dv):
+    pixel = camera.project(point)[0] + [du, dv]
+    nearest = camera.nearest_on_rays(pixel, point)
+    assert np.allclose(camera.project(nearest)[0], pixel, atol=1e-6)
+    _, ray = camera.rays(pixel)
+    assert abs((point - nearest) @ ray) < 1e-9
+    if du == dv == 0:
+        assert np.allclose(nearest, point, atol=1e-9)
+
+
+@quick
 @given(cameras(), points_near_origin, st.integers(8, 900), st.integers(8, 900))
 def test_resizing_scales_pixels_about_the_image_corner(camera, point, width, height):
     before, depth = camera.project(point)

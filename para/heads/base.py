@@ -21,6 +21,8 @@ class Labels:
     Attributes:
         cells: (B, T, 2) cell coordinates (column, row), see `para.heads.targets`.
         heights: (B, T) world z [m].
+        read_cells: (B, T, K, 2) cell coordinates around `cells` where the head is read.
+        read_heights: (B, T, K) world z of the point nearest to the waypoint on each one's ray [m].
         gripper: (B, T) commanded opening in [0, 1].
         rotations: (B, T, 3) Euler angles [rad].
         visible: (B, T) bool: the label lies in the image; the others give no gradient.
@@ -28,6 +30,8 @@ class Labels:
 
     cells: Tensor
     heights: Tensor
+    read_cells: Tensor
+    read_heights: Tensor
     gripper: Tensor
     rotations: Tensor
     visible: Tensor
@@ -58,8 +62,9 @@ class Head(nn.Module, ABC):
     A 3x3 convolution makes the features that everything else reads, so that what is read at one
     pixel knows its neighbourhood. A small network (`reader`), conditioned on the waypoint's index,
     turns the feature at a waypoint's pixel into gripper and rotation, and for the factorised head
-    into heights. In training it reads all cells within `height_window` of the true one (teacher
-    forcing), because at inference the chosen cell may be off by one.
+    into heights. Features are interpolated: a cell is 4 cm wide, so a height that was read for a
+    whole cell would not agree with the pixel that was chosen inside it. In training the true pixel
+    and points around it are read (teacher forcing), because at inference the pixel may be off.
 
     Args:
         cfg: The model's configuration.
@@ -74,12 +79,12 @@ class Head(nn.Module, ABC):
             nn.GELU(), nn.Conv2d(in_channels, cfg.hidden, 3, padding=1), nn.GELU()
         )
         self.sizes = (cfg.height_bins if reads_heights else 0, 1, 3 * cfg.rotation_bins)
-        self.waypoint = nn.Parameter(0.02 * torch.randn(cfg.horizon, cfg.hidden))
-        self.reader = nn.Sequential(
-            nn.Linear(cfg.hidden, 2 * cfg.hidden),
-            nn.GELU(),
-            nn.Linear(2 * cfg.hidden, sum(self.sizes)),
-        )
+        width, outputs = 2 * cfg.hidden, sum(self.sizes)
+        self.waypoint = nn.Parameter(torch.randn(cfg.horizon, cfg.hidden))
+        self.reader = nn.Sequential(nn.Linear(cfg.hidden, width), nn.GELU())
+        # one output layer per waypoint: with a shared one, "when" is learned many times slower
+        self.outputs = nn.Parameter(torch.randn(cfg.horizon, width, outputs) * width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(cfg.horizon, 1, outputs))
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
@@ -89,23 +94,22 @@ class Head(nn.Module, ABC):
     def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
         """Most likely waypoints of features (B, C, h, w); with `subcell` finer than a cell."""
 
-    def read(self, trunk: Tensor, cells: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Read the trunk's features at the cells around integer cells (B, T, 2).
+    def read(self, trunk: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read the trunk's features, bilinearly interpolated, at cell coordinates (B, T, K, 2).
 
         Returns:
-            Logits of heights (B, T, K, Z or 0), gripper (B, T, K), rotation (B, T, K, 3, R or 0),
-            where K = (2 * window + 1)^2. Cells outside the map count as the nearest inside.
+            Logits of heights (B, T, K, Z or 0), gripper (B, T, K), rotation (B, T, K, 3, R or 0).
+            Outside the map counts as its border.
         """
-        height, width = trunk.shape[2:]
-        offsets = torch.arange(-window, window + 1, device=cells.device)
-        columns = (cells[..., 0, None] + offsets).clamp(0, width - 1)[:, :, None, :]
-        rows = (cells[..., 1, None] + offsets).clamp(0, height - 1)[:, :, :, None]
-        index = (rows * width + columns).flatten(2)
-        batch = torch.arange(len(trunk), device=cells.device)[:, None, None]
-        at_cells = trunk.flatten(2).transpose(1, 2)[batch, index]
-        heights, gripper, rotations = self.reader(at_cells + self.waypoint[:, None]).split(
-            self.sizes, -1
+        size = torch.tensor(trunk.shape[:1:-1], device=cells.device)
+        grid = ((2 * cells + 1) / size - 1).flatten(1, 2)[:, :, None]
+        sampled = F.grid_sample(
+            trunk.float(), grid.float(), padding_mode="border", align_corners=False
         )
+        at_cells = sampled[..., 0].transpose(1, 2).unflatten(1, cells.shape[1:3])
+        read = self.reader(at_cells + self.waypoint[:, None])
+        read = torch.einsum("btkc,tcz->btkz", read, self.outputs.to(read.dtype)) + self.bias
+        heights, gripper, rotations = read.split(self.sizes, -1)
         return heights.float(), gripper.float()[..., 0], rotations.float().unflatten(-1, (3, -1))
 
     def reading_loss(self, gripper: Tensor, rotations: Tensor, labels: Labels) -> dict[str, Tensor]:

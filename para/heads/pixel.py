@@ -14,7 +14,7 @@ from para.heads.targets import bin_target, divergence, entropy, gaussian_target,
 class FactorisedHead(Head):
     """p(cell) p(height | cell): T heatmaps, and heights read at one cell.
 
-    Costs T maps instead of T x Z: the heights are read from the gathered features of a few cells.
+    Costs T maps instead of T x Z: the heights are read at one pixel.
     """
 
     def __init__(self, cfg: ParaModelConfig, in_channels: int):
@@ -31,10 +31,9 @@ class FactorisedHead(Head):
         least = entropy(rows) + entropy(columns)
         heatmap = logits.flatten(2).logsumexp(-1) - expected_logit - least
 
-        true_cells = labels.cells.round().long()
-        heights, gripper, rotations = self.read(trunk, true_cells, cfg.height_window)
-        target = bin_target(labels.heights, cfg.height_min, cfg.height_max, cfg.height_bins)
-        height = divergence(heights, target[:, :, None]).mean(-1)
+        heights, gripper, rotations = self.read(trunk, labels.read_cells)
+        target = bin_target(labels.read_heights, cfg.height_min, cfg.height_max, cfg.height_bins)
+        height = divergence(heights, target).mean(-1)
         return {
             "heatmap": masked_mean(heatmap, labels.visible),
             "height": masked_mean(height, labels.visible),
@@ -49,9 +48,10 @@ class FactorisedHead(Head):
         maps = logits.flatten(0, 1)
         peaks = peak_cells(maps)
         cells = refine_cells(maps, peaks) if subcell else peaks.to(maps.dtype)
-        heights, gripper, rotations = self.read(trunk, peaks.unflatten(0, shape), window=0)
+        cells = cells.unflatten(0, shape)
+        heights, gripper, rotations = self.read(trunk, cells[:, :, None])
         return Decoded(
-            cells=cells.unflatten(0, shape),
+            cells=cells,
             heights=self.decode_heights(heights[:, :, 0], subcell=subcell),
             gripper=gripper[:, :, 0].sigmoid(),
             rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),

@@ -40,8 +40,7 @@ class VolumeHead(Head):
         expected = torch.einsum("btzhw,btz,bth,btw->bt", logits, bins, rows, columns)
         height = expected_marginal - expected - entropy(bins)
 
-        true_cells = labels.cells.round().long()
-        _, gripper, rotations = self.read(trunk, true_cells, cfg.height_window)
+        _, gripper, rotations = self.read(trunk, labels.read_cells)
         return {
             "heatmap": masked_mean(heatmap, labels.visible),
             "height": masked_mean(height, labels.visible),
@@ -60,9 +59,10 @@ class VolumeHead(Head):
         peaks = peak_cells(layer)
         cells = refine_cells(layer, peaks) if subcell else peaks.to(layer.dtype)
         at_peak = volumes[everyone, :, peaks[:, 1], peaks[:, 0]]
-        _, gripper, rotations = self.read(trunk, peaks.unflatten(0, shape), window=0)
+        cells = cells.unflatten(0, shape)
+        _, gripper, rotations = self.read(trunk, cells[:, :, None])
         return Decoded(
-            cells=cells.unflatten(0, shape),
+            cells=cells,
             heights=self.decode_heights(at_peak, subcell=subcell).unflatten(0, shape),
             gripper=gripper[:, :, 0].sigmoid(),
             rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),

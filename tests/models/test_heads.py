@@ -87,8 +87,8 @@ def perfect_head(kind: str, cells: torch.Tensor, heights: torch.Tensor, size: tu
         head.heatmaps = Fixed(where)
         read = head.read
 
-        def read_perfectly(trunk, at, window):
-            _, gripper, rotations = read(torch.zeros(len(at), cfg.hidden, *size), at, window)
+        def read_perfectly(trunk, at):
+            _, gripper, rotations = read(torch.zeros(len(at), cfg.hidden, *size), at)
             return bins.log()[:, :, None].expand(*gripper.shape, -1), gripper, rotations
 
         head.read = read_perfectly
@@ -96,9 +96,7 @@ def perfect_head(kind: str, cells: torch.Tensor, heights: torch.Tensor, size: tu
         volume = bins.log()[..., None, None] + where[:, :, None]
         head.volume = Fixed(volume.flatten(1, 2))
         read = head.read
-        head.read = lambda trunk, at, window: read(
-            torch.zeros(len(at), cfg.hidden, *size), at, window
-        )
+        head.read = lambda trunk, at: read(torch.zeros(len(at), cfg.hidden, *size), at)
     return head
 
 
@@ -126,7 +124,15 @@ def test_project_target_decode_unproject_is_below_a_millimetre(kind, seed):
     assert error_mm(False).mean() > 5, "plain argmax is a cell of about 4 cm"
 
     everything = torch.ones(3, 4, dtype=torch.bool)
-    labels = Labels(cells, heights, torch.ones(3, 4), torch.zeros(3, 4, 3), everything)
+    labels = Labels(
+        cells,
+        heights,
+        cells[:, :, None],
+        heights[:, :, None],
+        torch.ones(3, 4),
+        torch.zeros(3, 4, 3),
+        everything,
+    )
     parts = head.loss(features, labels)
     assert float(parts["heatmap"]) == pytest.approx(0, abs=1e-4)
     assert float(parts["height"]) == pytest.approx(0, abs=1e-4)
@@ -147,9 +153,13 @@ def test_masked_labels_give_no_gradient(kind):
     def gradient(second_cell: float, visible: list[bool]) -> torch.Tensor:
         torch.manual_seed(1)
         features = torch.randn(1, 8, 16, 16, requires_grad=True)
+        cells = torch.tensor([[[3.0, 4.0], [second_cell, 9.0]]])
+        heights = torch.tensor([[0.1, 0.2 if second_cell else 0.3]])
         labels = Labels(
-            cells=torch.tensor([[[3.0, 4.0], [second_cell, 9.0]]]),
-            heights=torch.tensor([[0.1, 0.2 if second_cell else 0.3]]),
+            cells=cells,
+            heights=heights,
+            read_cells=cells[:, :, None],
+            read_heights=heights[:, :, None],
             gripper=torch.tensor([[1.0, float(second_cell > 0)]]),
             rotations=torch.tensor([[[0.0] * 3, [second_cell] * 3]]),
             visible=torch.tensor([visible]),
@@ -178,6 +188,8 @@ def test_loss_of_a_uniform_prediction_does_not_depend_on_the_batch(kind):
         labels = Labels(
             cells,
             torch.full((batch, 2), 0.16),
+            cells[:, :, None],
+            torch.full((batch, 2, 1), 0.16),
             torch.ones(batch, 2),
             torch.zeros(batch, 2, 3),
             torch.ones(batch, 2, dtype=torch.bool),
@@ -198,14 +210,17 @@ def test_divergence_is_zero_at_the_target_only():
     assert float(divergence(torch.zeros(3), target)) > 0.5
 
 
-def test_windows_are_read_at_the_right_cells():
-    cfg = model_config("para", horizon=1, execute=1, hidden=2, height_window=1)
+def test_features_are_read_between_cells():
+    cfg = model_config("para", horizon=1, execute=1, hidden=2)
     head = HEADS["factorised"](cfg, 2)
     head.waypoint.data.zero_()
     head.reader = torch.nn.Identity()
+    head.outputs.data = torch.eye(2)[None]
+    head.bias.data = torch.zeros(1, 1, 2)
     head.sizes = (1, 1, 0)
     rows, columns = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
     trunk = torch.stack([columns, rows])[None]
-    column, row, _ = head.read(trunk, torch.tensor([[[4, 0]]]), 1)
-    assert column.flatten().tolist() == [3, 4, 5] * 3
-    assert row.flatten().tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1], "clamped at the upper border"
+    at = torch.tensor([[[[3.0, 2.0], [3.25, 1.5], [7.0, -2.0]]]])
+    column, row, _ = head.read(trunk, at)
+    assert column.flatten().tolist() == pytest.approx([3, 3.25, 5], abs=1e-5), "the border beyond"
+    assert row.flatten().tolist() == pytest.approx([2, 1.5, 0], abs=1e-5)
