@@ -83,37 +83,26 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
         )
         for dataset in dict.fromkeys(split.dataset for split in splits)
     }
-    trainings: dict[str, Job] = {}
-    evaluations: list[Job] = []
+    jobs = {job.name: job for job in demos.values()}
     for seed in cfg.seeds:
         for split in splits:
+            needs = {}
             for model in cfg.models:
-                train = f"train {split.train_set} {model} seed{seed}"
+                name = needs[model] = f"train {split.train_set} {model} seed{seed}"
                 which = (f"split={split.name}", f"model={model}", f"seed={seed}", *common)
-                trainings.setdefault(
-                    train,
-                    Job(
-                        train,
-                        "train",
-                        ("scripts/train.py", *which, "workers=1"),
-                        needs=(demos[split.dataset].name,),
-                    ),
-                )
-                evaluations.append(
-                    Job(
-                        f"eval {split.name} {model} seed{seed}",
-                        "eval",
-                        ("scripts/eval.py", *which, results, "workers=1", "video=0"),
-                        needs=(train,),
-                    )
-                )
-    jobs = [*demos.values(), *trainings.values(), *evaluations]
+                arguments = ("scripts/train.py", *which, "workers=1")
+                job = Job(name, "train", arguments, needs=(demos[split.dataset].name,))
+                jobs.setdefault(name, job)
+            for model in cfg.models:
+                name = f"eval {split.name} {model} seed{seed}"
+                which = (f"split={split.name}", f"model={model}", f"seed={seed}", *common)
+                arguments = ("scripts/eval.py", *which, results, "workers=1", "video=0")
+                jobs[name] = Job(name, "eval", arguments, needs=(needs[model],))
     if cfg.website:
         arguments = ("scripts/make_website.py", results, *common)
-        jobs.append(
-            Job("website", "website", arguments, tuple(job.name for job in evaluations), True)
-        )
-    return jobs
+        evaluations = tuple(job.name for job in jobs.values() if job.kind == "eval")
+        jobs["website"] = Job("website", "website", arguments, evaluations, exclusive=True)
+    return list(jobs.values())
 
 
 @dataclass
