@@ -26,7 +26,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    broadcast_object_list,
+    gather_object,
+)
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -538,6 +542,8 @@ def _accelerator(training: TrainingConfig) -> Accelerator:
     return Accelerator(
         mixed_precision="no" if training.precision == "fp32" else training.precision,
         gradient_accumulation_steps=training.accumulate,
+        # act_published never reads some of its layers
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 

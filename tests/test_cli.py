@@ -1,0 +1,272 @@
+"""The command line: typos fail at once, profiles and choices compose, help helps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from para.cli import ROOT, command, load_config, para_main
+from para.config import (
+    CommonConfig,
+    EvalConfig,
+    GenerateConfig,
+    TrainConfig,
+    differences,
+    to_dict,
+    train_config_from_dict,
+    validate,
+)
+from para.errors import ConfigError, DataError, ParaError, UnknownNameError
+
+SCRIPTS = {"train": TrainConfig, "eval": EvalConfig, "generate_demos": GenerateConfig}
+EXAMPLES = ("seed=1", "profile=smoke", "robot=hand layout=independent")
+
+
+@pytest.fixture(autouse=True)
+def _anywhere(tmp_path, monkeypatch):
+    """Scripts may be called from any folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def script(name: str, body=lambda cfg: None):
+    def main(cfg: CommonConfig) -> None:
+        """What the script does."""
+        body(cfg)
+
+    return para_main(name, SCRIPTS[name], EXAMPLES)(main)
+
+
+def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
+    """The message of a call that must fail with status 2 before the script's work begins."""
+    ran = []
+    with pytest.raises(SystemExit) as caught:
+        script(name, ran.append)(arguments)
+    assert caught.value.code == 2
+    assert ran == []
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("train modle=para", ["key 'modle'", "'model'"]),
+        ("train model=prara", ["model 'prara'", "'para'", "act"]),
+        ("train split=lrr", ["split 'lrr'", "'lr'", "vp_default_to_all"]),
+        ("train backbone=resnet81", ["backbone 'resnet81'", "'resnet18'"]),
+        ("train profile=papper", ["profile 'papper'", "'paper'"]),
+        ("train env=defualt", ["env 'defualt'", "'default'"]),
+        ("train training.stesp=3", ["'training.stesp'", "'training.steps'"]),
+        ("train trainning.steps=3", ["'trainning.steps'", "'training'"]),
+        ("train steps=3", ["key 'steps'", "'training.steps'"]),
+        ("train model.heatmap_sise=3", ["'model.heatmap_sise'", "'model.heatmap_size'"]),
+        ("train model=act model.heatmap_size=3", ["'model.heatmap_size'", "model.tokens"]),
+        ("train model.name.first=x", ["'model.name.first'"]),
+        ("train training.steps=abc", ["training.steps=abc", "Integer", "without it: 1500"]),
+        ("train training.steps=2.5", ["training.steps=2.5", "Integer"]),
+        ("train training.steps=null", ["training.steps", "not Optional"]),
+        ("train fresh=maybe", ["fresh=maybe", "bool"]),
+        ("train training=3", ["training holds several keys", "training.steps"]),
+        ("train wandb=maybe", ["wandb", "'maybe'", "off, offline, online"]),
+        ("train robot=pand", ["robot", "'panda'"]),
+        ("train layout=apart", ["layout", "independent, together"]),
+        ("train training.precision=bf61", ["training.precision", "'bf16'"]),
+        ("train model.head=volum", ["model.head", "'volume'"]),
+        ("train split.train_positions.kind=lefft", ["train_positions.kind", "'left'"]),
+        ("train split.train_views.thetas=[8]", ["split.train_views.thetas", "0 to 7"]),
+        ("train model.execute=13", ["model.execute=13", "model.horizon=12"]),
+        ("train training.warmup_steps=1500", ["warmup_steps=1500", "training.steps=1500"]),
+        ("train training.batch_size=0", ["training.batch_size=0"]),
+        ("train training.ema_decay=1", ["training.ema_decay=1"]),
+        ("train budget_minutes=0", ["budget_minutes=0", "null"]),
+        ("train model.heatmap_size=200", ["model.heatmap_size=200", "env.image_size=128"]),
+        ("train model.height_min=0.5", ["model.height_min=0.5", "height_max"]),
+        ("train model=act model.heads=3", ["model.hidden=128", "model.heads=3"]),
+        ("train augment.crop=1.5", ["augment.crop=1.5"]),
+        ("train workers=0", ["workers=0"]),
+        ("train +foo=1", ["+foo=1", "without + or ~"]),
+        ("train ~training", ["~training"]),
+        ("train foo", ["Cannot read 'foo'", "key=value"]),
+        ("train a=[1", ["Cannot read 'a=[1'"]),
+        ("train seed=1,2", ["seed=1,2", "-m"]),
+        ("train --hlep", ["--hlep", "'--help'"]),
+        ("train --cfg jbo", ["jbo", "job"]),
+        ("eval model=actt", ["model 'actt'", "'act'"]),
+        ("eval spilt=lr", ["key 'spilt'", "'split'"]),
+        ("eval tests=[odd]", ["'odd'", "'ood'"]),
+        ("eval training.steps=3", ["'training.steps'"]),
+        ("eval episodes=0", ["episodes=0"]),
+        ("generate_demos dataset=objpso", ["dataset", "'objpos'"]),
+        ("generate_demos split=lr", ["key 'split'"]),
+        ("generate_demos limit=0", ["limit=0"]),
+    ],
+)
+def test_mistakes_are_named(arguments, parts, capsys):
+    name, *overrides = arguments.split()
+    message = error_of(capsys, name, *overrides)
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_the_real_script_fails_without_a_traceback(tmp_path):
+    arguments = [sys.executable, str(ROOT / "scripts" / "train.py"), "modle=para"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Unknown key 'modle'. Did you mean 'model'")
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []  # Hydra leaves nothing behind
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_shows_examples_groups_and_keys(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        script(name)(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "What the script does." in text
+    for example in EXAMPLES:
+        assert f"  python scripts/{name}.py {example}\n" in text
+    assert "profile         laptop*, paper, smoke" in text
+    for field in SCRIPTS[name].__dataclass_fields__:
+        assert f"  {field}" in text
+    assert ("act_fixed" in text) == (name == "train")
+    assert "_schema" not in text
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_cfg_job_prints_what_would_run(name, capsys):
+    ran = []
+    script(name, ran.append)(["seed=7", "--cfg", "job"])
+    text = capsys.readouterr().out
+    assert ran == []
+    shown = OmegaConf.create(text)
+    assert shown.seed == 7
+    assert shown.env.image_size == 128
+    assert "${" not in text
+
+
+def test_profiles_set_sizes_and_the_command_line_wins():
+    laptop, paper = (load_config("train", [f"profile={p}"]) for p in ("laptop", "paper"))
+    assert (laptop.env.image_size, paper.env.image_size) == (128, 448)
+    assert (laptop.backbone.name, paper.backbone.name) == ("resnet18", "dinov2_vits14")
+    assert (laptop.model.heatmap_size, paper.model.heatmap_size) == (32, 64)
+    assert laptop.training.steps != paper.training.steps
+
+    chosen = load_config(
+        "train",
+        ["backbone=resnet18", "training.steps=9", "profile=paper", "model.heatmap_size=56"],
+    )
+    assert chosen.backbone == laptop.backbone
+    assert chosen.training.steps == 9
+    assert chosen.training.batch_size == paper.training.batch_size
+    assert (chosen.env.image_size, chosen.model.heatmap_size) == (448, 56)
+
+    assert load_config("eval", ["profile=paper"]).env.image_size == 448
+    assert load_config("generate_demos", ["profile=paper"]).env.image_size == 448
+
+
+def test_smoke_keeps_to_folders_of_its_own():
+    for name in SCRIPTS:
+        cfg = load_config(name, ["profile=smoke"])
+        folders = (cfg.data_dir, cfg.runs_dir, cfg.results_dir, cfg.outputs_dir)
+        assert all(folder.startswith("outputs/smoke") for folder in folders)
+    train, made = (load_config(name, ["profile=smoke"]) for name in ("train", "generate_demos"))
+    assert train.limit == made.limit
+    assert train.robot == made.robot == load_config("eval", ["profile=smoke"]).robot
+
+
+@pytest.mark.parametrize("split", sorted(p.stem for p in (ROOT / "configs/split").glob("*.yaml")))
+def test_every_split_composes(split):
+    for name in ("train", "eval"):
+        cfg = load_config(name, [f"split={split}"])
+        validate(cfg)
+        assert cfg.split.name == split
+
+
+@pytest.mark.parametrize("profile", ["laptop", "paper", "smoke"])
+@pytest.mark.parametrize("model", sorted(p.stem for p in (ROOT / "configs/model").glob("*.yaml")))
+def test_every_model_composes_with_every_profile(model, profile):
+    cfg = load_config("train", [f"model={model}", f"profile={profile}"])
+    validate(cfg)
+    assert (cfg.model.name, cfg.profile) == (model, profile)
+    assert train_config_from_dict(to_dict(cfg)) == cfg
+
+
+def test_scripts_run_in_the_repository_wherever_they_are_called_from():
+    seen = []
+    script("train", lambda cfg: seen.append((os.getcwd(), type(cfg), type(cfg.training).__name__)))(
+        []
+    )
+    assert seen == [(str(ROOT), TrainConfig, "TrainingConfig")]
+
+
+def test_multirun_runs_all_combinations():
+    seen = []
+    script("eval", lambda cfg: seen.append((cfg.seed, cfg.split.name)))(
+        ["-m", "seed=0,2", "split=lr,nf", "tests=[ood]"]
+    )
+    assert seen == [(0, "lr"), (0, "nf"), (2, "lr"), (2, "nf")]
+
+
+def test_eval_takes_names_where_train_takes_groups():
+    cfg = load_config("eval", ["model=act", "backbone=dinov3_vits16", "video=0"])
+    assert (cfg.model, cfg.backbone, cfg.video) == ("act", "dinov3_vits16", 0)
+    with pytest.raises(UnknownNameError, match="'resnet18'"):
+        load_config("eval", ["backbone=resnet81"])
+
+
+def test_errors_and_interrupts_set_the_exit_status(capsys):
+    def fail(error: BaseException) -> int:
+        def body(cfg):
+            raise error
+
+        with pytest.raises(SystemExit) as caught:
+            script("train", body)([])
+        return caught.value.code
+
+    assert fail(DataError("demo_3 is damaged.")) == 2
+    assert capsys.readouterr().err == "error: demo_3 is damaged.\n"
+    assert fail(KeyboardInterrupt("Saved.")) == 130
+    assert capsys.readouterr().err == "Interrupted. Saved.\n"
+    assert fail(KeyboardInterrupt()) == 130
+    assert "same command" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError):  # a bug keeps its traceback
+        script("train", lambda cfg: 1 / 0)([])
+
+
+def test_differences_ignore_what_does_not_train():
+    a = to_dict(load_config("train", []))
+    other = "wandb=offline workers=3 runs_dir=x split=distractor training.log_every=7"
+    b = to_dict(load_config("train", other.split()))
+    assert set(differences(a, b)) == {"split.train_set", "split.train_positions.kind"}
+    c = to_dict(load_config("train", ["training.learning_rate=1", "model.hidden=32", "limit=8"]))
+    assert differences(a, c) == {
+        "limit": (None, 8),
+        "model.hidden": (a["model"]["hidden"], 32),
+        "training.learning_rate": (a["training"]["learning_rate"], 1.0),
+    }
+
+
+def test_unreadable_configurations_are_refused():
+    data = to_dict(load_config("train", []))
+    with pytest.raises(ConfigError, match="another version"):
+        train_config_from_dict({**data, "stpes": 3})
+    with pytest.raises(UnknownNameError, match="'para'"):
+        train_config_from_dict({**data, "model": {**data["model"], "kind": "parra"}})
+    assert issubclass(ConfigError, ParaError)
+
+
+def test_commands_name_only_what_is_unusual():
+    assert command("eval", load_config("train", [])) == "python scripts/eval.py split=lr model=para"
+    overrides = "model=act split=nf seed=2 profile=paper backbone=resnet18 robot=hand"
+    line = command("eval", load_config("train", overrides.split()))
+    words = line.removeprefix("python scripts/eval.py ").split()
+    assert set(words) == set(overrides.split())
+    again = load_config("eval", words)
+    assert (again.model, again.backbone, again.seed) == ("act", "resnet18", 2)

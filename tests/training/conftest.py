@@ -1,0 +1,32 @@
+"""Tiny runs on made-up demos: 32 px, an eighth of a ResNet, a few steps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from synthetic_demos import make_dataset
+from tiny import tiny_config
+
+from para.config import TrainConfig
+from para.data.dataset import DemoDataset
+
+Datasets = tuple[DemoDataset, DemoDataset | None]
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Datasets:
+    """Four demos of 20 frames to train on, one held out."""
+    folder = make_dataset(tmp_path_factory.mktemp("demos"), episodes=5, size=32)
+    return DemoDataset(folder, range(4), 4, 2), DemoDataset(folder, [4], 4, 2)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., TrainConfig]:
+    """config("seed=1", runs="b"): a small training configuration, in a runs folder of its own."""
+    return lambda *overrides, runs="runs": tiny_config(tmp_path / runs, *overrides)

@@ -1,0 +1,307 @@
+"""Files that survive crashes, and loaders that refuse what they should not trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny import tiny_config
+
+from para.errors import CheckpointError, ConfigError
+from para.files import NoSpaceError
+from para.models import build_policy
+from para.training import checkpoint
+from para.training.checkpoint import (
+    find_runs,
+    load_checkpoint,
+    load_policy,
+    run_dir,
+    save_checkpoint,
+)
+from para.training.pictures import observations_of
+from para.training.trainer import train
+
+
+class Crash(BaseException):
+    """The process is gone: no handler runs."""
+
+
+def parts(value: float) -> dict:
+    return {"policy": {"w": torch.full((3, 2), value), "n": torch.tensor(int(value))}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, datasets):
+    """A finished run and its configuration."""
+    overrides = ("training.steps=3", "training.warmup_steps=1")
+    cfg = tiny_config(tmp_path_factory.mktemp("trained"), *overrides)
+    return cfg, train(cfg, progress=False, datasets=datasets)
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the finished run that a test may damage."""
+    return shutil.copytree(trained[1].folder, tmp_path / "copy")
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def test_a_crash_at_any_moment_leaves_a_complete_checkpoint(tmp_path, monkeypatch):
+    operations = [
+        (checkpoint, "save_file"),
+        (checkpoint, "atomic_write_json"),
+        (checkpoint.shutil, "rmtree"),
+        (checkpoint.os, "rename"),
+    ]
+    crashes = 0
+    for moment in range(40):
+        folder = tmp_path / str(moment)
+        save_checkpoint(folder, parts(1.0), {"step": 1})
+        save_checkpoint(folder, parts(2.0), {"step": 2})
+        count = iter(range(1000))
+
+        def crashing(function, count=count, moment=moment):
+            def call(*arguments, **options):
+                if next(count) == moment:
+                    raise Crash
+                result = function(*arguments, **options)
+                if next(count) == moment:
+                    raise Crash
+                return result
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for module, name in operations:
+                patch.setattr(module, name, crashing(getattr(module, name)))
+            try:
+                save_checkpoint(folder, parts(3.0), {"step": 3})
+            except Crash:
+                crashes += 1
+        tensors, state = load_checkpoint(folder)
+        assert state["step"] in (2, 3)
+        assert torch.equal(tensors["policy"]["w"], torch.full((3, 2), float(state["step"])))
+        save_checkpoint(folder, parts(4.0), {"step": 4})  # and the next one cleans up
+        assert load_checkpoint(folder)[1]["step"] == 4
+        assert {p.name for p in folder.iterdir()} == {"checkpoint", "checkpoint.previous"}
+    assert 8 <= crashes < 40  # every operation, before and after; and some runs without a crash
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing", "no state", "bad state"])
+def test_a_damaged_checkpoint_falls_back_to_the_previous(damage, tmp_path, caplog):
+    save_checkpoint(tmp_path, parts(1.0), {"step": 1})
+    save_checkpoint(tmp_path, parts(2.0), {"step": 2})
+    current = tmp_path / "checkpoint"
+    tensors, state = current / "policy.safetensors", current / "state.json"
+    content = tensors.read_bytes()
+    if damage == "truncated":
+        tensors.write_bytes(content[:-3])
+    elif damage == "altered":
+        tensors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "missing":
+        tensors.unlink()
+    elif damage == "no state":
+        state.unlink()
+    else:
+        state.write_text(state.read_text()[:20])
+    _, loaded = load_checkpoint(tmp_path)
+    assert loaded["step"] == 1
+    assert "Resuming from checkpoint.previous instead" in caplog.text
+    shutil.rmtree(tmp_path / "checkpoint.previous")
+    with pytest.raises(CheckpointError, match="fresh=true"):
+        load_checkpoint(tmp_path)
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_checkpoints_of_another_format_are_refused(tmp_path):
+    save_checkpoint(tmp_path, parts(1.0), {"step": 1})
+    path = tmp_path / "checkpoint" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, parts(1.0), {"step": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(NoSpaceError, match="run the same command again"):
+        save_checkpoint(tmp_path, parts(2.0), {"step": 2})
+    assert load_checkpoint(tmp_path)[1]["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_space_is_checked_before_training(config, datasets, monkeypatch):
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr("para.files.shutil.disk_usage", lambda _: usage._replace(free=10**6))
+    with pytest.raises(NoSpaceError, match="needs about"):
+        train(config(), progress=False, datasets=datasets)
+
+
+def test_optimizer_state_keeps_the_memory_format_of_its_parameter():
+    weight = torch.nn.Parameter(
+        torch.randn(4, 3, 5, 5).contiguous(memory_format=torch.channels_last)
+    )
+    made = torch.optim.AdamW([weight], fused=True)
+    weight.grad = torch.randn_like(weight)
+    made.step()
+    tensors, groups = checkpoint.optimizer_tensors(made)
+    tensors = {k: t.contiguous().clone() for k, t in tensors.items()}
+    restored = torch.optim.AdamW([weight], fused=True)
+    checkpoint.restore_optimizer(restored, tensors, json.loads(json.dumps(groups)), "here")
+    moment = restored.state_dict()["state"][0]["exp_avg"]
+    assert moment.stride() == weight.stride()
+    assert torch.equal(moment, made.state_dict()["state"][0]["exp_avg"])
+    assert restored.state_dict()["param_groups"] == made.state_dict()["param_groups"]
+
+
+# --- policies ------------------------------------------------------------------------------------
+
+
+def test_load_policy_returns_the_averaged_weights(trained, datasets):
+    cfg, summary = trained
+    state = torch.get_rng_state()
+    policy, meta = load_policy(summary.folder)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not policy.training
+    assert meta["finished"]
+    assert meta["training"]["steps"] == 3
+    assert meta["training"]["demos"] == 4
+    assert meta["backbone"] == {"name": "resnet18", "init": "random"}
+    assert meta["config"]["model"]["heatmap_size"] == 8
+
+    tensors, _ = load_checkpoint(summary.folder)
+    ema = {k.removeprefix("module."): v for k, v in tensors["ema"].items() if k != "n_averaged"}
+    assert all(torch.equal(v, ema[k]) for k, v in policy.state_dict().items())
+    assert any(not torch.equal(v, tensors["policy"][k]) for k, v in ema.items())
+    assert torch.equal(policy.ee_mean, datasets[0].stats()["ee_mean"])
+
+    reference = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
+    reference.load_state_dict(ema)
+    seen = observations_of(datasets[1].batch(np.arange(3)))
+    for ours, theirs in zip(policy.predict(seen), reference.predict(seen), strict=True):
+        np.testing.assert_array_equal(ours.positions, theirs.positions)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("missing", "does not exist"),
+        ("truncated", "damaged or no safetensors"),
+        ("empty", "damaged or no safetensors"),
+        ("pickle", "pickle"),
+        ("legacy pickle", "pickle"),
+        ("other file", "not the file that policy.json describes"),
+        ("no json", "policy.json does not exist"),
+        ("bad json", "damaged"),
+        ("format", "format 7"),
+        ("unknown key", "another version"),
+        ("other architecture", "another architecture"),
+    ],
+)
+def test_load_policy_refuses(damage, message, copied):
+    weights, meta = copied / "policy.safetensors", copied / "policy.json"
+    data = json.loads(meta.read_text())
+    if damage == "missing":
+        weights.unlink()
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "empty":
+        weights.write_bytes(b"")
+    elif damage == "pickle":
+        torch.save({"w": torch.zeros(2)}, weights)
+    elif damage == "legacy pickle":
+        torch.save({"w": torch.zeros(2)}, weights, _use_new_zipfile_serialization=False)
+    elif damage == "other file":
+        save_file({"w": torch.zeros(2)}, weights)
+    elif damage == "no json":
+        meta.unlink()
+    elif damage == "bad json":
+        meta.write_text("{")
+    elif damage == "format":
+        meta.write_text(json.dumps(data | {"format": 7}))
+    elif damage == "unknown key":
+        data["config"]["training"]["stesp"] = 3
+        meta.write_text(json.dumps(data))
+    else:
+        data["config"]["model"]["hidden"] = 40
+        meta.write_text(json.dumps(data))
+    with pytest.raises(CheckpointError, match=message):
+        load_policy(copied)
+
+
+def test_find_runs(trained):
+    cfg, summary = trained
+    where = (cfg.runs_dir, "smoke", "left", "hand")
+    assert find_runs(*where) == [summary.folder]
+    assert find_runs(*where, model="para", backbone="resnet18", seed=0) == [summary.folder]
+    for other in ({"model": "act"}, {"backbone": "convnext_pico"}, {"seed": 1}):
+        assert find_runs(*where, **other) == []
+    assert find_runs(cfg.runs_dir, "smoke", "left", "panda") == []
+
+
+def test_run_dir_names_what_differs_from_the_usual(config):
+    names = {
+        overrides: "/".join(run_dir(config(*overrides)).parts[-4:])
+        for overrides in [
+            ("robot=panda",),
+            ("layout=independent", "seed=3"),
+            ("robot=panda", "model=act", "split=nf"),
+        ]
+    }
+    assert list(names.values()) == [
+        "smoke/left/para-resnet18/seed0",
+        "smoke/left-hand-independent/para-resnet18/seed3",
+        "smoke/near/act-resnet18/seed0",
+    ]
+
+
+# --- runs that exist already ---------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_trained_again(trained):
+    cfg, summary = trained
+    again = train(cfg, progress=False, datasets=None)  # does not even open the demos
+    assert again.already_trained
+    assert dataclasses.replace(again, already_trained=False) == summary
+
+
+def test_splits_with_the_same_training_set_share_a_run(trained):
+    cfg, summary = trained
+    tests = dataclasses.replace(cfg.split.ood, episodes=7)
+    split = dataclasses.replace(cfg.split, name="other", title="Other", ood=tests, test_seed=1)
+    shared = train(dataclasses.replace(cfg, split=split), progress=False)
+    assert shared.already_trained
+    assert shared.folder == summary.folder
+
+
+def test_another_configuration_is_refused_by_name(trained):
+    cfg, _ = trained
+    other = dataclasses.replace(
+        cfg, training=dataclasses.replace(cfg.training, steps=4, log_every=1), wandb="offline"
+    )
+    with pytest.raises(ConfigError, match=r"training.steps was 3, now 4\..*fresh=true") as caught:
+        train(other, progress=False)
+    assert "log_every" not in str(caught.value)
+
+
+def test_fresh_replaces_a_run(trained, datasets, tmp_path):
+    cfg, summary = trained
+    cfg = dataclasses.replace(cfg, runs_dir=str(tmp_path / "runs"))
+    shutil.copytree(summary.folder, run_dir(cfg))
+    training = dataclasses.replace(cfg.training, steps=2, warmup_steps=1)
+    cfg = dataclasses.replace(cfg, fresh=True, training=training)
+    assert train(cfg, progress=False, datasets=datasets).steps == 2

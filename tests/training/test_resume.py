@@ -1,0 +1,172 @@
+"""N steps are k steps, a stop of any kind and N - k steps, to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic_demos import make_episode
+
+from para.cli import ROOT
+from para.data.dataset import DemoDataset
+from para.data.format import dataset_dir, episode_path, write_episode
+from para.data.generate import plan
+from para.training import trainer
+from para.training.log import read_log
+from para.training.trainer import NonFiniteError, train
+
+FILES = ("policy", "checkpoint/policy", "checkpoint/ema", "checkpoint/optimizer")
+TIMES = ("minutes", "samples_per_s")
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """Weights, averages, moments and log of two runs are equal, bit by bit."""
+    for name in FILES:
+        left, right = (load_file(folder / f"{name}.safetensors") for folder in (a, b))
+        assert left.keys() == right.keys()
+        assert [k for k in left if not torch.equal(left[k], right[k])] == [], name
+    rows = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in read_log(folder)]
+        for folder in (a, b)
+    ]
+    assert rows[0] == rows[1]
+
+
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training die before it starts `step`, without any chance to save."""
+    original = trainer._Run._optimise
+
+    def dying(self, *arguments):
+        if self.step == step:
+            raise SystemError("killed")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(trainer._Run, "_optimise", dying)
+
+
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("para", "fp32"), ("para", "bf16"), ("act", "fp32"), ("act", "bf16")],
+)
+def test_resume_is_exact(model, precision, config, datasets, monkeypatch):
+    overrides = (f"model={model}", f"training.precision={precision}", "augment.rotate_deg=5")
+    if model == "act":
+        overrides += ("model.cvae=true",)  # dropout and sampled latents
+    whole = train(config(*overrides, runs="a"), progress=False, datasets=datasets)
+    with monkeypatch.context() as patch:
+        kill_at(5, patch)  # the last checkpoint is at step 3, in the middle of a logging window
+        with pytest.raises(SystemError):
+            train(config(*overrides, runs="b"), progress=False, datasets=datasets)
+    torch.manual_seed(12345)  # whatever ran in between
+    resumed = train(config(*overrides, runs="b"), progress=False, datasets=datasets)
+    assert_same(whole.folder, resumed.folder)
+    assert resumed.losses == whole.losses
+    assert resumed.validation == whole.validation
+    assert [row["step"] for row in read_log(whole.folder)] == [3, 4, 6]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(number, config, datasets, monkeypatch):
+    whole = train(config(runs="a"), progress=False, datasets=datasets)
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        original = trainer._Run._optimise
+
+        def interrupted(self, *arguments):
+            if self.step == 1:
+                os.kill(os.getpid(), number)
+            return original(self, *arguments)
+
+        patch.setattr(trainer._Run, "_optimise", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"Step 2 of 6 is saved in .*same command"):
+            train(config(runs="b"), progress=False, datasets=datasets)
+    assert signal.getsignal(number) is handler
+    resumed = train(config(runs="b"), progress=False, datasets=datasets)
+    assert_same(whole.folder, resumed.folder)
+
+
+def test_non_finite_loss_stops_before_the_step(config, datasets, monkeypatch):
+    whole = train(config(runs="a"), progress=False, datasets=datasets)
+    train_set, held_out = datasets
+    original = DemoDataset.batch
+    batches = []
+
+    def poisoned(self, samples):
+        batch = original(self, samples)
+        if self is train_set:
+            batches.append(samples)
+            if len(batches) > 5:  # one for the picture, then steps 0 to 3
+                batch["image"][0] = float("nan")
+        return batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DemoDataset, "batch", poisoned)
+        with pytest.raises(NonFiniteError, match=r"step 4: loss=nan.*Batch 4 holds") as caught:
+            train(config(runs="b"), progress=False, datasets=datasets)
+    demos = {train_set.metas[int(sample) // 20].index for sample in batches[5]}
+    listed = str(caught.value).split("samples of demos ")[1].split(".")[0]
+    assert {int(demo) for demo in listed.split(", ")} == demos
+    # With good data the run goes on from the saved state as if nothing had happened.
+    resumed = train(config(runs="b"), progress=False, datasets=(train_set, held_out))
+    assert_same(whole.folder, resumed.folder)
+
+
+def test_validation_does_not_influence_training(config, datasets):
+    watched = train(config(runs="a"), progress=False, datasets=datasets)
+    blind = train(config(runs="b"), progress=False, datasets=(datasets[0], None))
+    assert blind.validation == {}
+    assert watched.validation["val_error_mm"] > 0
+    for name in FILES:
+        left, right = (load_file(run.folder / f"{name}.safetensors") for run in (watched, blind))
+        assert all(torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.slow
+def test_sigkill_ends_in_the_same_files(tmp_path):
+    """Two SIGKILLs at random moments of the real script, then a run to the end."""
+    folder = dataset_dir(tmp_path / "data", "objpos", "panda", "together", 64)
+    for task in plan("objpos", limit=8):
+        write_episode(episode_path(folder, task.index), make_episode(task.index))
+
+    def start(runs: str) -> subprocess.Popen:
+        overrides = (
+            "profile=smoke robot=panda limit=8 training.steps=40 training.batch_size=4 workers=1 "
+            f"training.checkpoint_every=2 data_dir={tmp_path}/data runs_dir={tmp_path / runs}"
+        )
+        command = [sys.executable, str(ROOT / "scripts" / "train.py"), *overrides.split()]
+        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+
+    def run_of(runs: str) -> Path:
+        return tmp_path / runs / "smoke" / "left" / "para-resnet18" / "seed0"
+
+    undisturbed = start("a")
+    rng = random.Random(0)
+    for kill in (1, 2):
+        process = start("b")
+        state = run_of("b") / "checkpoint" / "state.json"
+        before = state.read_text() if state.exists() else ""
+        while process.poll() is None and (not state.exists() or state.read_text() == before):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        assert json.loads(state.with_name("state.json").read_text())["step"] < 40 or kill == 2
+    process = start("b")
+    assert process.wait(200) == 0, process.stderr.read()
+    assert undisturbed.wait(200) == 0, undisturbed.stderr.read()
+    for name in FILES:
+        a, b = (run_of(runs) / f"{name}.safetensors" for runs in "ab")
+        assert a.read_bytes() == b.read_bytes(), name
+    assert_same(run_of("a"), run_of("b"))
+    again = start("b")
+    output = again.communicate(timeout=200)
+    assert again.returncode == 0, output
