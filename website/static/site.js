@@ -30,7 +30,7 @@ showTheme();
 
 // ---- Videos ------------------------------------------------------------------------------------
 const HOLD_MS = 1200; // the outcome stays on screen before all start over
-const STEP_MS = 100;
+const STEP_MS = 50;
 const SEEK_BEYOND_S = 0.3; // farther apart than this: jump; closer: change the speed a little
 
 // All videos of one `.sync` element share one clock: that of the longest of them.
@@ -112,7 +112,7 @@ class Group {
         video.currentTime = clock.currentTime;
         video.playbackRate = 1;
       } else {
-        video.playbackRate = Math.abs(ahead) < 0.01 ? 1 : Math.min(2, Math.max(0.25, 1 - 4 * ahead));
+        video.playbackRate = Math.abs(ahead) < 0.01 ? 1 : Math.min(2, Math.max(0.25, 1 - 6 * ahead));
       }
     }
     this.show();
