@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 from matplotlib.patches import Patch
 
+from para.errors import ResultError
 from para.figures.drawing import (
     Drawing,
     missing_notes,
@@ -255,3 +259,57 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     )
     alt = "Line chart of success rate against number of demonstrations. " + " ".join(words)
     return Drawing(figure, alt, data, tuple(notes))
+
+
+LATENCY_FILE = "benchmarks/latency.json"
+LATENCY_COMMAND = "python benchmarks/latency.py"
+_PROFILES = {"laptop": "laptop: 128 px, small CNN", "paper": "paper: 448 px, ViT-S"}
+
+
+def latency_file(sources: Sources) -> list[Path]:
+    """The latency benchmark's result; `NotRun` if there is none."""
+    path = sources.results.folder / LATENCY_FILE
+    if not path.is_file():
+        raise NotRun("The latency benchmark was not run.", LATENCY_COMMAND)
+    return [path]
+
+
+def latency_bars(sources: Sources, theme: Theme) -> Drawing:
+    """Time from one image to waypoints, median with the range from fastest to slowest."""
+    (path,) = latency_file(sources)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for row in result["rows"] if row["precision"] == "fp32"]
+        times = [[float(row[f"{k}_ms"]) for k in ("median", "fastest", "slowest")] for row in rows]
+        threads, machine = result["threads"], result["hardware"].get("cpu", "")
+        names = [(row["profile"], row["model"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultError(
+            f"{path} is not a latency result ({type(error).__name__}: {error}). "
+            f"Run: {LATENCY_COMMAND}"
+        ) from error
+    profiles = list(dict.fromkeys(profile for profile, _ in names))
+    counts = [sum(p == profile for p, _ in names) for profile in profiles]
+    figure = new_figure(5.2, 0.5 + 0.55 * len(profiles) + 0.34 * len(names))
+    panels = np.atleast_1d(figure.subplots(len(profiles), 1, height_ratios=counts))
+    words = []
+    for axes, profile in zip(panels, profiles, strict=True):
+        own = [(m, t) for (p, m), t in zip(names, times, strict=True) if p == profile]
+        for y, (model, (median, fastest, slowest)) in enumerate(own):
+            colour = model_style(model).colour
+            axes.barh(y, median, 0.7, color=colour)
+            axes.hlines(y, fastest, slowest, color=theme.ink, linewidth=1.2)
+            axes.text(
+                1.02, y, f"{median:.3g} ms", transform=axes.get_yaxis_transform(), va="center"
+            )
+            words.append(f"{profile}, {model_style(model).label}: {median:.3g} ms")
+        axes.set_yticks(range(len(own)), [model_style(m).label for m, _ in own])
+        axes.set_ylim(len(own) - 0.4, -0.6)
+        axes.set_xlim(left=0)
+        soft_grid(axes, "x")
+        axes.spines["left"].set_visible(False)
+        panel_title(axes, _PROFILES.get(profile, profile), theme)
+    panels[-1].set_xlabel(f"One prediction [ms], median and range, {threads} CPU threads")
+    alt = f"Time of one prediction on {machine}, {threads} threads, median. {'; '.join(words)}."
+    data = {f"{p}/{m}": t[0] for (p, m), t in zip(names, times, strict=True)}
+    return Drawing(figure, alt, data)

@@ -21,7 +21,7 @@ from para.video import overlay_heatmap
 
 SPLIT = "lr"
 """The example is the first held-out start of this split."""
-_SIDE = 800, 500
+_SIDE = 800, 580
 """Size of the side view [px]."""
 
 
@@ -82,20 +82,23 @@ def predict(run_dir: Path) -> Prediction:
     env.begin(test_conditions(load_split(SPLIT), "ood")[0])
     observation = env.observe()
     seen: dict[str, Any] = {}
-    hooks = [
-        policy.backbone.register_forward_hook(lambda _m, _i, out: seen.update(features=out[0])),
-        policy.head.reader.register_forward_hook(lambda _m, _i, out: seen.update(read=out)),
-    ]
-    try:
-        (chunk,) = policy.predict([observation])
-    finally:
-        for hook in hooks:
-            hook.remove()
+    read = policy.head.read
+
+    def watched_read(*arguments: Any) -> Any:
+        seen["heights"], *rest = read(*arguments)
+        return seen["heights"], *rest
+
+    hook = policy.backbone.register_forward_hook(
+        lambda _module, _inputs, outputs: seen.update(features=outputs[0])
+    )
+    policy.head.read = watched_read
+    (chunk,) = policy.predict([observation])
+    hook.remove()
     cfg = policy.cfg
     k = int(np.argmax(chunk.positions[:, 2] * (chunk.gripper < 0.5)))  # the bowl in the air
-    logits = seen["read"][0, k, 0, : cfg.height_bins].float()
+    logits = seen["heights"][0, k, 0]
     side_camera = Camera.look_at(
-        eye=(1.05, -2.55, 1.15), target=(0.28, 0.0, 0.47), fovy_deg=34, width=_SIDE[0],
+        eye=(1.0, -2.6, 1.3), target=(0.26, 0.0, 0.53), fovy_deg=29, width=_SIDE[0],
         height=_SIDE[1],
     )  # fmt: skip
     renderer = env.world.renderer("beauty", *_SIDE)
@@ -127,8 +130,9 @@ def _colours(features: np.ndarray) -> np.ndarray:
 def method_diagram(sources: Sources, theme: Theme) -> Drawing:
     """Image -> features -> heatmap -> height bins -> ray meets plane -> 3D point."""
     shown = predict(method_inputs(sources)[0].parent)
-    figure = new_figure(5.2, 4.75)
-    grid = figure.add_gridspec(2, 6, height_ratios=[1.0, 1.15])
+    figure = new_figure(5.2, 4.9)
+    figure.get_layout_engine().set(w_pad=0.09)
+    grid = figure.add_gridspec(2, 6, height_ratios=[1.0, 1.3])
     cells = [grid[0, 0:2], grid[0, 2:4], grid[0, 4:6], grid[1, 0:2], grid[1, 2:6]]
     image, features, where, high, meet = (figure.add_subplot(cell) for cell in cells)
     size = shown.image.shape[0]
@@ -191,6 +195,8 @@ def _ray_meets_plane(axes: Axes, shown: Prediction, theme: Theme) -> None:
     sensor = origin + 0.16 * directions
     for corner in sensor:
         axes.plot(*at([eye, corner]).T, color="#1b1f24", linewidth=1.1)
+    label = {"ha": "right", "va": "top", "fontsize": 10, "color": "#1b1f24"}
+    axes.annotate("camera", at(eye), (-18, 0), textcoords="offset points", **label)
     axes.add_patch(Polygon(at(sensor), facecolor="#1b1f24", alpha=0.75, edgecolor="#1b1f24"))
     axes.plot(*at([eye, shown.position]).T, color="white", linewidth=3.2)
     axes.plot(*at([eye, shown.position]).T, color=PARA_BLUE, linewidth=1.8)
@@ -200,11 +206,10 @@ def _ray_meets_plane(axes: Axes, shown: Prediction, theme: Theme) -> None:
         *at(shown.position), "o", color=PARA_BLUE, markersize=8, markeredgecolor="white", zorder=5
     )
     x, y, z = 100 * shown.position
+    point = f"({x:.0f}, {y:.0f}, {z:.0f}) cm".replace("-", "\N{MINUS SIGN}")
     plate = {"boxstyle": "round,pad=0.25", "facecolor": "#1b1f24", "edgecolor": "none"}
-    axes.text(
-        0.03, 0.05, f"({x:.0f}, {y:.0f}, {z:.0f}) cm", transform=axes.transAxes, fontsize=10,
-        color="white", bbox={**plate, "alpha": 0.8},
-    )  # fmt: skip
+    look = {"fontsize": 10, "color": "white", "bbox": {**plate, "alpha": 0.8}}
+    axes.text(0.03, 0.05, point, transform=axes.transAxes, **look)
 
 
 def _arrow_between(left: Axes, right: Axes, theme: Theme) -> None:

@@ -120,6 +120,9 @@ ASSETS: dict[str, Asset] = {
     "learning_curves": Asset(
         curves.learning_curves, curves.curve_files, "Training loss of every run"
     ),
+    "latency_bars": Asset(
+        charts.latency_bars, charts.latency_file, "Time from one image to waypoints"
+    ),
     "method_diagram": Asset(
         method.method_diagram,
         method.method_inputs,

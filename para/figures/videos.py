@@ -234,10 +234,10 @@ def _clip(
 
 def _name_plate(frame: np.ndarray, label: str, colour: str) -> None:
     """The policy's name on a dark plate with a bar in its colour, in the upper left corner."""
-    width = 12 + 11 * len(label)
-    frame[8:34, 8 : 8 + width + 16] = _rgb(DARK.surface)
-    frame[8:34, 8:13] = _rgb(colour)
-    draw_text(frame, label, (20, 21), size=16, bold=True, anchor="lm")
+    width = 24 + 12 * len(label)
+    frame[12:40, 12 : 12 + width] = _rgb(DARK.surface)
+    frame[12:40, 12:18] = _rgb(colour)
+    draw_text(frame, label, (25, 26), size=16, bold=True, anchor="lm")
 
 
 def _mark_outcome(frame: np.ndarray, stage: str) -> None:

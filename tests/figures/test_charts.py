@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from para.errors import ResultError
 from para.figures import charts, curves, maps
 from para.figures.sources import NotRun, Sources
 from para.figures.style import ACT_ORANGE, LIGHT, PARA_BLUE, themed
@@ -164,3 +165,25 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
     assert (curve.step[0], curve.step[-1]) == (1, 1000)
     np.testing.assert_allclose(curve.loss, 1 / curve.step, rtol=1e-5)
     assert curves.keep_curves(tmp_path / "runs", kept) == []  # nothing changed
+
+
+def test_latency_bars_show_the_medians_of_the_benchmark(tmp_path):
+    rows = [
+        {"profile": p, "model": m, "precision": precision, "median_ms": t, "fastest_ms": t / 2}
+        | {"slowest_ms": 2 * t}
+        for p, m, precision, t in (
+            ("laptop", "para", "fp32", 9.5),
+            ("laptop", "para", "bf16", 99.0),
+            ("laptop", "act", "fp32", 8.0),
+            ("paper", "para", "fp32", 310.0),
+        )
+    ]
+    path = tmp_path / "benchmarks" / "latency.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"rows": rows, "threads": 2, "hardware": {"cpu": "A CPU"}}))
+    drawing = charts.latency_bars(Sources.open(tmp_path, tmp_path, tmp_path), LIGHT)
+    widths = [[bar.get_width() for bar in axes.patches] for axes in drawing.figure.axes]
+    assert widths == [[9.5, 8.0], [310.0]]
+    path.write_text(json.dumps({"rows": [{"profile": "laptop"}]}))
+    with pytest.raises(ResultError, match=r"latency\.json is not a latency result"):
+        charts.latency_bars(Sources.open(tmp_path, tmp_path, tmp_path), LIGHT)
