@@ -197,7 +197,8 @@ class Campaign:
     def _launch(self, job: Job) -> _Running:
         path = self._log_file(job)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # its own session: Ctrl-C reaches it once, from `_stop`
+        # its own session: Ctrl-C reaches the campaign alone, which then stops its jobs. By SIGTERM,
+        # since a process that was started in the background of a script ignores SIGINT
         with path.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, *job.arguments],
@@ -234,16 +235,16 @@ def _age(item: _Running) -> str:
 
 
 def _end_with_parent() -> None:
-    """In a new job: be interrupted when the campaign dies, even if it was killed (Linux only)."""
+    """In a new job: be told to stop when the campaign dies, even if it was killed (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGINT)  # 1 = PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 = PR_SET_PDEATHSIG
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """Let running jobs save their work, as Ctrl-C would, and wait for them."""
+    """Let running jobs save their work, and wait for them."""
     for item in running:
         if item.process.poll() is None:
-            os.killpg(item.process.pid, signal.SIGINT)
+            os.killpg(item.process.pid, signal.SIGTERM)
     for item in running:
         try:
             item.process.wait(timeout=60)

@@ -299,7 +299,7 @@ class ReproduceConfig(CommonConfig):
     splits: list[str] = field(
         default_factory=lambda: [
             *("lr", "nf", "vp_default_to_all", "vp_lr", "vp_io", "distractor"),
-            *("corner_n8", "corner_n16", "corner_n32", "corner_n64"),
+            *("corner_n32", "corner_n64", "corner_n16", "corner_n8"),
         ]
     )
     models: list[str] = field(default_factory=lambda: ["para", "act"])

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from para.campaign import Campaign, CampaignError, Job, plan
@@ -44,20 +49,27 @@ def _job(name: str, code: str, needs: tuple[str, ...] = (), exclusive: bool = Fa
 
 
 def test_jobs_run_in_order_and_exclusive_ones_alone(tmp_path: Path):
-    trace = tmp_path / "trace"
-    code = (
-        "import time; file = open({!r}, 'a'); file.write('{}+'); file.flush();"
-        "time.sleep(0.4); file.write('{}-')"
-    )
+    """b and c each wait for the other to have started, so they must run side by side."""
 
-    def job(name: str, needs: tuple[str, ...] = (), exclusive: bool = False) -> Job:
-        return _job(name, code.format(str(trace), name, name), needs, exclusive)
+    def job(name: str, waits_for: str, needs: tuple[str, ...] = (), alone: bool = False) -> Job:
+        code = (
+            f"import os, time; os.chdir({str(tmp_path)!r});"
+            f"open('trace', 'a').write('{name}+'); open('{name}', 'w').close()\n"
+            f"while not os.path.exists('{waits_for}'): time.sleep(0.02)\n"
+            f"open('trace', 'a').write('{name}-')"
+        )
+        return _job(name, code, needs, alone)
 
-    jobs = [job("a", exclusive=True), job("b", ("a",)), job("c", ("a",)), job("d", ("b", "c"))]
+    jobs = [
+        job("a", "a", alone=True),
+        job("b", "c", ("a",)),
+        job("c", "b", ("a",)),
+        job("d", "d", ("b", "c")),
+    ]
     Campaign(jobs, slots=2, log_dir=tmp_path).run()
-    text = trace.read_text()
+    text = (tmp_path / "trace").read_text()
     assert text.startswith("a+a-")
-    assert set(text[4:8]) == set("b+c+"), "b and c run side by side"
+    assert sorted(text[4:8]) == sorted("b+c+")
     assert text.endswith("d+d-")
 
 
@@ -74,3 +86,29 @@ def test_a_failure_is_named_and_the_rest_goes_on(tmp_path: Path):
     assert "python -c" in str(error.value)
     assert "no such thing" in (tmp_path / "bad.log").read_text()
     assert not (tmp_path / "after-bad.log").exists()
+
+
+def test_a_killed_campaign_takes_its_jobs_along(tmp_path: Path):
+    """Otherwise the same command, given again, would train beside the old jobs."""
+    started = tmp_path / "pid"
+    sleeper = (
+        f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    code = (
+        "from pathlib import Path; from para.campaign import Campaign, Job;"
+        f"job = Job('sleep', 'train', ('-c', {sleeper!r}));"
+        f"Campaign([job], 1, Path({str(tmp_path)!r})).run()"
+    )
+    campaign = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    wait_until(lambda: started.exists() and started.read_text())
+    job = int(started.read_text())
+    campaign.kill()
+    campaign.wait()
+    wait_until(lambda: not psutil.pid_exists(job))
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
