@@ -14,7 +14,7 @@ import psutil
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = (
-    "torch torchvision timm diffusers accelerate safetensors mujoco mink gymnasium numpy scipy "
+    "torch torchvision timm accelerate safetensors mujoco mink gymnasium numpy scipy "
     "h5py av opencv-python-headless hydra-core"
 )
 
