@@ -69,8 +69,12 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
         condition = grid_condition(index, layout)
         rng = np.random.default_rng(index)
         frames: list = []
-        env.begin(condition)
-        run_expert(env, lambda e, f=frames: f.append((e.ee_position, e.gripper_command)))
+
+        def expert(condition: Any = condition, frames: list = frames) -> bool:
+            env.begin(condition)
+            return run_expert(env, lambda e: frames.append((e.ee_position, e.gripper_command)))
+
+        record("expert", expert)
         variants: dict[str, np.ndarray] = {"replay": np.zeros((100, 3))}
         if layout == "together":
             angle = rng.uniform(0, 2 * np.pi)
@@ -81,12 +85,6 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
                 )
             for sigma in NOISES:
                 variants[f"replay, noise {sigma * 1e3:.0f} mm"] = rng.normal(0, sigma, (100, 3))
-
-        def expert(condition: Any = condition) -> bool:
-            env.begin(condition)
-            return run_expert(env)
-
-        record("expert", expert)
         for name, errors in variants.items():
 
             def again(condition: Any = condition, f: list = frames, e: Any = errors) -> bool:
@@ -95,7 +93,7 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
 
             record(name, again)
         cluttered = grid_condition(index, layout, distractors=DISTRACTORS, seed=index)
-        record(f"expert, {DISTRACTORS} distractors", lambda c=cluttered: expert(c))
+        record(f"expert, {DISTRACTORS} distractors", lambda c=cluttered: expert(c, []))
     return rows
 
 

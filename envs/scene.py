@@ -79,9 +79,10 @@ def _add_dish(
             quat=quat, mass=mass * (1 - area) / SEGMENTS, **contact,
         )  # fmt: skip
     inner_foot = foot - wall * (1 / np.cos(lean) - np.tan(lean))
+    top_inside = (rim - wall * np.cos(lean), height + wall * np.sin(lean))
     outline = np.array(
         [
-            (1e-4, 0.0), (foot, 0.0), (rim, height), (rim - wall / np.cos(lean), height),
+            (1e-4, 0.0), (foot, 0.0), (rim, height), top_inside,
             (inner_foot, wall), (1e-4, wall),
         ]
     )  # fmt: skip

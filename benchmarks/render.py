@@ -1,0 +1,74 @@
+"""Frames per second of the renderer. Writes results/benchmarks/render.json.
+
+    python benchmarks/render.py
+
+One process, whole frames (scene update, drawing, reading back) in the middle of an episode.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from envs.condition import grid_condition  # noqa: E402
+from envs.pick_place import PickPlaceEnv  # noqa: E402
+from envs.rendering import PRESETS  # noqa: E402
+from envs.robots import ROBOTS  # noqa: E402
+from para.files import atomic_write_json  # noqa: E402
+from para.system import git_hash, hardware, versions  # noqa: E402
+
+SIZES = (128, 224, 448)
+SECONDS = 3.0
+
+
+def frames_per_second(env: PickPlaceEnv, preset: str, size: int) -> dict[str, float]:
+    """By the clock, and by the CPU time of this process (all its threads)."""
+    env.frame(preset, size)  # makes the renderer
+    count, wall, cpu = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - wall < SECONDS or count < 3:
+        env.frame(preset, size)
+        count += 1
+    return {
+        "fps": round(count / (time.perf_counter() - wall), 1),
+        "fps_per_cpu": round(count / (time.process_time() - cpu), 1),
+    }
+
+
+def main() -> None:
+    """Measure every robot, preset and size."""
+    rows = []
+    for robot in ROBOTS:
+        env = PickPlaceEnv(robot)
+        env.begin(grid_condition(119))
+        for _ in range(50):
+            env.control_step(np.array([0.0, 0.0, 0.12]), 1.0)
+        for preset in PRESETS:
+            for size in SIZES:
+                row = {"robot": robot, "preset": preset, "size": size}
+                row |= frames_per_second(env, preset, size)
+                rows.append(row)
+                print(f"{robot:6} {preset:7} {size:4} px  {row['fps']:7.1f} fps")
+    atomic_write_json(
+        ROOT / "results" / "benchmarks" / "render.json",
+        {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "git": git_hash(),
+            "backend": os.environ.get("MUJOCO_GL", ""),
+            "hardware": hardware(),
+            "versions": versions(),
+            "load_average": round(os.getloadavg()[0], 1),
+            "rows": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
