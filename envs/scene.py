@@ -144,8 +144,8 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         pos=(0.5, 1.2, 2.0), dir=(-0.3, -0.6, -1), diffuse=(0.22, 0.23, 0.26),
         specular=(0.0, 0.0, 0.0), castshadow=False, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
     )  # fmt: skip
-    # The shadow map covers the extent around the centre. Smaller gives sharper shadows, but speckles
-    # on the floor.
+    # The shadow map covers the extent around the centre. Smaller gives sharper shadows but
+    # speckles on the floor.
     spec.stat.center, spec.stat.extent = (-0.1, 0.0, 0.2), 2.0
     spec.visual.headlight.ambient = (0.28, 0.28, 0.29)
     spec.visual.headlight.diffuse = (0.12, 0.12, 0.12)
