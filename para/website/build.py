@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import os
 import shutil
 import uuid
@@ -238,8 +239,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.end_headers()
         with path.open("rb") as file:
             file.seek(start)
-            self.wfile.write(file.read(stop - start + 1))
-        return None
+            return io.BytesIO(file.read(stop - start + 1))
 
     def copyfile(self, source, outputfile):
         """Send a file; a browser that stops reading a video half way is no error."""

@@ -134,18 +134,18 @@ def wait_for_motion(page, group: int) -> None:
     )
 
 
-DISTANCES = """
+POSITIONS = """
   group => new Promise(done => {
     const videos = [...document.querySelectorAll('.sync')[group].querySelectorAll('video')];
-    const apart = [], end = Math.min(...videos.map(v => v.duration)) - 0.2;
+    const seen = [], end = Math.min(...videos.map(v => v.duration)) - 0.2;
     const timer = setInterval(() => {
       const now = videos.map(v => v.currentTime);
-      if (Math.max(...now) < end) apart.push(Math.max(...now) - Math.min(...now));
-      if (Math.max(...now) >= end || apart.length >= 30) { clearInterval(timer); done(apart); }
+      if (Math.max(...now) < end) seen.push(now);
+      if (seen.length >= 25) { clearInterval(timer); done(seen); }
     }, 40);
   })
 """
-"""Seconds between the videos of a group, read in the page every 40 ms while both play."""
+"""Positions of the videos of a group [s], read in the page every 40 ms while all play."""
 
 
 @pytest.mark.slow
@@ -157,32 +157,10 @@ def test_every_video_plays_and_pairs_stay_together(browser, address):
         for group in range(count):
             show(page, group)
             wait_for_motion(page, group)
-            start = times(page, group)
-            apart = page.evaluate(DISTANCES, group)
-            assert len(apart) >= 5
-            assert max(apart) <= 0.1
-            assert all(b > a for a, b in zip(start, times(page, group), strict=True))
-
-
-@pytest.mark.slow
-def test_videos_play_only_in_view_and_can_all_be_stopped(browser, address):
-    playing = "[...document.querySelectorAll('video')].filter(v => !v.paused).length"
-    with opened(browser, address) as page:
-        wait_for_motion(page, 0)
-        assert page.evaluate(playing) == 2
-        loaded = page.evaluate("performance.getEntriesByType('resource').map(r => r.name)")
-        assert not [name for name in loaded if "rollout_grid" in name and name.endswith("mp4")]
-        page.evaluate("scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
-        page.wait_for_function(f"{playing} === 0")
-        show(page, 0)
-        page.wait_for_function(f"{playing} === 2")
-        page.get_by_role("button", name="Pause videos").click()
-        assert page.evaluate(playing) == 0
-        show(page, 1)
-        page.wait_for_timeout(400)
-        assert page.evaluate(playing) == 0
-        page.get_by_role("button", name="Play videos").click()
-        page.wait_for_function(f"{playing} > 0")
+            seen = page.evaluate(POSITIONS, group)
+            assert max(max(now) - min(now) for now in seen) <= 0.1
+            for track in zip(*seen, strict=True):
+                assert max(track) - min(track) > 0.4
 
 
 TEASER = "[...document.querySelectorAll('.sync')[0].querySelectorAll('video')]"
