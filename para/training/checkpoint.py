@@ -19,6 +19,7 @@ whole; a crash at any moment leaves `checkpoint` or `checkpoint.previous` comple
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -155,9 +156,9 @@ def save_checkpoint(folder: Path, parts: dict[str, Tensors], state: dict[str, An
             _sync(path)
             checksums[path.name] = _checksum(path)
         atomic_write_json(aside / "state.json", {"format": FORMAT, **state, "sha256": checksums})
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        if "No space" in str(error):
+        if error.errno == errno.ENOSPC:
             raise NoSpaceError(
                 f"No space left while writing {current}. The last complete checkpoint is kept: "
                 "free some space and run the same command again."
@@ -295,7 +296,11 @@ def read_json(path: Path) -> dict[str, Any]:
 def _save_tensors(tensors: Tensors, path: Path) -> None:
     """Write contiguous copies on the CPU that share no memory, as safetensors wants them."""
     plain = {k: t.detach().to("cpu", copy=True).contiguous() for k, t in tensors.items()}
-    save_file(plain, path)
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:  # it wraps what the operating system says
+        number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+        raise OSError(number, str(error), str(path)) from error
     path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 

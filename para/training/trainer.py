@@ -109,7 +109,7 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was saved first.
     """
     validate(cfg)
-    accelerator = _accelerator(cfg.training)
+    accelerator = _accelerator(cfg)
     with _only_one(folder := checkpoint.run_dir(cfg), accelerator):
         finished = _claim(folder, cfg) if accelerator.is_main_process else None
         (finished,) = broadcast_object_list([finished])
@@ -530,8 +530,10 @@ class _Run:
         )
 
 
-def _accelerator(training: TrainingConfig) -> Accelerator:
+def _accelerator(cfg: TrainConfig) -> Accelerator:
     """Accelerate's view of the devices, also under `accelerate launch` and `torchrun`."""
+    training = cfg.training
+    unused = getattr(cfg.model, "read_first_layer", False)  # the published ACT's later layers
     if training.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(
             "training.precision=fp16 needs a GPU: its gradients must be scaled, which only works "
@@ -539,11 +541,12 @@ def _accelerator(training: TrainingConfig) -> Accelerator:
         )
     # Accelerate keeps one precision per process; several runs in one (-m, tests) may differ.
     AcceleratorState._reset_state()
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     return Accelerator(
+        cpu=not has_gpu,  # else it overlooks torchrun's processes on a machine without a GPU
         mixed_precision="no" if training.precision == "fp32" else training.precision,
         gradient_accumulation_steps=training.accumulate,
-        # act_published never reads some of its layers
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tiny import tiny_config
 
@@ -23,6 +23,7 @@ from para.training.checkpoint import (
     load_policy,
     run_dir,
     save_checkpoint,
+    save_policy,
 )
 from para.training.pictures import observations_of
 from para.training.trainer import train
@@ -131,17 +132,22 @@ def test_checkpoints_of_another_format_are_refused(tmp_path):
         load_checkpoint(tmp_path)
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_files(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, parts(1.0), {"step": 1})
+    save_policy(tmp_path, parts(1.0)["policy"], {"finished": False})
+    before = sorted(p.name for p in tmp_path.iterdir())
 
     def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise SafetensorError('Os { code: 28, message: "No space left on device" }')
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(NoSpaceError, match="run the same command again"):
         save_checkpoint(tmp_path, parts(2.0), {"step": 2})
+    with pytest.raises(NoSpaceError, match="run the same command again"):
+        save_policy(tmp_path, parts(2.0)["policy"], {"finished": True})
     assert load_checkpoint(tmp_path)[1]["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+    assert not checkpoint.read_policy_meta(tmp_path)["finished"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
 def test_space_is_checked_before_training(config, datasets, monkeypatch):

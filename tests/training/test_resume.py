@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -131,6 +130,7 @@ def test_validation_does_not_influence_training(config, datasets):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_sigkill_ends_in_the_same_files(tmp_path):
     """Two SIGKILLs at random moments of the real script, then a run to the end."""
     folder = dataset_dir(tmp_path / "data", "objpos", "panda", "together", 64)
@@ -139,7 +139,7 @@ def test_sigkill_ends_in_the_same_files(tmp_path):
 
     def start(runs: str) -> subprocess.Popen:
         overrides = (
-            "profile=smoke robot=panda limit=8 training.steps=40 training.batch_size=4 workers=1 "
+            "profile=smoke robot=panda limit=8 training.steps=24 training.batch_size=4 workers=1 "
             f"training.checkpoint_every=2 data_dir={tmp_path}/data runs_dir={tmp_path / runs}"
         )
         command = [sys.executable, str(ROOT / "scripts" / "train.py"), *overrides.split()]
@@ -149,24 +149,24 @@ def test_sigkill_ends_in_the_same_files(tmp_path):
         return tmp_path / runs / "smoke" / "left" / "para-resnet18" / "seed0"
 
     undisturbed = start("a")
+    assert undisturbed.wait() == 0, undisturbed.stderr.read()
     rng = random.Random(0)
-    for kill in (1, 2):
+    state = run_of("b") / "checkpoint" / "state.json"
+    before = ""
+    for _ in range(2):
         process = start("b")
-        state = run_of("b") / "checkpoint" / "state.json"
-        before = state.read_text() if state.exists() else ""
-        while process.poll() is None and (not state.exists() or state.read_text() == before):
+        while not state.exists() or state.read_text() == before:  # until it saved a checkpoint
+            assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.1))
         process.kill()
         process.communicate()
-        assert json.loads(state.with_name("state.json").read_text())["step"] < 40 or kill == 2
+        # The kill may have hit the moment between two renames.
+        saved = state if state.exists() else run_of("b") / "checkpoint.previous" / "state.json"
+        before = saved.read_text()
     process = start("b")
-    assert process.wait(200) == 0, process.stderr.read()
-    assert undisturbed.wait(200) == 0, undisturbed.stderr.read()
+    assert process.wait() == 0, process.stderr.read()
     for name in FILES:
         a, b = (run_of(runs) / f"{name}.safetensors" for runs in "ab")
         assert a.read_bytes() == b.read_bytes(), name
     assert_same(run_of("a"), run_of("b"))
-    again = start("b")
-    output = again.communicate(timeout=200)
-    assert again.returncode == 0, output
