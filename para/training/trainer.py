@@ -27,7 +27,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import (
-    DistributedDataParallelKwargs,
     broadcast_object_list,
     gather_object,
 )
@@ -109,7 +108,7 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was saved first.
     """
     validate(cfg)
-    accelerator = _accelerator(cfg)
+    accelerator = _accelerator(cfg.training)
     with _only_one(folder := checkpoint.run_dir(cfg), accelerator):
         finished = _claim(folder, cfg) if accelerator.is_main_process else None
         (finished,) = broadcast_object_list([finished])
@@ -530,10 +529,8 @@ class _Run:
         )
 
 
-def _accelerator(cfg: TrainConfig) -> Accelerator:
+def _accelerator(training: TrainingConfig) -> Accelerator:
     """Accelerate's view of the devices, also under `accelerate launch` and `torchrun`."""
-    training = cfg.training
-    unused = getattr(cfg.model, "read_first_layer", False)  # the published ACT's later layers
     if training.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError(
             "training.precision=fp16 needs a GPU: its gradients must be scaled, which only works "
@@ -546,7 +543,6 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
         cpu=not has_gpu,  # else it overlooks torchrun's processes on a machine without a GPU
         mixed_precision="no" if training.precision == "fp32" else training.precision,
         gradient_accumulation_steps=training.accumulate,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused)],
     )
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from para.config import TrainingConfig
 from para.errors import ConfigError
+from para.models import build_policy
 from para.training import trainer
 from para.training.log import RunLog, read_log
 from para.training.pictures import draw_batch, draw_heatmaps, observations_of
@@ -93,6 +94,15 @@ def test_accumulated_batches_make_the_same_steps(config, datasets):
     np.testing.assert_allclose(rows["b"], rows["a"], rtol=2e-3)
     np.testing.assert_allclose(rows["c"], rows["a"], rtol=2e-3)
     assert np.ptp([loss for loss, _ in rows["a"]]) > 0.02  # the losses do change
+
+
+@pytest.mark.parametrize("model", ["para", "para_volume", "act", "act_fixed", "act_published"])
+def test_every_parameter_is_trained(model, config, datasets):
+    """DDP stops at a parameter without a gradient; and it would be dead weight."""
+    cfg = config(f"model={model}")
+    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size).train()
+    policy.loss(datasets[0].batch(np.arange(4)))["loss"].backward()
+    assert [n for n, p in policy.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 def test_time_budget_ends_the_run_and_its_schedule(config, datasets, monkeypatch):
