@@ -163,6 +163,27 @@ def test_every_video_plays_and_pairs_stay_together(browser, address):
                 assert max(track) - min(track) > 0.4
 
 
+@pytest.mark.slow
+def test_videos_play_only_in_view_and_can_all_be_stopped(browser, address):
+    playing = "[...document.querySelectorAll('video')].filter(v => !v.paused).length"
+    with opened(browser, address) as page:
+        wait_for_motion(page, 0)
+        assert page.evaluate(playing) == 2
+        loaded = page.evaluate("performance.getEntriesByType('resource').map(r => r.name)")
+        assert not [name for name in loaded if "rollout_grid" in name and name.endswith("mp4")]
+        page.evaluate("scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
+        page.wait_for_function(f"{playing} === 0")
+        show(page, 0)
+        page.wait_for_function(f"{playing} === 2")
+        page.get_by_role("button", name="Pause videos").click()
+        assert page.evaluate(playing) == 0
+        show(page, 1)
+        page.wait_for_timeout(400)
+        assert page.evaluate(playing) == 0
+        page.get_by_role("button", name="Play videos").click()
+        page.wait_for_function(f"{playing} > 0")
+
+
 TEASER = "[...document.querySelectorAll('.sync')[0].querySelectorAll('video')]"
 TIMES = f"{TEASER}.map(v => v.currentTime)"
 NOT_SEEKING = f"{TEASER}.every(v => !v.seeking)"

@@ -31,7 +31,7 @@ showTheme();
 // ---- Videos ------------------------------------------------------------------------------------
 const HOLD_MS = 1200; // the outcome stays on screen before all start over
 const STEP_MS = 50;
-const SEEK_BEYOND_S = 0.3; // farther apart than this: jump; closer: change the speed a little
+const WAIT_BEYOND_S = 0.06; // farther ahead than this: wait; closer: go a little slower
 
 // All videos of one `.sync` element share one clock: that of the longest of them.
 class Group {
@@ -102,17 +102,18 @@ class Group {
     this.timer = setInterval(() => this.keepInStep(), STEP_MS);
   }
 
+  // The one that is behind sets the pace: the others slow down, or wait where that is not enough.
+  // Nobody jumps, so a slow machine does not have to decode anything twice.
   keepInStep() {
-    const clock = this.clock;
-    for (const video of this.usable) {
-      if (video === clock || video.ended || clock.ended || video.seeking) continue;
-      const ahead = video.currentTime - clock.currentTime;
-      if (clock.currentTime >= video.duration) continue;
-      if (Math.abs(ahead) > SEEK_BEYOND_S) {
-        video.currentTime = clock.currentTime;
-        video.playbackRate = 1;
+    const going = this.usable.filter((video) => !video.ended);
+    const slowest = Math.min(...going.map((video) => video.currentTime));
+    for (const video of going) {
+      const ahead = video.currentTime - slowest;
+      if (ahead > WAIT_BEYOND_S) {
+        video.pause();
       } else {
-        video.playbackRate = Math.abs(ahead) < 0.01 ? 1 : Math.min(2, Math.max(0.25, 1 - 6 * ahead));
+        video.playbackRate = ahead < 0.01 ? 1 : Math.max(0.25, 1 - 6 * ahead);
+        if (video.paused) video.play().catch(() => {});
       }
     }
     this.show();
