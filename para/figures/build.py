@@ -197,8 +197,9 @@ def _shoot(
     films: Sequence[tuple[_Job, Film]], sources: Sources, out_dir: Path
 ) -> dict[str, BuiltAsset]:
     """Film the episodes of all videos; put each video together as soon as its frames are there."""
-    done: dict[str, BuiltAsset] = {}
-    if not films:
+    without_episodes = [(job, film) for job, film in films if not film.tasks]
+    done = {job.name: _compose(job, film, [], [], out_dir) for job, film in without_episodes}
+    if len(without_episodes) == len(films):
         return done
     with tempfile.TemporaryDirectory(prefix="para-film-") as folder:
         owner: dict[str, tuple[_Job, Film, list[EpisodeTask]]] = {}

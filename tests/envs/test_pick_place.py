@@ -118,6 +118,7 @@ def test_vector_environments_agree_with_a_single_one():
 
 
 def test_environments_share_the_model_and_the_renderer(env):
+    env.begin(grid_condition(0))
     env.frame()
     start = time.process_time()
     others = [PickPlaceEnv(env.robot, image_size=64) for _ in range(4)]
