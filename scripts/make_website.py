@@ -31,8 +31,9 @@ def main(cfg: MakeWebsiteConfig) -> None:
     folder = Path(cfg.outputs_dir) / ASSETS
     workers = cfg.workers or available_cores()
     assets = build_assets(
-        cfg.results_dir, cfg.runs_dir, cfg.data_dir, folder, only=cfg.only, workers=workers
-    )
+        cfg.results_dir, cfg.runs_dir, cfg.data_dir, folder, only=cfg.only, workers=workers,
+        robot=cfg.robot, layout=cfg.layout,
+    )  # fmt: skip
     out = cfg.out or Path(cfg.outputs_dir) / "website"
     site = build_site(cfg.results_dir, folder, assets, out, cfg.robot, cfg.layout)
     print(f"Website: {site.out / 'index.html'}")

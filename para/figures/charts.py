@@ -81,7 +81,7 @@ def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:
     axes.set_xticks(reference["theta_deg"], [f"{t:g}" for t in reference["theta_deg"]])
     axes.set_xlabel("Camera angle θ from the training view [°]")
     policy_legend(
-        axes, models, published=True, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0)
+        axes, models, published=MAIN_MODELS, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0)
     )
     alt = (
         "Line chart of success rate against camera angle, policies trained at 0 degrees only. "
@@ -255,7 +255,12 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     percent_axis(axes)
     soft_grid(axes)
     policy_legend(
-        axes, list(data), published=True, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0)
+        axes,
+        list(data),
+        published=MAIN_MODELS,
+        ncols=2,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
     )
     alt = "Line chart of success rate against number of demonstrations. " + " ".join(words)
     return Drawing(figure, alt, data, tuple(notes))

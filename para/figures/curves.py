@@ -20,6 +20,7 @@ CURVES = "curves"
 """Folder of the copies: `<results_dir>/curves/<train_set>/<model>-<backbone>/seed<k>.csv`."""
 COLUMNS = ("step", "seconds", "loss", "val_loss")
 MOST_ROWS = 120
+_TICKS = [m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5)]
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,9 @@ def learning_curves(sources: Sources, theme: Theme) -> Drawing:
         axes.set_yscale("log")
         soft_grid(axes, "both")
         axes.minorticks_off()
+        shown_range = axes.get_ylim()
+        axes.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+        axes.set_ylim(shown_range)
         panel_title(axes, f"{style.label} ({len(own)} runs)", theme)
         final = np.median([c.loss[-5:].mean() for c in own])
         words.append(f"{style.label}: {len(own)} runs, median final loss {final:.3g}")

@@ -81,15 +81,16 @@ def published_line(axes: Axes, model: str, xs: Sequence[float], values: Sequence
 
 
 def policy_legend(
-    axes: Axes, models: Sequence[str], published: bool = False, **options: Any
+    axes: Axes, models: Sequence[str], published: Sequence[str] = (), **options: Any
 ) -> None:
-    """Legend of policies, and of their published numbers."""
+    """Legend of measured policies and of those whose published numbers are drawn."""
     handles = []
-    for model in models:
+    for model in dict.fromkeys([*models, *published]):
         style = model_style(model)
         look = {"color": style.colour, "marker": style.marker}
-        handles.append(Line2D([], [], linestyle=style.line, label=style.label, **look))
-        if published:
+        if model in models:
+            handles.append(Line2D([], [], linestyle=style.line, label=style.label, **look))
+        if model in published:
             look |= {"markerfacecolor": "none", "markersize": 5, "linewidth": 1.1, "alpha": 0.7}
             label = f"{style.label}, published"
             handles.append(Line2D([], [], linestyle=(0, (3, 2)), label=label, **look))

@@ -124,7 +124,9 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
                 np.radians(PHIS_DEG[phi]), theta + 0.5 if theta else 0, **_trained_mark(theme)
             )
         total = Rate.of([e["success"] for e in episodes])
-        title = f"{style.label}  {total.successes}/{total.n}" if episodes else "not run"
+        title = (
+            f"{style.label}  {total.successes}/{total.n}" if episodes else f"{style.label}: not run"
+        )
         axes.set_title(title, loc="center", pad=14)
         if episodes:
             data[model] = {f"{t},{p}": rate_data(r) for (t, p), r in rates.items()}
