@@ -8,10 +8,12 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from envs.splits import load_split, split_names
 from para.evaluation.results import (
@@ -101,10 +103,86 @@ def setting_line(results_dir: Path) -> str:
     )
 
 
+def speed_table(results_dir: Path) -> str:
+    """What benchmarks/ measured, one line each; those that were not run say so."""
+
+    def read(name: str) -> dict[str, Any] | None:
+        path = results_dir / "benchmarks" / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    lines = [_row("what", "measured", "by"), _row("---", "---", "---")]
+
+    def add(name: str, describe: Callable[[dict[str, Any]], Iterable[tuple[str, str]]]) -> None:
+        result = read(name)
+        rows = describe(result) if result else [(name, "not run")]
+        lines.extend(_row(what, value, f"`benchmarks/{name}.py`") for what, value in rows)
+
+    add("render", _render_rows)
+    add("train_step", _train_rows)
+    add("heads", _head_rows)
+    add("latency", _latency_rows)
+    add("evaluation", _evaluation_rows)
+    add("expert", _expert_rows)
+    return "\n".join(lines)
+
+
+def _render_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for preset in ("fast", "beauty"):
+        rows = [r for r in result["rows"] if r["robot"] == "panda" and r["preset"] == preset]
+        values = ", ".join(f"{row['fps']:.0f} at {row['size']} px" for row in rows)
+        yield f"frames/s, Panda, `{preset}`", values
+
+
+def _train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for row in result["training"]:
+        yield (
+            f"training samples/s, {row['model']}, {row['threads']} thread(s)",
+            f"{row['samples_per_s']:.0f} (n={row['n']} windows)",
+        )
+    yield "loader alone, one thread", f"{result['loader_one_thread_samples_per_s']:.0f} samples/s"
+
+
+def _head_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for row in result["profiles"].values():
+        ratios = [row[name]["ratio_to_backbone"] for name in ("para", "para_volume")]
+        megabytes = [row[name]["peak_megabytes"] for name in ("para", "para_volume")]
+        yield (
+            f"training step / backbone's alone, {row['backbone_name']}, {row['image_size']} px",
+            f"{ratios[0]:.2f} factorised, {ratios[1]:.2f} volume "
+            f"({megabytes[0]:.0f} and {megabytes[1]:.0f} MB peak; n={row['n']})",
+        )
+
+
+def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for row in result["rows"]:
+        if row["precision"] == "fp32" and row["model"] in ("para", "act"):
+            yield (
+                f"one prediction, {row['model']}, {row['backbone']}, {result['threads']} thread(s)",
+                f"{row['median_ms']:.0f} ms (n={row['n']})",
+            )
+
+
+def _evaluation_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for row in result["rows"]:
+        yield (
+            f"{row['n']} evaluation episodes, robot={row['robot']}",
+            f"{row['seconds']:.0f} s, of it {row['startup_seconds']:.0f} s start-up",
+        )
+
+
+def _expert_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, table in result["tables"].items():
+        row = table["expert"]
+        low, high = (100 * end for end in row["wilson95"])
+        rate = f"{100 * row['success']:.1f} % [{low:.1f}, {high:.1f}] n={row['n']}"
+        yield f"expert, {name}", rate
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "splits": splits_table,
     "theta": theta_table,
     "setting": setting_line,
+    "speed": speed_table,
 }
 
 
