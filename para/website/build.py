@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -92,11 +93,13 @@ def build_site(
         ConfigError: `out` holds something else, which would be deleted.
     """
     campaign = Campaign(results_dir, robot, layout)
-    gallery = media.Gallery(assets)
+    gallery = media.Gallery(assets, results_dir)
     with replaced_folder(Path(out)) as folder:
         shutil.copytree(SOURCE / "static", folder / "static")
         for run in campaign.runs:
             _copy(run.path, folder / "results" / run.folder)
+        for name in {name for asset in assets for name in gallery.sources(asset)}:
+            _copy(gallery.results_dir / name, folder / "results" / name)
         for file in gallery.files:
             _copy(Path(assets_dir) / file, folder / media.FOLDER / file)
         (folder / "index.html").write_text(render(campaign, gallery), encoding="utf-8")
@@ -121,6 +124,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         "format_p": format_p,
         "points": points,
         "backbone": content.backbone,
+        "quote": quote,
         "hardware": content.hardware,
         "short": content.short,
         "stage_counts": stage_counts,

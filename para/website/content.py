@@ -18,6 +18,8 @@ from para.statistics import Comparison, Rate, mcnemar
 
 PUBLISHED = Path(__file__).parents[2] / "website" / "published.yaml"
 MAIN_MODELS = ("para", "act")
+OTHER_FOLDERS = ("benchmarks", "curves")
+"""Folders among the results that hold no result files: timings, and logs of training runs."""
 CORNERS = (4, 8, 16, 32, 64)
 VIEWS = ("vp_default_to_all", "vp_lr", "vp_io")
 SPLITS = ("lr", "nf", *(f"corner_n{count}" for count in CORNERS), *VIEWS, "distractor")
@@ -201,8 +203,8 @@ def load_runs(results_dir: Path | str) -> tuple[list[Run], list[LeftOut]]:
     runs, left_out = [], []
     for path in sorted(results_dir.rglob("*.json")):
         folder = path.relative_to(results_dir)
-        if any(part.startswith(".") for part in folder.parts):
-            continue  # a file that is being written
+        if folder.parts[0] in OTHER_FOLDERS or any(part.startswith(".") for part in folder.parts):
+            continue  # a name with a dot: a file that is being written
         try:
             data = read_result(path)
             _check_place(folder, data)

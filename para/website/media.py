@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -56,7 +56,8 @@ class Group:
 class Gallery:
     """Hands out assets to the sections of the page and remembers which ones it has handed out."""
 
-    def __init__(self, assets: Iterable[BuiltAsset]):
+    def __init__(self, assets: Iterable[BuiltAsset], results_dir: Path | str):
+        self.results_dir = Path(results_dir).resolve()
         self.assets = {asset.name: asset for asset in assets}
         self._used: set[str] = set()
 
@@ -77,6 +78,12 @@ class Gallery:
                 *(f for role, f in media.variants.items() if not role.endswith("png")),
             )
         ]
+
+    def sources(self, asset: BuiltAsset) -> list[PurePath]:
+        """Files of the results folder that an asset was made from, relative to that folder."""
+        paths = [Path(name).resolve() for name in asset.inputs]
+        inside = (path for path in paths if path.is_relative_to(self.results_dir))
+        return [path.relative_to(self.results_dir) for path in inside]
 
     @property
     def pair_splits(self) -> set[str]:

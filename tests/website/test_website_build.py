@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -70,6 +68,24 @@ def test_damaged_and_foreign_files_are_named_and_left_out(tmp_path, name, text, 
     assert reason in note
     assert len(page.find("tr", data_run=None)) == 2
     assert not (tmp_path / "out" / "results" / name).exists()
+
+
+def test_figures_link_to_the_files_that_they_were_made_from(tmp_path):
+    (result,) = write_results(tmp_path / "results", ["lr"], ["para"])
+    timings = tmp_path / "results" / "benchmarks" / "latency.json"
+    timings.parent.mkdir()
+    timings.write_text("{}")
+    (tmp_path / "elsewhere.bin").touch()
+    figure = make_assets(tmp_path / "assets")[1]
+    figure = dataclasses.replace(
+        figure, inputs=(str(result), str(timings), str(tmp_path / "elsewhere.bin"))
+    )
+    site = build_site(tmp_path / "results", tmp_path / "assets", [figure], tmp_path / "out")
+    assert site.left_out == ()  # the folder of the benchmarks is no foreign one
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    links = [a.attributes["href"] for a in page.find(id=f"fig-{figure.name}")[0].find("a")]
+    assert links == ["results/lr/para/seed0.json", "results/benchmarks/latency.json"]
+    assert (tmp_path / "out" / links[1]).read_text() == "{}"
 
 
 def test_a_file_that_is_being_written_is_not_read(tmp_path):
@@ -213,19 +229,19 @@ def test_a_port_that_is_taken_is_replaced(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path):
+def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path, capsys):
+    from scripts.make_website import main
+
     write_results(tmp_path / "results", ["lr"])
-    script = Path(__file__).parents[2] / "scripts" / "make_website.py"
-    command = [sys.executable, str(script), "only=[two_stage_diagram]"]
-    for key in ("results", "outputs", "runs", "data"):
-        command.append(f"{key}_dir={tmp_path / key}")
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    arguments = ["only=[two_stage_diagram]"]
+    arguments += [f"{key}_dir={tmp_path / key}" for key in ("results", "outputs", "runs", "data")]
+    main(arguments)
     page = tmp_path / "outputs" / "website" / "index.html"
-    assert f"Website: {page}" in done.stdout
+    assert f"Website: {page}" in capsys.readouterr().out
     assert 'id="fig-two_stage_diagram"' in page.read_text()
     (tmp_path / "results" / "lr" / "act" / "seed0.json").write_text("{")
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "lr/act/seed0.json" in done.stdout
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 1
+    assert "lr/act/seed0.json" in capsys.readouterr().out
     assert "lr/act/seed0.json" in page.read_text()
