@@ -139,8 +139,9 @@ def test_sigkill_ends_in_the_same_files(tmp_path):
 
     def start(runs: str) -> subprocess.Popen:
         overrides = (
-            "profile=smoke robot=panda limit=8 training.steps=24 training.batch_size=4 workers=1 "
-            f"training.checkpoint_every=2 data_dir={tmp_path}/data runs_dir={tmp_path / runs}"
+            "profile=smoke robot=panda env.max_steps=600 limit=8 workers=1 training.steps=24 "
+            "training.batch_size=4 training.checkpoint_every=2 "
+            f"data_dir={tmp_path}/data runs_dir={tmp_path / runs}"
         )
         command = [sys.executable, str(ROOT / "scripts" / "train.py"), *overrides.split()]
         return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
