@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from para.errors import ResultError
 from para.evaluation.results import FILE_NAMES
 from para.figures.build import Film, Media
 from para.figures.charts import SPLIT_TITLES
@@ -107,8 +108,13 @@ def _configs(result: Result) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def run_folder(sources: Sources, result: Result) -> Path:
-    """The training run that `result` evaluated; `NotRun` where it is not on this machine."""
-    from para.training.checkpoint import find_runs
+    """The training run that `result` evaluated.
+
+    Raises:
+        NotRun: It is not on this machine.
+        ResultError: It has been trained again since.
+    """
+    from para.training.checkpoint import find_runs, read_policy_meta
 
     evaluated, trained = _configs(result)
     folders = find_runs(
@@ -125,6 +131,15 @@ def run_folder(sources: Sources, result: Result) -> Path:
         raise NotRun(
             f"The checkpoint of {result.model} on {result.split} is not in {sources.runs_dir}.",
             run_command(result.split, trained["model"]["name"]),
+        )
+    meta = read_policy_meta(folders[0])
+    now, then = meta.get("training", {}), result.data["training"]
+    if any(now.get(name) != then[name] for name in ("steps", "minutes")):
+        raise ResultError(
+            f"{result.path} evaluated another training run than the one in {folders[0]} (then "
+            f"{then['steps']} steps in {then['minutes']} min, now {now.get('steps')} in "
+            f"{now.get('minutes')}). Evaluate again: python scripts/eval.py "
+            f"model={trained['model']['name']} split={result.split}"
         )
     return folders[0]
 

@@ -58,6 +58,7 @@ def sources(tmp_path):
             run = tmp_path / "runs" / "laptop" / split / f"{model}-resnet18" / "seed0"
             run.mkdir(parents=True)
             meta = {"format": 1, "config": {**result["config"]["training"], "seed": 0}}
+            meta["training"] = result["training"]
             (run / "policy.json").write_text(json.dumps(meta))
             (run / "policy.safetensors").write_bytes(model.encode())
     return Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path / "data")
@@ -186,6 +187,20 @@ def test_results_without_their_runs_say_which_training_is_missing(sources, tmp_p
     assert built.status == "not run"
     assert "checkpoint of para on lr" in built.message
     assert "scripts/train.py model=para split=lr" in built.command
+
+
+def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
+    sources, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed"))
+    run = sources.runs_dir / "laptop" / "lr" / "act-resnet18" / "seed0" / "policy.json"
+    meta = json.loads(run.read_text())
+    meta["training"]["minutes"] += 1
+    run.write_text(json.dumps(meta))
+    (built,) = build({"lr_test_pair": ASSETS["lr_test_pair"]}, sources, tmp_path / "out")
+    assert built.status == "failed"
+    assert "another training run" in built.message
+    assert "scripts/eval.py model=act split=lr" in built.message
 
 
 def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
