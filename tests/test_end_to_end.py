@@ -36,7 +36,7 @@ def test_from_nothing_to_a_website(tmp_path: Path):
     files = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.hdf5")}
     assert len(files) == 6
 
-    train = ("model=para", "limit=6", "training.checkpoint_every=2", "training.steps=80")
+    train = ("model=para", "limit=6", "training.checkpoint_every=2", "training.steps=300")
     training = subprocess.Popen(
         command("train", *train), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -45,11 +45,12 @@ def test_from_nothing_to_a_website(tmp_path: Path):
         time.sleep(0.05)
     training.send_signal(signal.SIGKILL)
     training.wait()
-    assert not list((tmp_path / "runs").rglob("policy.json")), "killed before it had finished"
+    done = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("policy.json")]
+    assert not any(meta["finished"] for meta in done), "it had finished before it was killed"
 
     run("train", *train)
     (meta,) = (tmp_path / "runs").rglob("policy.json")
-    assert json.loads(meta.read_text())["training"]["steps"] == 80
+    assert json.loads(meta.read_text())["training"]["steps"] == 300
     rows = (meta.parent / "log.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[0]) for row in rows]
     assert steps == sorted(set(steps)), "no step was logged twice"
