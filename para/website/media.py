@@ -80,9 +80,9 @@ class Gallery:
         ]
 
     def sources(self, asset: BuiltAsset) -> list[PurePath]:
-        """Files of the results folder that an asset was made from, relative to that folder."""
+        """Files in the results folder that an asset was made from, relative to that folder."""
         paths = [Path(name).resolve() for name in asset.inputs]
-        inside = (path for path in paths if path.is_relative_to(self.results_dir))
+        inside = (p for p in paths if p.is_relative_to(self.results_dir) and p.is_file())
         return [path.relative_to(self.results_dir) for path in inside]
 
     @property
