@@ -36,7 +36,7 @@ _PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa
 _OFF = ("disable", "disabled", "off", "false", "0")
 _WATCHDOG_S = 60.0
 _PROBE = """
-import time, mujoco
+import sys, time, mujoco
 xml = '<mujoco><worldbody><light pos="0 0 3"/><geom size=".5" rgba="1 0 0 1"/></worldbody></mujoco>'
 model = mujoco.MjModel.from_xml_string(xml)
 data = mujoco.MjData(model)
@@ -48,7 +48,9 @@ start = time.perf_counter()
 for _ in range(50):
     renderer.update_scene(data)
     renderer.render()
-print("FPS" if lit else "BLACK", 50 / (time.perf_counter() - start), flush=True)
+fps = 50 / (time.perf_counter() - start)
+sys.stdout.write(f"{'FPS' if lit else 'BLACK'} {fps}")
+sys.stdout.flush()
 import os; os._exit(0)
 """
 
