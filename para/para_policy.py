@@ -135,15 +135,20 @@ class ParaPolicy(Policy):
     ) -> Tensor:
         """Images (B, 3, H, W), end effector (cells (B, 2), metres (B, 3)) -> map (B, C, h, w)."""
         features, _ = self.backbone(images)
+        size = features.shape[2:]
         height = (ee_position[:, 2:] - self.ee_mean[2]) / self.ee_std[2]
         state = torch.cat([height, 2 * gripper[:, None] - 1], 1)
         everywhere = self.state_embedding(state)
-        if self.ee_embedding is not None:
-            place = self._splat(ee_cells, features.shape[2:]).to(features.dtype)
-            at_ee = torch.einsum("bchw,bhw->bc", features, place)
-            everywhere = everywhere + self.ee_context(at_ee)
-            features = features + self.ee_embedding(state)[:, :, None, None] * place[:, None]
-        return features + everywhere[:, :, None, None]
+        if self.ee_embedding is None:
+            return features + everywhere[:, :, None, None]
+        place = self._splat(ee_cells, size).to(features.dtype)
+        everywhere = everywhere + self.ee_context(torch.einsum("bchw,bhw->bc", features, place))
+        # both embeddings in one pass over the map: place x (at the pixel) + 1 x (everywhere)
+        embeddings = torch.stack([self.ee_embedding(state), everywhere], 1)
+        where = torch.stack([place, torch.ones_like(place)], -1).flatten(1, 2)
+        cells = features.permute(0, 2, 3, 1).flatten(1, 2)
+        cells = torch.baddbmm(cells, where, embeddings.to(features.dtype))
+        return cells.transpose(1, 2).unflatten(2, size)
 
     @staticmethod
     def _splat(cells: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from para.backbones.base import Backbone
 from para.errors import ConfigError
 
+POOLED_CELLS = 4
+"""The pooled feature is the mean of the last stage over each cell of a 4 x 4 grid. A single mean
+forgets where things are, which a policy that regresses positions from it must know: with it, ACT
+succeeded in 20 % instead of 95 % of in-distribution episodes of `vp_lr`."""
+
 
 class FeaturePyramid(nn.Module):
     """Add coarse stages onto fine ones (Lin et al., 2017, without the 3x3 output convolution).
@@ -68,14 +73,14 @@ class ConvBackbone(Backbone):
         self.map_size = (map_size, map_size)
         self.stride = image_size / map_size
         self.out_channels = channels if self.pyramid else widths[-1]
-        self.pooled_channels = widths[-1]
+        self.pooled_channels = widths[-1] * POOLED_CELLS**2
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, 3, H, W) -> map (B, C, h, w), mean of the last stage (B, P)."""
+        """Normalised images (B, 3, H, W) -> map (B, C, h, w), pooled last stage (B, P)."""
         stages = self.network.forward_intermediates(
             images, indices=self.indices, intermediates_only=True
         )
-        pooled = stages[-1].mean((2, 3))
+        pooled = F.adaptive_avg_pool2d(stages[-1], POOLED_CELLS).flatten(1)
         total = self.pyramid(stages) if self.pyramid else stages[-1]
         if total.shape[-2:] != self.map_size:
             total = F.interpolate(total, self.map_size, mode="bilinear")

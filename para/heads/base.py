@@ -76,7 +76,7 @@ class Head(nn.Module, ABC):
         super().__init__()
         self.cfg = cfg
         self.trunk = nn.Sequential(
-            nn.GELU(), nn.Conv2d(in_channels, cfg.hidden, 3, padding=1), nn.GELU()
+            nn.ReLU(), nn.Conv2d(in_channels, cfg.hidden, 3, padding=1), nn.ReLU()
         )
         self.sizes = (cfg.height_bins if reads_heights else 0, 1, 3 * cfg.rotation_bins)
         width, outputs = 2 * cfg.hidden, sum(self.sizes)

@@ -15,6 +15,7 @@ from model_fixtures import (
 )
 from safetensors.torch import load_file, save_file
 
+from para.backbones import build_backbone
 from para.errors import CheckpointError, ConfigError, UnknownNameError
 from para.models import build_policy
 from para.policy import STATISTICS, ObservationError
@@ -89,6 +90,18 @@ def test_any_other_timm_network_works():
         assert policy.backbone.map_size == (16, 16)
         scalars = policy.loss(make_batch(2, HORIZON, SIZE))
         assert torch.isfinite(scalars["loss"])
+
+
+@pytest.mark.parametrize("size", [128, 160])
+def test_pooled_feature_knows_where_things_are(size):
+    backbone = build_backbone(backbone_config("resnet18", weights="random"), size, None).eval()
+    image = torch.rand(1, 3, size, size)
+    image[..., size // 2 :] = 0
+    with torch.no_grad():
+        left, right = (backbone(x)[1] for x in (image, image.roll(size // 2, -1)))
+    assert left.shape == (1, backbone.pooled_channels)
+    left, right = (pooled.unflatten(1, (-1, 4, 4)) for pooled in (left, right))
+    assert (left - right.roll(2, -1)).std() < 0.8 * (left - right).std()
 
 
 def test_normalisation_travels_in_the_state_dict():
