@@ -105,10 +105,13 @@ def versions() -> dict[str, str]:
 
 
 def git_hash() -> str:
-    """Commit of this code, with "-dirty" after it if files were changed; "unknown" without git."""
+    """Commit of this code, with "-dirty" after it if files were changed; "unknown" without git.
+
+    Results do not count as code: measuring again does not make what comes next dirty.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return commit + ("-dirty" if changed else "")

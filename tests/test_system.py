@@ -81,6 +81,21 @@ def test_git_hash():
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", system.git_hash())
 
 
+def test_results_do_not_make_the_code_dirty(tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "_ROOT", tmp_path)
+    code, result = tmp_path / "code.py", tmp_path / "results" / "lr.json"
+    result.parent.mkdir()
+    for path in (code, result):
+        path.write_text("1")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    result.write_text("2")
+    assert re.fullmatch(r"[0-9a-f]{40}", system.git_hash())
+    code.write_text("2")
+    assert system.git_hash().endswith("-dirty")
+
+
 def test_idle_threads_wait_passively_before_torch_is_imported():
     code = "import para.cli, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     clean = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
