@@ -177,6 +177,8 @@ class Campaign:
                 if status:
                     self.failed[item.job.name] = self._log_file(item.job)
                     log.warning("failed: %s (exit status %d)", item.job.name, status)
+                else:
+                    log.info("done: %s (%s)", item.job.name, _age(item).strip())
         return [item for item in running if item.process.poll() is None]
 
     def _start(self, waiting: list[Job], running: list[_Running]) -> list[Job]:
