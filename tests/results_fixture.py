@@ -32,6 +32,8 @@ RATES: dict[str, tuple[Any, Any]] = {
     "vp_lr": (0.95, 0.40),
     "vp_io": (0.85, 0.20),
     "distractor": (0.96, 0.60),
+    "video_n16": (0.80, 0.10),
+    "video_n64": (0.90, 0.20),
 }
 MODELS = ("para", "act")
 
@@ -64,6 +66,16 @@ def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> d
         "distractors": distractors,
         "seed": index,
     }
+
+
+def make_video_result(split: str, model: str, stage_steps: int, steps: int) -> dict[str, Any]:
+    """A result of a policy on the small video backbone, trained for `stage_steps` before."""
+    result = make_result(split, model)
+    result["backbone"] = {"name": "svd_tiny", "init": "random"}
+    result["config"]["backbone"] = {"name": "svd_tiny", "kind": "video"}
+    result["config"]["stage"] = {"after_steps": stage_steps}
+    result["training"]["steps"] = steps
+    return result
 
 
 def make_result(

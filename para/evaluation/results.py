@@ -38,6 +38,7 @@ FILE_NAMES = {"ood": "test", "sanity": "sanity"}
 
 Result = dict[str, Any]
 
+_CONFIGS = Path(__file__).parents[2] / "configs"
 _NUMBER = (int, float)
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "split": str,
@@ -80,6 +81,24 @@ def result_path(
 def model_label(model: str, backbone: str, default_backbone: str | None) -> str:
     """Name of a policy in results: the backbone is named where it is not the profile's own."""
     return model if backbone == default_backbone else f"{model}-{backbone}"
+
+
+def model_commands(label: str, rest: str) -> str:
+    """The commands that train and evaluate the policy of this label, followed by `rest` each.
+
+    The inverse of `model_label`, and of the recipe that training appends to a model's name:
+    para_two_stage-svd_tiny is model=para recipe=two_stage backbone=svd_tiny.
+    """
+    name, _, backbone = label.partition("-")
+    models = [path.stem for path in (_CONFIGS / "model").glob("*.yaml")]
+    model = max((m for m in models if f"{name}_".startswith(f"{m}_")), key=len, default=name)
+    recipe = name[len(model) + 1 :]
+    backbone = f" backbone={backbone}" if backbone else ""
+    training = f"model={model}{backbone}{f' recipe={recipe}' if recipe else ''}"
+    return (
+        f"python scripts/train.py {training} {rest} && "
+        f"python scripts/eval.py model={name}{backbone} {rest}"
+    )
 
 
 def write_result(path: Path | str, result: Result) -> None:

@@ -89,12 +89,11 @@ def two_stage_diagram(sources: Sources, theme: Theme) -> Drawing:
     arrow(axes, (3.2, 0.74), (3.6, 0.74), theme)
     arrow(axes, (2.375, 2.66), (2.375, 1.14), theme, color=TRAIN_GREEN)
     axes.text(2.47, 2.18, "weights", fontsize=9.5, color=theme.ink, va="center")
-    rows = {row["recipe"]: row for row in published()["video"]}
     alt = (
         "Diagram of two-stage training. Stage 1: a video diffusion model learns to predict future "
         "frames from the current frame. Stage 2: its weights go on, and UNet and PARA heads are "
         "trained together. Published success: "
-        + ", ".join(f"{r['title']} {r['success']} %" for r in rows.values())
+        + ", ".join(f"{row['title']} {row['success']} %" for row in published()["video"])
         + "."
     )
     return Drawing(figure, alt)

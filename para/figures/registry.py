@@ -8,7 +8,7 @@ from pathlib import Path
 
 from para.errors import UnknownNameError
 from para.evaluation.results import FILE_NAMES
-from para.figures import charts, curves, diagrams, distributions, maps, method, videos
+from para.figures import charts, curves, diagrams, distributions, maps, method, video_charts, videos
 from para.figures.build import SCENE_CODE, VIDEO_CODE, Asset, BuiltAsset, Media, build
 from para.figures.sources import MAIN_MODELS, PUBLISHED_FILE, Sources
 
@@ -33,13 +33,14 @@ def _all_results(sources: Sources) -> list[Path]:
     return [result.path for result in sources.results.results]
 
 
+def _results_among(splits: Sequence[str], models: Sequence[str], sources: Sources) -> list[Path]:
+    """Those result files of `models` on `splits` that exist, and the published numbers."""
+    results = sources.results.results
+    return [PUBLISHED_FILE, *(r.path for r in results if r.split in splits and r.model in models)]
+
+
 def _results_of(*splits: str):
     return lambda sources: _split_results(*splits, sources=sources)
-
-
-def _scaling(sources: Sources) -> list[Path]:
-    known = set(charts.CORNER_SPLITS.values())
-    return [PUBLISHED_FILE, *(r.path for r in sources.results.results if r.split in known)]
 
 
 _POSITION_SPLITS = ("lr", "nf", "corner_n4", "corner_n8", "corner_n16", "corner_n32", "corner_n64")
@@ -115,7 +116,23 @@ ASSETS: dict[str, Asset] = {
         charts.place_error_distribution, _all_results, "Final distance between bowl and plate"
     ),
     "data_scaling_chart": Asset(
-        charts.data_scaling_chart, _scaling, "Success by number of corner demonstrations"
+        charts.data_scaling_chart,
+        partial(_results_among, tuple(charts.CORNER_SPLITS.values()), MAIN_MODELS),
+        "Success by number of corner demonstrations",
+    ),
+    "video_recipe_chart": Asset(
+        video_charts.recipe_chart,
+        partial(_results_among, (video_charts.RECIPE_SPLIT,), tuple(video_charts.RECIPES)),
+        "Success by training recipe on the video backbone",
+    ),
+    "video_scaling_chart": Asset(
+        video_charts.video_scaling_chart,
+        partial(
+            _results_among,
+            tuple(video_charts.SCALING_SPLITS.values()),
+            video_charts.SCALING_MODELS,
+        ),
+        "Success by number of demonstrations, with and without a video backbone",
     ),
     "learning_curves": Asset(
         curves.learning_curves, curves.curve_files, "Training loss of every run"

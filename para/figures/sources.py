@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from para.errors import ParaError, ResultError
-from para.evaluation.results import experiment_name, read_result
+from para.evaluation.results import experiment_name, model_commands, read_result
 from para.statistics import Rate
 
 MAIN_MODELS = ("para", "act")
@@ -34,10 +34,7 @@ def run_command(split: str, model: str | None = None) -> str:
     """The command that trains and evaluates `model` (or both policies) on `split`."""
     if model is None:
         return " && ".join(run_command(split, name) for name in MAIN_MODELS)
-    return (
-        f"python scripts/train.py model={model} split={split} && "
-        f"python scripts/eval.py model={model} split={split}"
-    )
+    return model_commands(model, f"split={split}")
 
 
 @dataclass(frozen=True)

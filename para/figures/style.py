@@ -63,6 +63,13 @@ _MODELS = {
     "para_volume": ModelStyle("PARA, volume head", PARA_BLUE, "P", "--"),
     "act_published": ModelStyle("ACT as published", ACT_ORANGE, "D", ":"),
     "act_fixed": ModelStyle("ACT fixed", ACT_ORANGE, "^", "--"),
+    "para_two_stage-svd_tiny": ModelStyle("PARA on video, two stages", PARA_BLUE, "D", "--"),
+    "para_two_stage_all-svd_tiny": ModelStyle("PARA, video of all demos", PARA_BLUE, "P", ":"),
+    "para_joint-svd_tiny": ModelStyle("PARA on video, joint", PARA_BLUE, "^", "-."),
+    "para_frozen-svd_tiny": ModelStyle("PARA on video, frozen", PARA_BLUE, "v", ":"),
+    "para_joint_short-svd_tiny": ModelStyle("PARA on video, joint, short", PARA_BLUE, "^", ":"),
+    "para_heads_only-svd_tiny": ModelStyle("PARA on random video model", PARA_BLUE, "h", ":"),
+    "act_two_stage-svd_tiny": ModelStyle("Global regression on video", ACT_ORANGE, "D", "--"),
 }
 _OTHER_COLOURS = ("#b0619a", "#8a7d00", "#6f7bd6", "#7a828a")
 _OTHER_MARKERS = ("v", "X", "*", "h")

@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import para
 from para.errors import ConfigError
 from para.evaluation.results import stage_counts
+from para.figures import video_charts
 from para.figures.build import BuiltAsset
 from para.figures.style import model_style
 from para.statistics import Rate, format_p
@@ -124,6 +125,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         "format_p": format_p,
         "points": points,
         "backbone": content.backbone,
+        "all_steps": content.all_steps,
         "quote": quote,
         "hardware": content.hardware,
         "short": content.short,
@@ -137,6 +139,10 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         corners=content.CORNERS,
         corner_splits=[f"corner_n{count}" for count in content.CORNERS],
         pair_splits=gallery.pair_splits,
+        recipes=video_charts.RECIPES,
+        recipe_split=video_charts.RECIPE_SPLIT,
+        scaling_splits=video_charts.SCALING_SPLITS,
+        scaling_models=video_charts.SCALING_MODELS,
         seed_words=seed_words(campaign),
         bibtex=bibtex(campaign),
         version=para.__version__,

@@ -13,7 +13,14 @@ from urllib.parse import quote
 import yaml
 
 from para.errors import ParaError, ResultError
-from para.evaluation.results import Result, experiment_name, outcomes, read_result, stage_counts
+from para.evaluation.results import (
+    Result,
+    experiment_name,
+    model_commands,
+    outcomes,
+    read_result,
+    stage_counts,
+)
 from para.statistics import Comparison, Rate, mcnemar
 
 PUBLISHED = Path(__file__).parents[2] / "website" / "published.yaml"
@@ -137,8 +144,12 @@ class Campaign:
         )
 
     def models(self, split: str) -> list[str]:
-        """PARA and ACT, whether they were run or not, then every other policy that was."""
-        found = {run.model for run in self.runs if run.experiment == self.experiment(split)}
+        """PARA and ACT, whether they were run or not, then every other policy on images that was.
+
+        Policies on a video backbone have tables of their own.
+        """
+        runs = [run for run in self.runs if run.experiment == self.experiment(split)]
+        found = {run.model for run in runs if not on_video(run)}
         return [*MAIN_MODELS, *sorted(found - set(MAIN_MODELS))]
 
     def number(
@@ -186,15 +197,17 @@ class Campaign:
         """What to run to get a number that is missing."""
         suffix = "" if self.robot == "panda" else f" robot={self.robot}"
         suffix += "" if self.layout == "together" else f" layout={self.layout}"
-        return (
-            f"python scripts/train.py model={model} split={split}{suffix} && "
-            f"python scripts/eval.py model={model} split={split}{suffix}"
-        )
+        return model_commands(model, f"split={split}{suffix}")
 
-    def provenance(self, splits: Iterable[str]) -> str:
-        """Seeds, budget, backbone, hardware and dates behind a table, in one sentence each."""
-        experiments = {self.experiment(split) for split in splits}
-        return describe([run for run in self.runs if run.experiment in experiments])
+    def provenance(self, splits: Iterable[str], models: Iterable[str] | None = None) -> str:
+        """Seeds, budget, backbone, hardware and dates behind a table, in one sentence each.
+
+        Args:
+            splits: Splits in the table.
+            models: Policies in it; None: those of `models`.
+        """
+        wanted = {(split, m) for split in splits for m in models or self.models(split)}
+        return describe([run for pair in sorted(wanted) for run in self.select(*pair)])
 
 
 def load_runs(results_dir: Path | str) -> tuple[list[Run], list[LeftOut]]:
@@ -281,6 +294,18 @@ def backbone(run: Run) -> str:
     names = {"random": "random initialisation", "pretrained": "pretrained", "file": "from a file"}
     init = str(run.data["backbone"]["init"])
     return f"{run.data['backbone']['name']} ({names.get(init, init)})"
+
+
+def on_video(run: Run) -> bool:
+    """Does the policy read a video backbone?"""
+    backbone = run.data["config"].get("backbone")
+    return isinstance(backbone, dict) and backbone.get("kind") == "video"
+
+
+def all_steps(run: Run) -> int:
+    """Optimiser steps of all stages of a run: those of its own, and of those that it began with."""
+    stage = run.data["config"].get("stage") or {}
+    return run.data["training"]["steps"] + int(stage.get("after_steps") or 0)
 
 
 def hardware(run: Run) -> str:

@@ -11,6 +11,7 @@ from para.evaluation.results import (
     compare,
     experiment_name,
     load_results,
+    model_commands,
     model_label,
     outcomes,
     rates_by_theta,
@@ -64,6 +65,26 @@ def test_round_trip(tmp_path):
     write_result(path, _result())
     assert read_result(path) == _result()
     assert load_results(tmp_path) == {path: _result()}
+
+
+@pytest.mark.parametrize(
+    ("label", "training", "evaluation"),
+    [
+        ("para", "model=para", "model=para"),
+        ("act_fixed", "model=act_fixed", "model=act_fixed"),
+        ("para-resnet50", "model=para backbone=resnet50", "model=para backbone=resnet50"),
+        (
+            "para_two_stage-svd_tiny",
+            "model=para backbone=svd_tiny recipe=two_stage",
+            "model=para_two_stage backbone=svd_tiny",
+        ),
+    ],
+)
+def test_commands_of_a_label(label, training, evaluation):
+    assert model_commands(label, "split=lr") == (
+        f"python scripts/train.py {training} split=lr && "
+        f"python scripts/eval.py {evaluation} split=lr"
+    )
 
 
 def test_names():

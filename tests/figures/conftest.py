@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from results_fixture import write_results
+from results_fixture import make_video_result, write_result, write_results
 
 from para.figures.build import BuiltAsset
 from para.figures.registry import build_assets
@@ -21,6 +21,11 @@ def campaign(tmp_path_factory) -> Path:
     """A results folder with every split, PARA and ACT, two seeds, and a learning curve each."""
     folder = tmp_path_factory.mktemp("results")
     write_results(folder, seeds=(0, 1))
+    for split, model in (
+        ("lr", "para_two_stage-svd_tiny"),
+        ("video_n64", "act_two_stage-svd_tiny"),
+    ):
+        write_result(folder, make_video_result(split, model, 1000, 300))
     for model, level in (("para", 3.0), ("act", 0.3)):
         path = folder / "curves" / "left" / f"{model}-resnet18" / "seed0.csv"
         path.parent.mkdir(parents=True)

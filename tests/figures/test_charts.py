@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from para.errors import ResultError
-from para.figures import charts, curves, maps
+from para.figures import charts, curves, maps, video_charts
 from para.figures.sources import NotRun, Sources
 from para.figures.style import ACT_ORANGE, LIGHT, PARA_BLUE, themed
 from para.statistics import wilson
@@ -187,3 +187,33 @@ def test_latency_bars_show_the_medians_of_the_benchmark(tmp_path):
     path.write_text(json.dumps({"rows": [{"profile": "laptop"}]}))
     with pytest.raises(ResultError, match=r"latency\.json is not a latency result"):
         charts.latency_bars(Sources.open(tmp_path, tmp_path, tmp_path), LIGHT)
+
+
+def test_video_charts_plot_the_rates_of_each_recipe(tmp_path):
+    from results_fixture import make_result, make_video_result, write_result
+
+    two_stage, regression = "para_two_stage-svd_tiny", "act_two_stage-svd_tiny"
+    for model in (two_stage, regression):
+        write_result(tmp_path, make_video_result("lr", model, 1000, 300))
+    write_result(tmp_path, make_video_result("video_n16", two_stage, 1000, 300))
+    write_result(tmp_path, make_result("video_n64", "para"))
+    sources = Sources.open(tmp_path, tmp_path, tmp_path)
+
+    drawing = video_charts.recipe_chart(sources, LIGHT)
+    assert list(drawing.data) == [two_stage, regression]
+    shown = drawing.figure.axes[0].lines
+    for model, tests in drawing.data.items():
+        for test, values in tests.items():
+            rate = sources.results.rate("lr", model, test)
+            assert (values["successes"], values["n"]) == (rate.successes, rate.n)
+            y = list(video_charts.RECIPES).index(model) + (0.24 if test == "ood" else 0)
+            drawn = [xy for line in shown for xy in zip(*line.get_data(), strict=True)]
+            assert (pytest.approx(100 * rate.value), pytest.approx(y)) in drawn
+    assert any("joint" in note for note in drawing.notes)
+
+    drawing = video_charts.video_scaling_chart(sources, LIGHT)
+    assert {m: list(points) for m, points in drawing.data.items()} == (
+        {two_stage: ["16"], "para": ["64"]}
+    )
+    with pytest.raises(NotRun, match="video_n4"):
+        video_charts.video_scaling_chart(Sources.open(tmp_path / "no", tmp_path, tmp_path), LIGHT)

@@ -13,7 +13,7 @@ import yaml
 from scipy.stats import binomtest
 
 from para.website.build import build_site
-from tests.results_fixture import make_result, write_result, write_results
+from tests.results_fixture import make_result, make_video_result, write_result, write_results
 from tests.website.page_tree import Node, parse
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,12 @@ def campaign(tmp_path_factory) -> tuple[Path, Node]:
     write_results(results, ["nf", "corner_n32"])
     write_results(results, ["vp_lr"], ["para"])
     write_result(results, make_result("lr", "act_fixed") | {"git": "f" * 40 + "-dirty"})
+    for split, model in (
+        ("lr", "para_two_stage-svd_tiny"),
+        ("lr", "act_two_stage-svd_tiny"),
+        ("video_n16", "para_two_stage-svd_tiny"),
+    ):
+        write_result(results, make_video_result(split, model, 1000, 300))
     other = make_result("lr", "para") | {"robot": "hand"}
     other["config"]["robot"] = "hand"
     path = results / "lr-hand" / "para" / "seed0.json"
@@ -148,7 +154,7 @@ def test_stage_counts_and_provenance_come_from_the_files(campaign):
             training["steps"],
             training["demos"],
         ]
-        assert cells[9] == "laptop_cnn (random initialisation)"
+        assert cells[9] == f"{data['backbone']['name']} (random initialisation)"
         assert "Example CPU" in cells[10]
         assert cells[11] == data["created"][:10]
         assert cells[12] == ("ffffffffff-dirty" if "dirty" in data["git"] else "0123456789")
@@ -233,6 +239,25 @@ def test_other_policies_and_robots_are_shown_but_not_mixed_in(campaign):
     assert "ACT fixed" in positions.text
     assert not positions.find(data_experiment="lr-hand")
     assert page.find("tr", data_run="lr-hand/para/seed0.json")
+
+
+def test_video_policies_have_tables_of_their_own(campaign):
+    _, page = campaign
+    assert not page.find(data_table="positions")[0].find(data_model="para_two_stage-svd_tiny")
+    rows = page.find(data_table="video-table")[0].find("tbody")[0].find("tr")
+    two_stage, joint = rows[0].find("td"), rows[1].find("td")
+    assert [
+        bool(c.find("a", href="results/lr/para_two_stage-svd_tiny/seed0.json")) for c in two_stage
+    ] == ([True, True, False, False, False])
+    assert [c.text for c in two_stage[2:]] == ["1300", "90 %", "7K"]
+    assert joint[0].find("code")[0].text == (
+        "python scripts/train.py model=para backbone=svd_tiny recipe=joint split=lr && "
+        "python scripts/eval.py model=para_joint backbone=svd_tiny split=lr"
+    )
+    assert joint[2].text == "not run"
+    scaling = page.find(data_table="video-scaling")[0].find("tbody")[0].find("tr")
+    shown = [bool(row.find(data_model="para_two_stage-svd_tiny")) for row in scaling]
+    assert shown == [False, True, False, False]
 
 
 def _ancestors(node: Node):
