@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from para.backbones import build_backbone
-from para.config import ActModelConfig, BackboneConfig
+from para.config import ActModelConfig, AnyBackboneConfig
 from para.errors import UnknownNameError
 from para.policy import Policy
 from para.types import ActionChunk, Observation
@@ -39,7 +39,7 @@ class ActPolicy(Policy):
         image_size: H = W of the images [px].
     """
 
-    def __init__(self, cfg: ActModelConfig, backbone_cfg: BackboneConfig, image_size: int):
+    def __init__(self, cfg: ActModelConfig, backbone_cfg: AnyBackboneConfig, image_size: int):
         super().__init__(cfg, image_size)
         for kind, value, known in (
             ("model.tokens", cfg.tokens, TOKENS),

@@ -40,6 +40,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from para.config import (
+    BACKBONE_SCHEMAS,
     MODEL_SCHEMAS,
     CommonConfig,
     EvalConfig,
@@ -161,6 +162,8 @@ def _register(name: str, config_class: type[CommonConfig]) -> None:
     store.store(name, config_class, group="schema", package="_global_")
     for kind, schema in MODEL_SCHEMAS.items():
         store.store(f"{kind}_schema", schema, group="model")
+    for kind, schema in BACKBONE_SCHEMAS.items():
+        store.store(f"{kind}_schema", schema, group="backbone")
 
 
 def _hydra() -> initialize_config_dir:
@@ -168,13 +171,11 @@ def _hydra() -> initialize_config_dir:
     return initialize_config_dir(str(ROOT / "configs"), version_base="1.3")
 
 
-def _groups(name: str) -> dict[str, str]:
-    """Groups that configs/<name>.yaml chooses from, and what each is by default."""
+def _groups(name: str) -> dict[str, str | None]:
+    """Groups that configs/<name>.yaml chooses from, and what each is by default (None: nothing)."""
     choices = compose(name, return_hydra_config=True).hydra.runtime.choices
     return {
-        group: option
-        for group, option in choices.items()
-        if "/" not in group and group != "schema" and option is not None
+        group: option for group, option in choices.items() if "/" not in group and group != "schema"
     }
 
 

@@ -51,6 +51,58 @@ class BackboneConfig:
 
 
 @dataclass
+class VideoBackboneConfig:
+    """Video diffusion model -> one feature map per frame (configs/backbone).
+
+    The last keys (`channels` to `noise_seed`) say how its features are read; they do not change
+    how the video model itself is trained.
+    """
+
+    name: str = MISSING
+    kind: str = "video"
+    weights: str = "random"
+    """random | pretrained (hub or its cache) | path of a folder in diffusers' format."""
+    hub: str = "stabilityai/stable-video-diffusion-img2vid"
+    """Where the pretrained weights are on the hub."""
+    size: list[int] | None = None
+    """Height and width [px] of the frames that the video model sees; null: as the images are."""
+    frames: int = 7
+    """F: frames of a clip; frame 0 is the current image."""
+    frame_stride: int = 6
+    """Demo frames (0.1 s each) between the frames of a clip."""
+    codec: str = "pca"
+    """pca (fitted to the training demos in seconds) | kl (Stable Video Diffusion's own)."""
+    image_encoder: bool = False
+    """Condition on the CLIP embedding of the current image too; false: on zeros."""
+    added_time_ids: list[float] = field(default_factory=lambda: [6.0, 127.0, 0.0])
+    """Conditions of the UNet: frames per second - 1, motion bucket, noise on the first frame."""
+    unet: dict[str, Any] = field(default_factory=dict)
+    """Arguments of diffusers' UNetSpatioTemporalConditionModel; weights in a file must agree."""
+    vae: dict[str, Any] = field(default_factory=dict)
+    """Arguments of diffusers' AutoencoderKLTemporalDecoder (codec=kl)."""
+    clip: dict[str, Any] = field(default_factory=dict)
+    """Arguments of transformers' CLIPVisionConfig (image_encoder=true)."""
+    norm_groups: int = 32
+    """Groups of all group norms in the UNet; diffusers always makes 32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third slower."""
+    lora_rank: int = 0
+    """Train low-rank updates of the attention layers only; 0 trains all of the UNet."""
+    channels: int = 64
+    """Channels of the feature maps that the heads read."""
+    blocks: list[int] = field(default_factory=lambda: [1, 2])
+    """Up blocks of the UNet whose features are read."""
+    sigma: float = 30.0
+    """Noise level of the single pass that features are read from."""
+    noise_seed: int = 0
+    """Of the fixed noise that the UNet sees at inference."""
+
+
+VIDEO_READING = ("channels", "blocks", "sigma", "noise_seed")
+"""Keys of `VideoBackboneConfig` that say how features are read, not what the video model is."""
+
+
+@dataclass
 class ModelConfig:
     """What every policy has (configs/model)."""
 
@@ -117,6 +169,14 @@ class ActModelConfig(ModelConfig):
 
 
 @dataclass
+class VideoModelConfig(ModelConfig):
+    """The video backbone alone, trained to predict frames: the first stage of some recipes.
+
+    Waypoints are only drawn into its pictures.
+    """
+
+
+@dataclass
 class AugmentConfig:
     """Augmentation; geometric ones move labels and camera matrices with the image."""
 
@@ -144,10 +204,10 @@ class RegionConfig:
     """Positions on the workspace, which is [-0.195, 0.195] x [-0.30, 0.30] m around its centre."""
 
     kind: str = "all"
-    """all | left | right | near | far | corner | grid.
+    """all | left | right | near | far | corner | grid | spread (as grid, but centred).
     left: y < 0 (left in the default image); near: x < 0 (near the robot)."""
     count: int | None = None
-    """Number of grid positions (corner, grid); None takes all of the region."""
+    """Number of grid positions (corner, grid, spread); None takes all of the region."""
 
 
 @dataclass
@@ -216,6 +276,46 @@ class TrainingConfig:
 
 
 @dataclass
+class RatesConfig:
+    """Peak learning rates of the parts of a policy on a video backbone; null freezes a part."""
+
+    video: float | None = None
+    """Of the UNet. Codec and image encoder are never trained by a recipe."""
+    heads: float | None = None
+    """Of all that reads the UNet's features."""
+
+
+@dataclass
+class StageConfig:
+    """One stage of a recipe: a training run of its own, in a folder of its own."""
+
+    losses: list[str] = MISSING
+    """video (predict the clip's frames) and / or policy (predict the waypoints). Each is divided
+    by a running mean of itself where there are both."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    steps: int = MISSING
+    batch_size: int = 8
+    minutes: float | None = None
+    """Stop after this many minutes, even if steps remain."""
+    split: str | None = None
+    """Split whose demos it trains on; null: the run's own."""
+    after: str | None = None
+    """Run (<train_set>/<model>-<backbone>) that it starts from; a recipe sets it, not the user."""
+    after_steps: int = 0
+    """Steps that the stages before it were given; a recipe sets it, not the user."""
+
+
+@dataclass
+class RecipeConfig:
+    """How a video backbone and the heads on it are trained (configs/recipe)."""
+
+    name: str = MISSING
+    """Becomes part of the policy's name: para + two_stage is para_two_stage."""
+    stages: dict[str, StageConfig] = field(default_factory=dict)
+    """In the order in which they are trained; each starts from the weights of the one before."""
+
+
+@dataclass
 class CommonConfig:
     """Keys that every script understands."""
 
@@ -254,9 +354,14 @@ class TrainConfig(CommonConfig):
     """scripts/train.py"""
 
     model: Any = MISSING
-    backbone: BackboneConfig = MISSING
+    backbone: Any = MISSING
     split: SplitConfig = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    recipe: RecipeConfig | None = None
+    """Stages of training for video backbones; null: one run with training.* and all losses of the
+    policy."""
+    stage: StageConfig | None = None
+    """What this run does as a stage of a recipe; a recipe sets it, not the user."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     budget_minutes: float | None = None
     """Stop after this many minutes of training, even if steps remain."""
@@ -322,8 +427,20 @@ class MakeWebsiteConfig(CommonConfig):
     """Where to serve it; a free port is taken if this one is in use."""
 
 
-MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {"para": ParaModelConfig, "act": ActModelConfig}
+MODEL_SCHEMAS: dict[str, type[ModelConfig]] = {
+    "para": ParaModelConfig,
+    "act": ActModelConfig,
+    "video": VideoModelConfig,
+}
 """Model kind -> the dataclass that its YAML files (configs/model) are checked against."""
+
+AnyBackboneConfig = BackboneConfig | VideoBackboneConfig
+
+BACKBONE_SCHEMAS: dict[str, type[AnyBackboneConfig]] = {
+    "timm": BackboneConfig,
+    "video": VideoBackboneConfig,
+}
+"""Backbone kind -> the dataclass that its YAML files (configs/backbone) are checked against."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "robot": ("panda", "hand"),
@@ -337,6 +454,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.tokens": ("global", "spatial"),
     "model.padding": ("supervise", "mask", "published"),
     "backbone.norm": ("own", "group"),
+    "backbone.codec": ("pca", "kl"),
 }
 """Keys that take one of a few words."""
 
@@ -360,6 +478,7 @@ def validate(cfg: CommonConfig) -> None:
     if isinstance(cfg, TrainConfig):
         _validate_split(cfg.split)
         _validate_model(cfg.model, cfg.env)
+        _validate_video(cfg)
         _validate_training(cfg.training)
         _validate_augment(cfg.augment)
         _require(
@@ -398,7 +517,7 @@ def _validate_split(split: SplitConfig) -> None:
         "ood.positions": split.ood.positions,
         "sanity.positions": split.sanity.positions,
     }.items():
-        kinds = ("all", "left", "right", "near", "far", "corner", "grid")
+        kinds = ("all", "left", "right", "near", "far", "corner", "grid", "spread")
         if region.kind not in kinds:
             raise UnknownNameError(f"value of split.{key}.kind:", region.kind, kinds)
         _require(
@@ -451,6 +570,89 @@ def _validate_model(model: ModelConfig, env: EnvConfig) -> None:
             f"model.hidden={model.hidden} must be a multiple of model.heads={model.heads}.",
         )
         _require(0 <= model.dropout < 1, f"model.dropout={model.dropout} must lie in [0, 1).")
+
+
+def _validate_video(cfg: TrainConfig) -> None:
+    """Rules of video backbones and of the recipes that only they can follow."""
+    backbone, model = cfg.backbone, cfg.model
+    if not isinstance(backbone, VideoBackboneConfig):
+        for key, value in (("recipe", cfg.recipe), ("stage", cfg.stage)):
+            _require(
+                value is None,
+                f"{key}: backbone={backbone.name} is no video model, and recipes train video "
+                f"models. Add backbone=svd_tiny, or leave {key} away.",
+            )
+        _require(
+            not isinstance(model, VideoModelConfig),
+            f"model={model.name} trains a video model, which backbone={backbone.name} is not. "
+            "Add backbone=svd_tiny.",
+        )
+        return
+    for name in ("frames", "frame_stride", "norm_groups"):
+        value = getattr(backbone, name)
+        _require(value >= 1, f"backbone.{name}={value} must be at least 1.")
+    _require(backbone.sigma > 0, f"backbone.sigma={backbone.sigma} must be positive.")
+    _require(backbone.lora_rank >= 0, f"backbone.lora_rank={backbone.lora_rank} is negative.")
+    seen = (backbone.frames - 1) * backbone.frame_stride
+    needed = model.horizon * model.waypoint_stride
+    _require(
+        isinstance(model, VideoModelConfig) or seen >= needed,
+        f"backbone.frames={backbone.frames} frames, backbone.frame_stride="
+        f"{backbone.frame_stride} apart, end {seen} demo frames ahead, but the last of "
+        f"model.horizon={model.horizon} waypoints is {needed} ahead. Use more frames, a longer "
+        "stride or fewer waypoints.",
+    )
+    _require(
+        not (isinstance(model, ActModelConfig) and model.tokens == "spatial"),
+        f"model={model.name} reads every cell of one feature map, and a video has one map per "
+        "frame. Use model=act, which reads the pooled feature.",
+    )
+    _require(
+        cfg.recipe is None or cfg.budget_minutes is None,
+        "budget_minutes does not say which stage it is for. Use recipe.stages.NAME.minutes.",
+    )
+    _require(
+        cfg.recipe is None or not isinstance(model, VideoModelConfig),
+        f"model={model.name} is a stage of recipes itself: leave recipe away.",
+    )
+    stages = dict(cfg.recipe.stages) if cfg.recipe else {}
+    for name, stage in stages.items():
+        _validate_stage(f"recipe.stages.{name}", stage, cfg.training)
+    _require(
+        cfg.recipe is None or (bool(stages) and "policy" in list(stages.values())[-1].losses),
+        "The last stage of a recipe must train a policy: add policy to its losses.",
+    )
+    if cfg.stage:
+        _validate_stage("stage", cfg.stage, cfg.training)
+
+
+def _validate_stage(key: str, stage: StageConfig, training: TrainingConfig) -> None:
+    known = ("video", "policy")
+    _require(len(stage.losses) > 0, f"{key}.losses is empty; give some of: {', '.join(known)}.")
+    for loss in stage.losses:
+        if loss not in known:
+            raise UnknownNameError(f"{key}.losses:", loss, known)
+    rates = {part: rate for part, rate in asdict(stage.rates).items() if rate is not None}
+    _require(len(rates) > 0, f"{key}.rates freezes video and heads; give one of them a rate.")
+    for part, rate in rates.items():
+        _require(rate > 0, f"{key}.rates.{part}={rate} must be positive; null freezes {part}.")
+    _require(
+        "video" in rates or "video" not in stage.losses,
+        f"{key}.losses has video, but {key}.rates has no rate for video: nothing would learn it.",
+    )
+    _require(
+        "policy" in stage.losses or "heads" not in rates,
+        f"{key}.rates has heads, but {key}.losses has no policy: nothing would teach them.",
+    )
+    _require(
+        stage.steps > training.warmup_steps,
+        f"{key}.steps={stage.steps} must be above training.warmup_steps={training.warmup_steps}.",
+    )
+    _require(stage.batch_size >= 1, f"{key}.batch_size={stage.batch_size} must be at least 1.")
+    _require(
+        stage.minutes is None or stage.minutes > 0,
+        f"{key}.minutes={stage.minutes} must be positive, or null for no time limit.",
+    )
 
 
 def _validate_training(training: TrainingConfig) -> None:
@@ -516,10 +718,15 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
     kind = (data.get("model") or {}).get("kind", "")
     if kind not in MODEL_SCHEMAS:
         raise UnknownNameError("model.kind", str(kind), MODEL_SCHEMAS)
+    backbone_kind = (data.get("backbone") or {}).get("kind", "timm")  # which has no such key
+    if backbone_kind not in BACKBONE_SCHEMAS:
+        raise UnknownNameError("backbone.kind", str(backbone_kind), BACKBONE_SCHEMAS)
     try:
         model = OmegaConf.merge(OmegaConf.structured(MODEL_SCHEMAS[kind]), data.pop("model"))
+        schema = OmegaConf.structured(BACKBONE_SCHEMAS[backbone_kind])
+        backbone = OmegaConf.merge(schema, data.pop("backbone", {}))
         cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), data)
-        cfg.model = model
+        cfg.model, cfg.backbone = model, backbone
         return OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         raise ConfigError(
@@ -530,12 +737,15 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys (dotted) in which two plain configurations would train something else: {key: (a, b)}."""
+    skipped = NOT_COMPARED
+    if a["model"]["kind"] == b["model"]["kind"] == "video":
+        skipped += tuple(f"backbone.{name}" for name in VIDEO_READING)
     a, b = dict(_flatten(a)), dict(_flatten(b))
     return {
         key: (a.get(key), b.get(key))
         for key in sorted(a.keys() | b.keys())
         if a.get(key) != b.get(key)
-        and not any(key == skip or key.startswith(skip + ".") for skip in NOT_COMPARED)
+        and not any(key == skip or key.startswith(skip + ".") for skip in skipped)
     }
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from baselines.act import ActPolicy
-from para.config import BackboneConfig, ModelConfig
+from para.config import AnyBackboneConfig, ModelConfig
 from para.errors import UnknownNameError
 from para.para_policy import ParaPolicy
 from para.policy import Policy
+from para.video_policy import VideoPolicy
 
-POLICIES: dict[str, Callable[..., Policy]] = {"para": ParaPolicy, "act": ActPolicy}
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "para": ParaPolicy,
+    "act": ActPolicy,
+    "video": VideoPolicy,
+}
 """model.kind -> class with arguments (cfg, backbone_cfg, image_size)."""
 
 
-def build_policy(cfg: ModelConfig, backbone_cfg: BackboneConfig, image_size: int) -> Policy:
+def build_policy(cfg: ModelConfig, backbone_cfg: AnyBackboneConfig, image_size: int) -> Policy:
     """Build the policy that `cfg.kind` names, for images of image_size x image_size px.
 
     Raises:

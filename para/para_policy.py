@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from para.backbones import build_backbone
 from para.camera import Camera
-from para.config import BackboneConfig, ParaModelConfig
+from para.config import AnyBackboneConfig, ParaModelConfig
 from para.errors import UnknownNameError
-from para.heads import HEADS, Decoded, Labels
+from para.heads import HEADS, Decoded, Labels, frame_weights
 from para.policy import Policy
 from para.types import ActionChunk, Observation
 
@@ -29,13 +29,17 @@ class ParaPolicy(Policy):
         image_size: H = W of the images [px].
     """
 
-    def __init__(self, cfg: ParaModelConfig, backbone_cfg: BackboneConfig, image_size: int):
+    def __init__(self, cfg: ParaModelConfig, backbone_cfg: AnyBackboneConfig, image_size: int):
         super().__init__(cfg, image_size)
         if cfg.head not in HEADS:
             raise UnknownNameError("head", cfg.head, HEADS)
         self.backbone = build_backbone(backbone_cfg, image_size, cfg.heatmap_size)
         channels = self.backbone.out_channels
-        self.head = HEADS[cfg.head](cfg, channels)
+        timing = None
+        if frames := self.backbone.frames:
+            strides = (cfg.waypoint_stride, frames, self.backbone.frame_stride)
+            timing = frame_weights(cfg.horizon, *strides)
+        self.head = HEADS[cfg.head](cfg, channels, timing)
         steps = torch.tensor([-cfg.height_window, 0.0, cfg.height_window])
         around = torch.cartesian_prod(steps, steps)
         self.register_buffer("read_offsets", around, persistent=False)
@@ -133,8 +137,21 @@ class ParaPolicy(Policy):
     def _features(
         self, images: Tensor, ee_cells: Tensor, ee_position: Tensor, gripper: Tensor
     ) -> Tensor:
-        """Images (B, 3, H, W), end effector (cells (B, 2), metres (B, 3)) -> map (B, C, h, w)."""
+        """Images (B, 3, H, W), end effector (cells (B, 2), metres (B, 3)) -> what the head reads.
+
+        That is one map (B, C, h, w), or (B, F, C, h, w) with the end effector of now in each.
+        """
         features, _ = self.backbone(images)
+        if features.ndim == 4:
+            return self._with_state(features, ee_cells, ee_position, gripper)
+        count = features.shape[1]
+        states = (x.repeat_interleave(count, 0) for x in (ee_cells, ee_position, gripper))
+        return self._with_state(features.flatten(0, 1), *states).unflatten(0, (-1, count))
+
+    def _with_state(
+        self, features: Tensor, ee_cells: Tensor, ee_position: Tensor, gripper: Tensor
+    ) -> Tensor:
+        """Add the embeddings of where the end effector is, how high and how open."""
         size = features.shape[2:]
         height = (ee_position[:, 2:] - self.ee_mean[2]) / self.ee_std[2]
         state = torch.cat([height, 2 * gripper[:, None] - 1], 1)

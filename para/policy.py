@@ -4,7 +4,8 @@ Training batch (`para.data.dataset` makes it), torch tensors:
     image (B, 3, H, W) float in [0, 1]; intrinsics (B, 3, 3) [px]; T_world_camera (B, 4, 4);
     ee_position (B, 3) [m]; gripper (B,) in [0, 1];
     waypoints (B, T, 3) [m]; waypoint_gripper (B, T) in [0, 1], commanded;
-    waypoint_rotation (B, T, 3) [rad]; padded (B, T) bool. World frame throughout.
+    waypoint_rotation (B, T, 3) [rad]; padded (B, T) bool. World frame throughout;
+    clip (B, F, 3, H, W) float in [0, 1] where a video model learns.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ class Policy(nn.Module, ABC):
     Args:
         cfg: The model's configuration.
         image_size: H = W of the images [px].
+
+    Attributes:
+        acts: It can `predict`.
     """
+
+    acts = True
 
     def __init__(self, cfg: ModelConfig, image_size: int):
         super().__init__()

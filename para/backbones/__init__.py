@@ -1,4 +1,4 @@
-"""Backbones: image -> feature map + pooled feature, any timm network by name."""
+"""Backbones: image -> feature map + pooled feature, any timm network or a video model by name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from torch import nn
 
 from para.backbones.base import Backbone
 from para.backbones.conv import ConvBackbone
+from para.backbones.svd import build_video_model
+from para.backbones.video import VideoBackbone
 from para.backbones.vit import ViTBackbone
 from para.backbones.weights import load_backbone_file, load_backbone_hub
-from para.config import BackboneConfig
+from para.config import AnyBackboneConfig, BackboneConfig, VideoBackboneConfig
 from para.errors import ConfigError, UnknownNameError
 
 __all__ = ["Backbone", "build_backbone"]
 
 
-def build_backbone(cfg: BackboneConfig, image_size: int, map_size: int | None) -> Backbone:
+def build_backbone(cfg: AnyBackboneConfig, image_size: int, map_size: int | None) -> Backbone:
     """Build the network, start its weights as `cfg.weights` says, and add what makes the map.
 
     Args:
@@ -38,6 +40,16 @@ def build_backbone(cfg: BackboneConfig, image_size: int, map_size: int | None) -
             `width` / `norm` asked of a network that does not support it.
         CheckpointError: The weights cannot be had, read or matched.
     """
+    backbone: Backbone
+    if isinstance(cfg, VideoBackboneConfig):
+        backbone = VideoBackbone(cfg, build_video_model(cfg), image_size, map_size)
+    else:
+        backbone = _timm_backbone(cfg, image_size, map_size)
+    backbone.init = cfg.weights if cfg.weights in ("random", "pretrained") else "file"
+    return backbone
+
+
+def _timm_backbone(cfg: BackboneConfig, image_size: int, map_size: int | None) -> Backbone:
     if not timm.is_model(cfg.timm_name):
         raise UnknownNameError("timm model", cfg.timm_name, timm.list_models())
     plain = timm.create_model(cfg.timm_name, num_classes=0)
@@ -67,9 +79,7 @@ def build_backbone(cfg: BackboneConfig, image_size: int, map_size: int | None) -
         load_backbone_file(network, cfg.weights)
 
     kind = ViTBackbone if is_vit else ConvBackbone
-    backbone = kind(network, image_size, map_size, cfg.channels)
-    backbone.init = cfg.weights if cfg.weights in ("random", "pretrained") else "file"
-    return backbone
+    return kind(network, image_size, map_size, cfg.channels)
 
 
 def _from_scratch(plain: nn.Module, cfg: BackboneConfig) -> dict[str, Any]:

@@ -17,6 +17,8 @@ class Backbone(nn.Module, ABC):
         map_size: (h, w) of the feature map at the image size that the backbone was built for.
         stride: Image pixels per cell of the map.
         init: How the weights started: "random", "pretrained" or "file".
+        frames: F, where there is one map per frame of a predicted video; None: a single map.
+        frame_stride: Demo frames between those; frame 0 is the current image.
 
     Cell (i, j) of the map covers the image pixels [j, j + 1) * W / w by [i, i + 1) * H / h.
     """
@@ -26,6 +28,8 @@ class Backbone(nn.Module, ABC):
     map_size: tuple[int, int]
     stride: float
     init: str
+    frames: int | None = None
+    frame_stride: int = 0
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
@@ -33,7 +37,7 @@ class Backbone(nn.Module, ABC):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) RGB in [0, 1] -> map (B, C, h, w), pooled (B, P)."""
+        """Images (B, 3, H, W) RGB in [0, 1] -> map (B, [F,] C, h, w), pooled (B, P)."""
         normalised = (images - self.mean) / self.std
         return self.features(normalised.contiguous(memory_format=torch.channels_last))
 

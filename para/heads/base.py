@@ -57,7 +57,7 @@ class Decoded:
 
 
 class Head(nn.Module, ABC):
-    """Feature map (B, C, h, w) -> waypoints.
+    """Feature map (B, C, h, w), or one per video frame (B, F, C, h, w) -> waypoints.
 
     A 3x3 convolution makes the features that everything else reads, so that what is read at one
     pixel knows its neighbourhood. A small network (`reader`), conditioned on the waypoint's index,
@@ -69,12 +69,21 @@ class Head(nn.Module, ABC):
     Args:
         cfg: The model's configuration.
         in_channels: C.
+        timing: (T, F) weights of the frames' features for each waypoint, where there are frames.
         reads_heights: The reader predicts height bins too.
     """
 
-    def __init__(self, cfg: ParaModelConfig, in_channels: int, *, reads_heights: bool):
+    def __init__(
+        self,
+        cfg: ParaModelConfig,
+        in_channels: int,
+        timing: Tensor | None = None,
+        *,
+        reads_heights: bool,
+    ):
         super().__init__()
         self.cfg = cfg
+        self.register_buffer("timing", timing, persistent=False)
         self.trunk = nn.Sequential(
             nn.ReLU(), nn.Conv2d(in_channels, cfg.hidden, 3, padding=1), nn.ReLU()
         )
@@ -92,21 +101,32 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
-        """Most likely waypoints of features (B, C, h, w); with `subcell` finer than a cell."""
+        """Most likely waypoints of features; with `subcell` finer than a cell."""
+
+    def maps(self, features: Tensor) -> Tensor:
+        """The trunk's features: one map (B, C, h, w), or each waypoint's own (B, T, C, h, w).
+
+        The trunk sees every frame of a video once; a waypoint between two frames mixes theirs.
+        """
+        if self.timing is None:
+            return self.trunk(features)
+        frames = self.trunk(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        return torch.einsum("bfchw,tf->btchw", frames, self.timing.to(frames.dtype))
 
     def read(self, trunk: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read the trunk's features, bilinearly interpolated, at cell coordinates (B, T, K, 2).
+        """Read maps, bilinearly interpolated, at cell coordinates (B, T, K, 2).
 
         Returns:
             Logits of heights (B, T, K, Z or 0), gripper (B, T, K), rotation (B, T, K, 3, R or 0).
             Outside the map counts as its border.
         """
-        size = torch.tensor(trunk.shape[:1:-1], device=cells.device)
-        grid = ((2 * cells + 1) / size - 1).flatten(1, 2)[:, :, None]
-        sampled = F.grid_sample(
-            trunk.float(), grid.float(), padding_mode="border", align_corners=False
-        )
-        at_cells = sampled[..., 0].transpose(1, 2).unflatten(1, cells.shape[1:3])
+        size = torch.tensor(trunk.shape[:-3:-1], device=cells.device)
+        grid = (2 * cells + 1) / size - 1
+        if trunk.ndim == 5:  # each waypoint is read in its own map
+            at_cells = _sample(trunk.flatten(0, 1), grid.flatten(0, 1))
+            at_cells = at_cells.unflatten(0, cells.shape[:2])
+        else:
+            at_cells = _sample(trunk, grid.flatten(1, 2)).unflatten(1, cells.shape[1:3])
         read = self.reader(at_cells + self.waypoint[:, None])
         read = torch.einsum("btkc,tcz->btkz", read, self.outputs.to(read.dtype)) + self.bias
         heights, gripper, rotations = read.split(self.sizes, -1)
@@ -145,3 +165,21 @@ class Head(nn.Module, ABC):
         position = refine_bins(logits, bins, circular=True) if subcell else bins
         angles = position * (2 * torch.pi / self.cfg.rotation_bins)
         return angles.remainder(2 * torch.pi) - torch.pi
+
+
+def _sample(maps: Tensor, grid: Tensor) -> Tensor:
+    """Interpolate maps (N, C, h, w) at points (N, K, 2) in [-1, 1]: (N, K, C)."""
+    sampled = F.grid_sample(
+        maps.float(), grid[:, :, None].float(), padding_mode="border", align_corners=False
+    )
+    return sampled[..., 0].transpose(1, 2)
+
+
+def frame_weights(horizon: int, waypoint_stride: int, frames: int, frame_stride: int) -> Tensor:
+    """Weights (T, F) of linear interpolation in time between frames, for each waypoint.
+
+    Waypoint t = 1 ... T is t * waypoint_stride demo frames ahead, frame k is k * frame_stride.
+    """
+    position = torch.arange(1, horizon + 1) * (waypoint_stride / frame_stride)
+    position = position.clamp(max=frames - 1)
+    return (1 - (position[:, None] - torch.arange(frames)).abs()).clamp(min=0)

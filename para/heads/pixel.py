@@ -17,15 +17,23 @@ class FactorisedHead(Head):
     Costs T maps instead of T x Z: the heights are read at one pixel.
     """
 
-    def __init__(self, cfg: ParaModelConfig, in_channels: int):
-        super().__init__(cfg, in_channels, reads_heights=True)
+    def __init__(self, cfg: ParaModelConfig, in_channels: int, timing: Tensor | None = None):
+        super().__init__(cfg, in_channels, timing, reads_heights=True)
         self.heatmaps = nn.Conv2d(cfg.hidden, cfg.horizon, 1)
+
+    def _logits(self, trunk: Tensor) -> Tensor:
+        """(B, T, h, w); waypoint t's layer reads map t where each waypoint has its own."""
+        if trunk.ndim == 4:
+            return self.heatmaps(trunk).float()
+        weight, bias = self.heatmaps.weight[:, :, 0, 0], self.heatmaps.bias
+        logits = torch.einsum("btchw,tc->bthw", trunk, weight.to(trunk.dtype))
+        return logits.float() + bias[:, None, None]
 
     def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
         """See `Head.loss`."""
         cfg = self.cfg
-        trunk = self.trunk(features)
-        logits = self.heatmaps(trunk).float()
+        trunk = self.maps(features)
+        logits = self._logits(trunk)
         rows, columns = gaussian_target(labels.cells, logits.shape[2:], cfg.target_sigma)
         expected_logit = torch.einsum("bthw,bth,btw->bt", logits, rows, columns)
         least = entropy(rows) + entropy(columns)
@@ -42,8 +50,8 @@ class FactorisedHead(Head):
 
     def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
         """See `Head.decode`."""
-        trunk = self.trunk(features)
-        logits = self.heatmaps(trunk).float()
+        trunk = self.maps(features)
+        logits = self._logits(trunk)
         shape = logits.shape[:2]
         maps = logits.flatten(0, 1)
         peaks = peak_cells(maps)

@@ -18,18 +18,23 @@ class VolumeHead(Head):
     head; benchmarks/heads.py measures it.
     """
 
-    def __init__(self, cfg: ParaModelConfig, in_channels: int):
-        super().__init__(cfg, in_channels, reads_heights=False)
+    def __init__(self, cfg: ParaModelConfig, in_channels: int, timing: Tensor | None = None):
+        super().__init__(cfg, in_channels, timing, reads_heights=False)
         self.volume = nn.Conv2d(cfg.hidden, cfg.horizon * cfg.height_bins, 1)
 
     def _logits(self, trunk: Tensor) -> Tensor:
-        """(B, T, Z, h, w)."""
-        return self.volume(trunk).float().unflatten(1, (self.cfg.horizon, self.cfg.height_bins))
+        """(B, T, Z, h, w); waypoint t's layer reads map t where each waypoint has its own."""
+        shape = (self.cfg.horizon, self.cfg.height_bins)
+        if trunk.ndim == 4:
+            return self.volume(trunk).float().unflatten(1, shape)
+        weight = self.volume.weight[:, :, 0, 0].unflatten(0, shape)
+        logits = torch.einsum("btchw,tzc->btzhw", trunk, weight.to(trunk.dtype))
+        return logits.float() + self.volume.bias.view(*shape, 1, 1)
 
     def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
         """See `Head.loss`; heatmap + height is the joint divergence, by the chain rule."""
         cfg = self.cfg
-        trunk = self.trunk(features)
+        trunk = self.maps(features)
         logits = self._logits(trunk)
         rows, columns = gaussian_target(labels.cells, logits.shape[3:], cfg.target_sigma)
         bins = bin_target(labels.heights, cfg.height_min, cfg.height_max, cfg.height_bins)
@@ -49,7 +54,7 @@ class VolumeHead(Head):
 
     def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
         """See `Head.decode`: argmax over the volume, refined in the pixel plane and in height."""
-        trunk = self.trunk(features)
+        trunk = self.maps(features)
         logits = self._logits(trunk)
         shape = logits.shape[:2]
         volumes = logits.flatten(0, 1)

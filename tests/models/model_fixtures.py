@@ -9,12 +9,22 @@ import torch
 from omegaconf import OmegaConf
 
 from para.camera import Camera
-from para.config import MODEL_SCHEMAS, BackboneConfig, ModelConfig
+from para.config import BACKBONE_SCHEMAS, MODEL_SCHEMAS, AnyBackboneConfig, ModelConfig
 from para.types import Observation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
-BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml"))
+MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml") if path.stem != "video")
+BACKBONES = sorted(
+    path.stem for path in (CONFIGS / "backbone").glob("*.yaml") if not path.stem.startswith("svd")
+)
+SMALL_VIDEO = {"frames": 3, "frame_stride": 6, "channels": 8, "norm_groups": 4, "blocks": [0, 1]}
+SMALL_UNET = {
+    "block_out_channels": [32, 32],  # diffusers makes group norms of 32 groups
+    "down_block_types": ["DownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal"],
+    "up_block_types": ["CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"],
+    "num_attention_heads": [1, 2],
+}
+"""Changes to svd_tiny that make it fast enough for tests."""
 SMALL = {"name": "small", "timm_name": "resnet18", "width": 0.25, "norm": "group", "channels": 32}
 
 
@@ -28,12 +38,24 @@ def model_config(name: str, **changes: object) -> ModelConfig:
     return OmegaConf.to_object(merged)
 
 
-def backbone_config(name: str | None = None, **changes: object) -> BackboneConfig:
+def backbone_config(name: str | None = None, **changes: object) -> AnyBackboneConfig:
     """configs/backbone/<name>.yaml as its dataclass, with changes; None: a small one."""
-    values = OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml") if name else SMALL
+    values, kind = SMALL, "timm"
+    if name:
+        values = OmegaConf.to_container(OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml"))
+        base = values.pop("defaults")[0]
+        if not base.endswith("_schema"):
+            return backbone_config(base, **values | changes)
+        kind = base.removesuffix("_schema")
     return OmegaConf.to_object(
-        OmegaConf.merge(OmegaConf.structured(BackboneConfig), values, changes)
+        OmegaConf.merge(OmegaConf.structured(BACKBONE_SCHEMAS[kind]), values, changes)
     )
+
+
+def video_config(**changes: object) -> AnyBackboneConfig:
+    """svd_tiny, much smaller, with changes."""
+    unet = SMALL_UNET | changes.pop("unet", {})
+    return backbone_config("svd_tiny", **SMALL_VIDEO | changes, unet=unet)
 
 
 def default_camera(size: int) -> Camera:

@@ -1,0 +1,120 @@
+"""The video backbone: features of a video diffusion model's single pass, one map per frame."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from para.backbones.base import Backbone
+from para.backbones.codec import PcaCodec
+from para.backbones.video_model import VideoModel
+from para.config import VideoBackboneConfig
+from para.errors import ConfigError
+
+
+class VideoBackbone(Backbone):
+    """Current image -> (B, F, C, h, w): frame k's map is about k * frame_stride demo frames ahead.
+
+    The UNet sees the current image and pure noise at one high noise level, and what its up blocks
+    know after one pass about each future frame is projected onto one grid. In training the noise
+    is drawn; at inference it is fixed, so predictions are deterministic.
+
+    Args:
+        cfg: The backbone (configs/backbone/svd*.yaml).
+        video: The video model.
+        image_size: H = W of the images [px].
+        map_size: h = w of the map. None: no projection, the map is that of the last block, and
+            the pooled feature alone is meant to be read.
+    """
+
+    def __init__(
+        self, cfg: VideoBackboneConfig, video: VideoModel, image_size: int, map_size: int | None
+    ):
+        super().__init__((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        self.video, self.sigma = video, cfg.sigma
+        self.frames, self.frame_stride = cfg.frames, cfg.frame_stride
+        self.input_size = tuple(cfg.size) if cfg.size else (image_size, image_size)
+        up_blocks = video.unet.up_blocks
+        self.blocks = sorted(set(cfg.blocks))
+        if not self.blocks or not 0 <= self.blocks[0] <= self.blocks[-1] < len(up_blocks):
+            raise ConfigError(
+                f"backbone.blocks={list(cfg.blocks)} must be some of the UNet's up blocks: "
+                f"{', '.join(map(str, range(len(up_blocks))))}."
+            )
+        cells = video.codec.factor * 2 ** (len(up_blocks) - 1)
+        if len(self.input_size) != 2 or any(side % cells for side in self.input_size):
+            raise ConfigError(
+                f"Frames of {' x '.join(map(str, self.input_size))} px (backbone.size, or "
+                f"env.image_size) must have a height and width that are multiples of {cells}, the "
+                "coarsest stride of this video model."
+            )
+
+        widths = [video.unet.config.block_out_channels[-1 - k] for k in self.blocks]
+        # the last up block keeps its size, each of the others doubles it
+        coarser = max(0, len(up_blocks) - 2 - self.blocks[-1])
+        last = tuple(side // video.codec.factor // 2**coarser for side in self.input_size)
+        self.map_size = (map_size, map_size) if map_size else last
+        self.stride = image_size / self.map_size[0]
+        self.out_channels = cfg.channels if map_size else widths[-1]
+        self.pooled_channels = self.frames * sum(widths)
+        self.lateral = (
+            nn.ModuleList(nn.Conv2d(width, cfg.channels, 1) for width in widths)
+            if map_size
+            else None
+        )
+        generator = torch.Generator().manual_seed(cfg.noise_seed)
+        latents = tuple(side // video.codec.factor for side in self.input_size)
+        noise = torch.randn(1, self.frames, video.codec.channels, *latents, generator=generator)
+        self.register_buffer("noise", noise, persistent=False)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images in [-1, 1] -> maps (B, F, C, h, w), means of all blocks and frames (B, P)."""
+        condition = self.video.condition(self._resized(images))
+        noise = self.noise.expand(len(images), -1, -1, -1, -1)
+        if self.training:
+            noise = torch.randn_like(noise)
+        levels = self.video.features(noise, self.sigma, condition, self.blocks)
+        pooled = torch.cat([level.mean((3, 4)).flatten(1) for level in levels], 1)
+        if self.lateral is None:
+            return levels[-1], pooled
+        total: Tensor | float = 0.0
+        for lateral, level in zip(self.lateral, levels, strict=True):
+            cells = lateral(level.flatten(0, 1))
+            if cells.shape[2:] != self.map_size:
+                cells = F.interpolate(cells, self.map_size, mode="bilinear", align_corners=False)
+            total = total + cells
+        return total.unflatten(0, (len(images), self.frames)), pooled
+
+    def video_loss(self, clips: Tensor) -> Tensor:
+        """Denoising loss of clips (B, F, 3, H, W) in [0, 1]; frame 0 is the given one.
+
+        Raises:
+            ConfigError: The clips have another number of frames than the backbone.
+        """
+        if clips.ndim != 5 or clips.shape[1] != self.frames:
+            raise ConfigError(
+                f"This video model predicts clips of {self.frames} frames (backbone.frames), got a "
+                f"batch {tuple(clips.shape)}: give the data set the same number of clip frames."
+            )
+        frames = self._resized(((clips - self.mean) / self.std).flatten(0, 1))
+        return self.video.loss(frames.unflatten(0, clips.shape[:2]))
+
+    def fit_codec(self, images: Tensor) -> None:
+        """Fit a codec that is fitted, to images (N, 3, H, W) in [0, 1]; others stay."""
+        if isinstance(self.video.codec, PcaCodec):
+            self.video.codec.fit(self._resized((images - self.mean) / self.std))
+
+    def unused_by_policies(self) -> list[nn.Parameter]:
+        """Parameters after the last block that is read: only the video loss trains them."""
+        unet = self.video.unet
+        after = [*unet.up_blocks[self.blocks[-1] + 1 :], unet.conv_norm_out, unet.conv_out]
+        return [parameter for module in after for parameter in module.parameters()]
+
+    def _resized(self, images: Tensor) -> Tensor:
+        """Frames at the video model's size; both axes by their own factor, edges onto edges."""
+        if images.shape[2:] == self.input_size:
+            return images
+        return F.interpolate(
+            images, self.input_size, mode="bilinear", align_corners=False, antialias=True
+        )
