@@ -28,7 +28,7 @@ OFF_GRID = 0.002
 
 _HALVES = {"left": (1, -1), "right": (1, 1), "near": (0, -1), "far": (0, 1)}
 """Region -> axis (0: x, 1: y) and sign of the half."""
-_REGIONS = ("all", *_HALVES, "corner", "grid")
+_REGIONS = ("all", *_HALVES, "corner", "grid", "spread")
 _FOLDER = Path(__file__).parents[1] / "configs" / "split"
 
 
@@ -58,16 +58,21 @@ def grid_indices(region: RegionConfig) -> list[int]:
         order = np.lexsort((di, di**2 + dj**2, np.maximum(di, dj)))
         corner = 2 * (ix >= ws.GRID // 2) + (iy >= ws.GRID // 2)
         chosen = np.concatenate([order[corner[order] == c][:per_corner] for c in range(4)])
-    elif region.kind == "grid":
+    elif region.kind in ("grid", "spread"):
         per_side = math.isqrt(region.count or 0)
         if not 1 <= per_side <= ws.GRID or per_side**2 != region.count or ws.GRID % per_side:
-            raise ConfigError(f"grid needs a count of 1, 4, 16, 64 or 256, got {region.count}.")
+            raise ConfigError(
+                f"{region.kind} needs a count of 1, 4, 16, 64 or 256, got {region.count}."
+            )
         step = ws.GRID // per_side
-        chosen = np.flatnonzero((ix % step == 0) & (iy % step == 0))
+        first = step // 2 if region.kind == "spread" else 0
+        chosen = np.flatnonzero((ix % step == first) & (iy % step == first))
     else:
         chosen = np.flatnonzero(_inside(region, ws.grid_positions()))
         if region.count is not None:
-            raise ConfigError(f"A count only makes sense for corner and grid, not {region.kind}.")
+            raise ConfigError(
+                f"A count only makes sense for corner, grid and spread, not {region.kind}."
+            )
     return sorted(int(i) for i in chosen)
 
 
@@ -75,7 +80,7 @@ def training_indices(split: SplitConfig, layout: str = "together") -> list[int]:
     """Demo indices of the split's data set that train it, sorted.
 
     objpos: index = ix * 16 + iy, the grid position. With layout=independent bowl and plate lie
-    apart and both must be in the region; corner and grid then choose by index.
+    apart and both must be in the region; corner, grid and spread then choose by index.
     viewpoints: index = (theta * 8 + phi) * 10 + k, with theta and phi the viewpoint's indices.
     """
     if split.dataset == "viewpoints":
@@ -92,7 +97,7 @@ def training_indices(split: SplitConfig, layout: str = "together") -> list[int]:
     if (split.train_views.thetas, split.train_views.phis) != ([0], [0]):
         raise ConfigError(f"Split {split.name}: data set objpos has the default view only.")
     region = split.train_positions
-    if layout == "together" or region.kind in ("corner", "grid"):
+    if layout == "together" or region.kind in ("corner", "grid", "spread"):
         return grid_indices(region)
     demos = [grid_condition(i, layout) for i in range(ws.GRID**2)]
     return [

@@ -10,6 +10,7 @@ from para.config import TrainConfig
     examples=[
         "model=para",
         "model=act split=nf seed=1 budget_minutes=10",
+        "backbone=svd_tiny recipe=two_stage recipe.stages.video.steps=2000",
         "profile=paper backbone=dinov2_vits14 training.batch_size=16 wandb=offline",
     ],
 )
@@ -18,10 +19,12 @@ def main(cfg: TrainConfig) -> None:
 
     A killed or interrupted run goes on with the same command; a finished one is not repeated.
     """
+    from para.training.stages import stage_configs
     from para.training.trainer import train
 
     print(train(cfg).report())
-    print(f"Evaluate it:\n  {command('eval', cfg)}")
+    if cfg.model.kind != "video":
+        print(f"Evaluate it:\n  {command('eval', stage_configs(cfg)[-1])}")
 
 
 if __name__ == "__main__":

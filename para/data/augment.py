@@ -25,7 +25,8 @@ def augment(
 ) -> dict[str, Tensor]:
     """Augment a batch as made by `para.data.dataset.DemoDataset.batch`.
 
-    Changes `image`, `intrinsics` and `T_world_camera`; labels are world points and stay. A warp
+    Changes `image`, `intrinsics` and `T_world_camera`; labels are world points and stay. All frames
+    of a `clip` change alike, and `image` stays its first frame. A warp
     that would push the end effector or a waypoint that was in view out of the image is drawn again,
     `ATTEMPTS` times at most; then the sample stays unwarped.
 
@@ -38,7 +39,14 @@ def augment(
     geometric = (config.crop, config.shift, config.scale, config.rotate_deg)
     if any(geometric) or config.camera_rotate_deg:
         batch |= _warp(batch, config, generator)
-    batch["image"] = _recolour(batch["image"], config, generator)
+    if "clip" not in batch:
+        batch["image"] = _recolour(batch["image"], config, generator)
+        return batch
+    # the frames of a clip below each other are one tall image, with one mean grey
+    frames = batch["clip"].transpose(1, 2)
+    tall = _recolour(frames.flatten(2, 3), config, generator)
+    batch["clip"] = tall.view(frames.shape).transpose(1, 2).contiguous()
+    batch["image"] = batch["clip"][:, 0].contiguous()
     return batch
 
 
@@ -73,12 +81,16 @@ def _warp(
     keeps_labels[-1] = True
     chosen = keeps_labels.to(torch.uint8).argmax(0), torch.arange(size, device=affine.device)
 
-    old_to_new = (affine @ homography)[chosen]
-    return {
-        "image": resample(batch["image"], torch.linalg.inv(old_to_new)),
+    new_to_old = torch.linalg.inv((affine @ homography)[chosen])
+    moved = {
         "intrinsics": candidate.intrinsics[chosen],
         "T_world_camera": candidate.T_world_camera[chosen],
     }
+    if "clip" not in batch:
+        return {"image": resample(batch["image"], new_to_old)} | moved
+    clip = batch["clip"]
+    frames = resample(clip.flatten(0, 1), new_to_old.repeat_interleave(clip.shape[1], 0))
+    return {"clip": frames.view(clip.shape)} | moved
 
 
 def resample(image: Tensor, new_to_old: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ A batch is a dict of tensors; B samples, T waypoints, world frame, metres, image
                                              "pointing straight down" [rad]
     padded            (B, T) bool            the waypoint lies past the end of the demo: the last
                                              pose is repeated there
+    clip              (B, F, 3, H, W) float32  RGB in [0, 1] of frames 0, s, ... (F - 1) s ahead,
+                                             only where a data set is asked for clips; frame 0 is
+                                             `image`, and the last frame is repeated past the end
 
 A frame t and a step s determine everything: which samples are in batch s, and how they are
 augmented, is a pure function of (seed, s), so a resumed run sees the batches that it would have
@@ -55,6 +58,7 @@ class DemoDataset:
         indices: Episodes to use. Those whose expert failed are left out (see `skipped`).
         horizon: T, waypoints per sample.
         stride: Frames between waypoints.
+        clip: F and s of the clips in a batch; None for no clips.
         cache_bytes: Memory for decoded frames.
 
     Raises:
@@ -67,6 +71,7 @@ class DemoDataset:
         indices: Iterable[int],
         horizon: int = 12,
         stride: int = 3,
+        clip: tuple[int, int] | None = None,
         cache_bytes: float = 1.5e9,
     ):
         cv2.setNumThreads(1)
@@ -82,7 +87,7 @@ class DemoDataset:
                 f"{regenerate_command(folder)}"
             )
         self.metas = [episode.meta for episode in used]
-        self.horizon, self.stride = horizon, stride
+        self.horizon, self.stride, self.clip = horizon, stride, clip
         lengths = np.array([meta.num_samples for meta in self.metas])
         ends = np.cumsum(lengths)
         self._last = np.repeat(ends - 1, lengths)
@@ -124,7 +129,6 @@ class DemoDataset:
 
     def batch(self, samples: np.ndarray) -> Batch:
         """The batch (see module docstring) of sample numbers (B,), not augmented."""
-        images = np.stack([self.image(sample) for sample in samples])
         future, padded = self._future(samples)
         arrays = {
             "intrinsics": self._intrinsics[samples],
@@ -136,9 +140,25 @@ class DemoDataset:
             "waypoint_rotation": self._rotation[future],
             "padded": padded,
         }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.clip is None:
+            return {"image": self._images(samples)} | tensors
+        frames, stride = self.clip
+        times = samples[:, None] + stride * np.arange(frames)
+        times = np.minimum(times, self._last[samples][:, None])
+        clip = self._images(times.ravel()).unflatten(0, times.shape)
+        return {"image": clip[:, 0].contiguous(), "clip": clip} | tensors
+
+    def _images(self, samples: np.ndarray) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] of sample numbers (B,)."""
+        images = np.stack([self.image(sample) for sample in samples])
         nchw = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        image = {"image": nchw.to(torch.float32).mul_(1 / 255)}
-        return image | {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return nchw.to(torch.float32).mul_(1 / 255)
+
+    def spread(self, count: int) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] of at most `count` samples, spread evenly over all."""
+        samples = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        return self._images(samples)
 
     def stats(self) -> dict[str, Tensor]:
         """Mean and standard deviation of end-effector positions and waypoints, (3,) each [m].

@@ -70,7 +70,10 @@ def find_runs(
     backbone: str | None = None,
     seed: int | None = None,
 ) -> list[Path]:
-    """Folders of runs that have a policy to evaluate, sorted; None matches every name or seed."""
+    """Folders of runs that have a policy to evaluate, sorted; None matches every name or seed.
+
+    Video models without a policy (model=video) are left out.
+    """
     folder = Path(runs_dir) / profile / _group(train_set, robot, layout)
     found = []
     for path in sorted(folder.glob("*/seed*/policy.json")):
@@ -79,6 +82,7 @@ def find_runs(
             model in (None, config["model"]["name"])
             and backbone in (None, config["backbone"]["name"])
             and seed in (None, config["seed"])
+            and config["model"]["kind"] != "video"
         ):
             found.append(path.parent)
     return found

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,19 +33,29 @@ from accelerate.utils import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from para.backbones.video import VideoBackbone
 from para.backbones.weights import load_strict
 from para.config import TrainConfig, TrainingConfig, differences, to_dict, validate
 from para.data.dataset import Batch, BatchLoader, DemoDataset, batch_samples
 from para.errors import ConfigError, ParaError
 from para.files import atomic_write_json, require_free_space
 from para.models import build_policy
-from para.policy import Policy
 from para.system import available_cores, git_hash, hardware, set_threads, versions
 from para.training import checkpoint, pictures
 from para.training.log import Display, Row, RunLog, Wandb
+from para.training.stages import (
+    StageLoss,
+    freeze,
+    load_start,
+    needs_clips,
+    stage_configs,
+    start_folder,
+)
 
 _logger = logging.getLogger(__name__)
 _VALIDATION_SAMPLES = 64
+_CODEC_IMAGES = 256
+"""Training images that a latent codec is fitted to."""
 _NO_LOSSES = ("step", "minutes", "samples_per_s", "learning_rate", "grad_norm")
 
 
@@ -95,10 +105,14 @@ def train(
 ) -> TrainSummary:
     """Train the policy that `cfg` describes, or go on where an earlier run of it stopped.
 
+    The stages of a recipe are runs of their own (`para.training.stages`); those that are finished
+    are not repeated.
+
     Args:
         cfg: A whole configuration, `para.cli.load_config("train", [...])` makes one.
         progress: Show a progress bar (or lines, where there is no terminal).
-        datasets: Training and held-out demos; None opens (and generates) those of `cfg.split`.
+        datasets: Training and held-out demos, with clips where a stage needs them; None opens
+            (and generates) those of `cfg.split`.
 
     Raises:
         ConfigError: The folder holds a run of another configuration; or `cfg` cannot work.
@@ -108,6 +122,19 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was saved first.
     """
     validate(cfg)
+    *earlier, last = stage_configs(cfg)
+    for stage in earlier:
+        # fresh=true trains the last stage again; those before it only where they changed
+        _train(replace(stage, fresh=cfg.fresh and _has_other_config(stage)), progress, datasets)
+    return _train(last, progress, datasets)
+
+
+def _train(
+    cfg: TrainConfig,
+    progress: bool,
+    datasets: tuple[DemoDataset, DemoDataset | None] | None,
+) -> TrainSummary:
+    """`train` for one run."""
     accelerator = _accelerator(cfg.training)
     with _only_one(folder := checkpoint.run_dir(cfg), accelerator):
         finished = _claim(folder, cfg) if accelerator.is_main_process else None
@@ -133,7 +160,8 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
     wanted = min(wanted, len(indices) // 8)
     held_out = {indices[int((k + 0.5) * len(indices) / wanted)] for k in range(wanted)}
     kept = [i for i in indices if i not in held_out]
-    shape = (cfg.model.horizon, cfg.model.waypoint_stride)
+    clip = (cfg.backbone.frames, cfg.backbone.frame_stride) if needs_clips(cfg) else None
+    shape = (cfg.model.horizon, cfg.model.waypoint_stride, clip)
     return (
         DemoDataset(folder, kept, *shape),
         DemoDataset(folder, sorted(held_out), *shape) if held_out else None,
@@ -154,12 +182,18 @@ def learning_rate_factor(training: TrainingConfig, step: int, time_fraction: flo
 
 
 def parameter_groups(policy: nn.Module, training: TrainingConfig) -> list[dict[str, Any]]:
-    """Groups for AdamW: backbone or rest x matrices or vectors (biases and norms do not decay)."""
+    """Groups for AdamW: backbone or rest x matrices or vectors (biases and norms do not decay).
+
+    Of a video backbone only the video model counts: what projects its features starts at random.
+    """
+    names = [name for name, _ in policy.named_parameters()]
+    video = any(name.startswith("backbone.video.") for name in names)
+    prefix = "backbone.video." if video else "backbone."
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in policy.named_parameters():
         if not parameter.requires_grad:
             continue
-        in_backbone, decays = name.startswith("backbone."), parameter.ndim > 1
+        in_backbone, decays = name.startswith(prefix), parameter.ndim > 1
         rate = training.backbone_learning_rate if in_backbone else None
         rate = training.learning_rate if rate is None else rate
         group = groups.setdefault(
@@ -187,17 +221,6 @@ def averaged(policy: nn.Module, decay: float) -> AveragedModel:
         get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(mean, current, n)
 
     return AveragedModel(policy, multi_avg_fn=update, use_buffers=True)
-
-
-class _LossOf(nn.Module):
-    """`policy.loss` as a forward pass, which is what Accelerate and DDP wrap."""
-
-    def __init__(self, policy: Policy):
-        super().__init__()
-        self.policy = policy
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self.policy.loss(batch)
 
 
 class _Shard(BatchLoader):
@@ -247,13 +270,19 @@ class _Run:
         torch.manual_seed(cfg.seed)
         self.policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
         self.policy.fit_normalisation(train_set.stats())
+        if isinstance(self.policy.backbone, VideoBackbone):
+            self.policy.backbone.fit_codec(train_set.spread(_CODEC_IMAGES))
         self.policy.to(accelerator.device)
         for parameter in self.policy.parameters():
             if parameter.ndim == 4:  # convolutions: twice as fast on a CPU
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        start = start_folder(cfg)
+        self.start = load_start(self.policy, start) if start else None
+        freeze(self.policy, cfg)
         self.ema = averaged(self.policy, cfg.training.ema_decay)
         optimizer = torch.optim.AdamW(parameter_groups(self.policy, cfg.training), fused=True)
-        self.model, self.optimizer = accelerator.prepare(_LossOf(self.policy), optimizer)
+        self.losses = StageLoss(self.policy, cfg.stage)
+        self.model, self.optimizer = accelerator.prepare(self.losses, optimizer)
 
         self.step, self.seconds, self.window = 0, 0.0, _Window()
         self._resume()
@@ -364,6 +393,7 @@ class _Run:
             self._report_non_finite(values)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.losses.update(values)
         self.ema.update_parameters(self.policy)
         return values | {"learning_rate": training.learning_rate * factor}
 
@@ -402,17 +432,21 @@ class _Run:
             torch.manual_seed(0)
             with self.accelerator.autocast():
                 loss += float(policy.loss(self._to_device(batch))["loss"]) * len(part) / count
+            if not policy.acts:
+                continue
             seen = pictures.observations_of(batch)
             predicted = policy.predict(seen)
             observations, chunks = observations + seen, chunks + predicted
             positions = np.stack([chunk.positions for chunk in predicted])
             distance = np.linalg.norm(positions - batch["waypoints"].numpy(), axis=-1)
             distances.append(distance[~batch["padded"].numpy()])
-        if wandb.run:
+        if wandb.run and policy.acts:
             few = np.linspace(0, count - 1, min(8, count)).astype(int)
             picture = pictures.draw_heatmaps(*([x[i] for i in few] for x in (observations, chunks)))
             if picture is not None:
                 wandb.picture("heatmaps", picture, self.step)
+        if not policy.acts:
+            return {"val_loss": loss}
         return {"val_loss": loss, "val_error_mm": 1e3 * float(np.concatenate(distances).mean())}
 
     # --- data ------------------------------------------------------------------------------------
@@ -463,6 +497,7 @@ class _Run:
                 "step": self.step,
                 "seconds": self.seconds,
                 "window": vars(self.window),
+                "loss_means": self.losses.means,
                 "optimizer_groups": groups,
                 "scaler": scaler.state_dict() if scaler else None,
                 "threads": self.threads,
@@ -483,6 +518,7 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.window = _Window(**state["window"])
+        self.losses.means = state.get("loss_means", {})  # runs from before there were stages
         if self.cfg.workers is None:
             self.threads = set_threads(state["threads"])  # another number rounds differently
         if self.is_main:
@@ -510,6 +546,7 @@ class _Run:
             },
             "losses": summary.losses,
             "validation": summary.validation,
+            "start": self.start,
             "git": git_hash(),
             "versions": versions(),
             "hardware": hardware() | {"threads": self.threads},
@@ -569,6 +606,12 @@ def _claim(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
                 )
     atomic_write_json(folder / "config.json", to_dict(cfg))
     return None
+
+
+def _has_other_config(cfg: TrainConfig) -> bool:
+    """Is there a run in the folder of `cfg` that would train something else?"""
+    path = checkpoint.run_dir(cfg) / "config.json"
+    return path.exists() and bool(differences(checkpoint.read_json(path), to_dict(cfg)))
 
 
 def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:

@@ -226,3 +226,28 @@ def test_resampling_by_whole_pixels_is_exact():
     moved = resample(image, shift)
     np.testing.assert_allclose(moved[..., 3:, :-4], image[..., :-3, 4:], atol=1e-5)
     assert torch.allclose(moved[..., 3:, -4:], image[..., :-3, -1:].expand(1, 3, 17, 4), atol=1e-5)
+
+
+def clip_batch(frames: int = 3) -> dict:
+    """A batch whose clips show their first frame over and over."""
+    batch = make_batch(size=4)
+    return batch | {"clip": batch["image"][:, None].repeat(1, frames, 1, 1, 1)}
+
+
+@pytest.mark.parametrize("name", [*GEOMETRIC, *(n for n in PHOTOMETRIC if n != "noise")])
+def test_all_frames_of_a_clip_change_alike(name):
+    config = (GEOMETRIC | PHOTOMETRIC)[name]
+    batch = clip_batch()
+    changed = augment(batch, config, generator(2))
+    assert not torch.equal(changed["clip"], batch["clip"])
+    for frame in range(3):
+        assert torch.equal(changed["clip"][:, frame], changed["image"])
+    alone = augment({k: v for k, v in batch.items() if k != "clip"}, config, generator(2))
+    torch.testing.assert_close(changed["image"], alone["image"])
+    assert torch.equal(changed["T_world_camera"], alone["T_world_camera"])
+
+
+def test_the_first_frame_of_a_noisy_clip_is_the_image():
+    changed = augment(clip_batch(), PHOTOMETRIC["noise"], generator())
+    assert torch.equal(changed["clip"][:, 0], changed["image"])
+    assert not torch.equal(changed["clip"][:, 1], changed["image"])

@@ -168,3 +168,24 @@ def test_errors_of_the_background_thread_reach_the_caller(folder):
     dataset._encoded[:] = [np.zeros(3, np.uint8)] * len(dataset)
     with pytest.raises(Exception, match=r"cvtColor|empty"):
         next(iter(BatchLoader(dataset, 4, seed=0)))
+
+
+def test_clips_are_the_frames_ahead_and_the_last_one_stays(tmp_path):
+    folder = make_dataset(tmp_path, episodes=2, frames=10)
+    plain = DemoDataset(folder, range(2))
+    dataset = DemoDataset(folder, range(2), clip=(4, 3))
+    batch = dataset.batch(np.array([0, 5, 12]))
+    assert batch["clip"].shape == (3, 4, 3, 64, 64)
+    for row, times in enumerate([[0, 3, 6, 9], [5, 8, 9, 9], [12, 15, 18, 19]]):
+        for frame, sample in enumerate(times):
+            expected = torch.from_numpy(plain.image(sample)).permute(2, 0, 1) / 255
+            torch.testing.assert_close(batch["clip"][row, frame], expected)
+    for name, value in plain.batch(np.array([0, 5, 12])).items():
+        assert torch.equal(batch[name], value)
+
+
+def test_spread_images_cover_the_demos(tmp_path):
+    dataset = DemoDataset(make_dataset(tmp_path, episodes=2, frames=10), range(2))
+    images = dataset.spread(3)
+    assert torch.equal(images[[0, 2]], dataset.batch(np.array([0, 19]))["image"])
+    assert len(dataset.spread(100)) == 20

@@ -32,6 +32,10 @@ SIZES = {
     "corner_n16": (16, 100),
     "corner_n32": (32, 100),
     "corner_n64": (64, 100),
+    "video_n4": (4, 100),
+    "video_n16": (16, 100),
+    "video_n64": (64, 100),
+    "video_n256": (256, 100),
     "vp_default_to_all": (64, 192),
     "vp_lr": (320, 112),
     "vp_io": (320, 128),
@@ -187,7 +191,15 @@ def test_corners_are_nested_symmetric_blocks(n):
 
 def test_corner_and_distractor_splits_test_the_same_positions():
     expected = _positions(test_conditions(load_split("corner_n4"), "ood"))
-    for name in ("corner_n8", "corner_n16", "corner_n32", "corner_n64", "distractor"):
+    for name in (
+        "corner_n8",
+        "corner_n16",
+        "corner_n32",
+        "corner_n64",
+        "distractor",
+        "video_n4",
+        "video_n256",
+    ):
         assert (_positions(test_conditions(load_split(name), "ood")) == expected).all()
 
 
@@ -231,3 +243,12 @@ def test_data_sets_without_a_grid_or_without_views():
     split.train_views.thetas = [0, 1]
     with pytest.raises(ConfigError, match="default view only"):
         training_indices(split)
+
+
+def test_spread_positions_are_centred_on_the_grid():
+    for count in (4, 16, 64, 256):
+        ix, iy = np.divmod(grid_indices(RegionConfig("spread", count)), ws.GRID)
+        assert len(ix) == count
+        assert np.mean(ix) == pytest.approx(7.5, abs=0.5)
+        assert np.mean(iy) == pytest.approx(7.5, abs=0.5)
+        assert len(set(np.diff(sorted(set(ix))))) <= 1

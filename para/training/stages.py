@@ -1,0 +1,166 @@
+"""Recipes: stages of training, each of them one ordinary run with a configuration of its own.
+
+A stage is `train(stage_config)`: it has a folder, checkpoints and exact resume like any run, and it
+starts from the averaged weights that the stage before it ended with. A stage that trains nothing
+but the video model is the run of model=video on that backbone, so that all recipes and policies
+with the same video stage share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from para.backbones.video import VideoBackbone
+from para.backbones.weights import load_strict
+from para.config import (
+    StageConfig,
+    TrainConfig,
+    VideoModelConfig,
+)
+from para.data.dataset import Batch
+from para.errors import CheckpointError
+from para.policy import Policy
+from para.training.checkpoint import read_policy_meta, read_safetensors, run_dir
+
+_VIDEO = "backbone.video."
+"""Prefix of the video model's tensors in the state dict of any policy on a video backbone."""
+_MEAN_DECAY = 0.99
+
+
+def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
+    """The runs that `cfg` asks for, in order: one per stage of its recipe, or `cfg` itself."""
+    if cfg.recipe is None:
+        return [cfg]
+    configs: list[TrainConfig] = []
+    names = list(cfg.recipe.stages)
+    steps = 0
+    for name in names:
+        after = "/".join(run_dir(configs[-1]).parts[-3:-1]) if configs else None
+        stage = replace(cfg.recipe.stages[name], after=after, after_steps=steps)
+        steps += stage.steps
+        if stage.losses == ["video"] and after is None:
+            video = VideoModelConfig(name="video", kind="video")
+            configs.append(replace(_with_stage(cfg, stage), model=video))
+        else:
+            suffix = "" if name == names[-1] else f"_{name}"
+            model = replace(cfg.model, name=f"{cfg.model.name}_{cfg.recipe.name}{suffix}")
+            configs.append(replace(_with_stage(cfg, stage), model=model, stage=stage))
+    return configs
+
+
+def _with_stage(cfg: TrainConfig, stage: StageConfig) -> TrainConfig:
+    """`cfg` with the stage's budget, rates and demos, and without a recipe."""
+    from envs.splits import load_split
+
+    video, heads = stage.rates.video, stage.rates.heads
+    training = replace(
+        cfg.training,
+        steps=stage.steps,
+        batch_size=stage.batch_size,
+        learning_rate=heads or video,
+        backbone_learning_rate=video if heads else None,
+    )
+    split = load_split(stage.split) if stage.split else cfg.split
+    return replace(cfg, training=training, split=split, budget_minutes=stage.minutes, recipe=None)
+
+
+def needs_clips(cfg: TrainConfig) -> bool:
+    """Does the run of `cfg` learn to predict frames?"""
+    return isinstance(cfg.model, VideoModelConfig) or (
+        cfg.stage is not None and "video" in cfg.stage.losses
+    )
+
+
+def freeze(policy: Policy, cfg: TrainConfig) -> None:
+    """Let gradients reach only what the run trains and its losses depend on."""
+    if not isinstance(policy.backbone, VideoBackbone):
+        return
+    for name, parameter in policy.named_parameters():
+        part = "video" if name.startswith(_VIDEO) else "heads"
+        if cfg.stage and getattr(cfg.stage.rates, part) is None:
+            parameter.requires_grad_(False)
+    if not needs_clips(cfg):
+        for parameter in policy.backbone.unused_by_policies():
+            parameter.requires_grad_(False)
+
+
+def start_folder(cfg: TrainConfig) -> Path | None:
+    """Folder of the run that this stage starts from; None for a first stage."""
+    if cfg.stage is None or cfg.stage.after is None:
+        return None
+    return Path(cfg.runs_dir) / cfg.profile / cfg.stage.after / f"seed{cfg.seed}"
+
+
+def load_start(policy: Policy, folder: Path) -> dict[str, Any]:
+    """Start `policy` from the finished run in `folder`: its video model, or all of it.
+
+    Returns:
+        What policy.json keeps about that run, and in "start" about those before it.
+
+    Raises:
+        CheckpointError: The run is missing, unfinished, or of another architecture or size.
+    """
+    meta = read_policy_meta(folder)
+    if not meta["finished"]:
+        raise CheckpointError(
+            f"{folder}, the stage before this one, has not finished: run the same command again."
+        )
+    path = folder / "policy.safetensors"
+    state = read_safetensors(path)
+    if meta["config"]["model"]["kind"] == "video":
+        video = {k.removeprefix(_VIDEO): v for k, v in state.items() if k.startswith(_VIDEO)}
+        load_strict(policy.backbone.video, video, str(path))
+    else:
+        policy.load(state, str(path))
+    return {
+        "run": f"{folder.parent.name}/{folder.name}",
+        "training": meta["training"],
+        "sha256": meta["sha256"],
+        "start": meta.get("start"),
+    }
+
+
+class StageLoss(nn.Module):
+    """The losses of a run as a forward pass, which is what Accelerate and DDP wrap.
+
+    Without a stage it is `policy.loss`. In a stage with two losses each is divided by its running
+    mean over the steps before, so that both pull equally, whatever their units.
+
+    Args:
+        policy: The policy.
+        stage: What the run does; None for a run without recipe.
+    """
+
+    def __init__(self, policy: Policy, stage: StageConfig | None):
+        super().__init__()
+        self.policy = policy
+        self.losses = tuple(stage.losses) if stage else ("policy",)
+        self.means: dict[str, float] = {}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars of a batch; "loss" is what is minimised."""
+        scalars = self.policy.loss(batch) if "policy" in self.losses else {}
+        if "video" not in self.losses:
+            return scalars
+        video = self.policy.backbone.video_loss(batch["clip"])
+        if not scalars:
+            return {"loss": video, "video": video}
+        losses = {"policy": scalars["loss"], "video": video}
+        # before the first step there is no mean yet: each counts as 1
+        balanced = [
+            loss / self.means.get(name, max(float(loss.detach()), 1e-8))
+            for name, loss in losses.items()
+        ]
+        return scalars | losses | {"loss": torch.stack(balanced).sum()}
+
+    def update(self, values: dict[str, float]) -> None:
+        """After a step: move the means towards its losses, averaged over all processes."""
+        if len(self.losses) > 1:
+            for name in self.losses:
+                mean = self.means.get(name, values[name])
+                self.means[name] = _MEAN_DECAY * mean + (1 - _MEAN_DECAY) * values[name]
