@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from para.backbones.base import Backbone
 from para.backbones.codec import PcaCodec
+from para.backbones.conv import POOLED_CELLS
 from para.backbones.video_model import VideoModel
 from para.config import VideoBackboneConfig
 from para.errors import ConfigError
@@ -57,7 +58,7 @@ class VideoBackbone(Backbone):
         self.map_size = (map_size, map_size) if map_size else last
         self.stride = image_size / self.map_size[0]
         self.out_channels = cfg.channels if map_size else widths[-1]
-        self.pooled_channels = self.frames * sum(widths)
+        self.pooled_channels = self.frames * sum(widths) * POOLED_CELLS**2
         self.lateral = (
             nn.ModuleList(nn.Conv2d(width, cfg.channels, 1) for width in widths)
             if map_size
@@ -69,13 +70,14 @@ class VideoBackbone(Backbone):
         self.register_buffer("noise", noise, persistent=False)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images in [-1, 1] -> maps (B, F, C, h, w), means of all blocks and frames (B, P)."""
+        """Images in [-1, 1] -> maps (B, F, C, h, w), pooled blocks of all frames (B, P)."""
         condition = self.video.condition(self._resized(images))
         noise = self.noise.expand(len(images), -1, -1, -1, -1)
         if self.training:
             noise = torch.randn_like(noise)
         levels = self.video.features(noise, self.sigma, condition, self.blocks)
-        pooled = torch.cat([level.mean((3, 4)).flatten(1) for level in levels], 1)
+        means = [F.adaptive_avg_pool2d(level.flatten(1, 2), POOLED_CELLS) for level in levels]
+        pooled = torch.cat([mean.flatten(1) for mean in means], 1)
         if self.lateral is None:
             return levels[-1], pooled
         total: Tensor | float = 0.0

@@ -32,7 +32,7 @@ def test_it_has_the_published_size():
     }
     assert count == {"unet": 1_524_623_082, "vae": 97_742_847, "image_encoder": 632_076_800}
     assert build_meta().backbone.noise.shape == (1, 7, 4, 40, 72)
-    assert build_meta().backbone.pooled_channels == 7 * (1280 + 640)
+    assert build_meta().backbone.pooled_channels == 7 * (1280 + 640) * 16
 
 
 @pytest.mark.slow

@@ -56,12 +56,12 @@ def test_maps_of_every_frame_on_the_grid_that_was_asked_for():
     backbone = build_backbone(video_config(), SIZE, 12)
     maps, pooled = backbone(torch.rand(2, 3, SIZE, SIZE))
     assert maps.shape == (2, 3, 8, 12, 12)
-    assert pooled.shape == (2, backbone.pooled_channels) == (2, 3 * 64)
+    assert pooled.shape == (2, backbone.pooled_channels) == (2, 3 * 64 * 16)
     assert (backbone.map_size, backbone.stride) == ((12, 12), SIZE / 12)
     bare = build_backbone(video_config(blocks=[0]), SIZE, None)
     maps, pooled = bare(torch.rand(1, 3, SIZE, SIZE))
     assert maps.shape[2:] == (bare.out_channels, *bare.map_size) == (32, 8, 8)
-    assert pooled.shape == (1, 3 * 32)
+    assert pooled.shape == (1, 3 * 32 * 16)
 
 
 def test_any_frame_size_keeps_cells_on_their_pixels():
