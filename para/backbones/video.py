@@ -10,6 +10,7 @@ from para.backbones.base import Backbone
 from para.backbones.codec import PcaCodec
 from para.backbones.conv import POOLED_CELLS
 from para.backbones.video_model import VideoModel
+from para.backbones.video_sampler import sample
 from para.config import VideoBackboneConfig
 from para.errors import ConfigError
 
@@ -101,6 +102,21 @@ class VideoBackbone(Backbone):
             )
         frames = self._resized(((clips - self.mean) / self.std).flatten(0, 1))
         return self.video.loss(frames.unflatten(0, clips.shape[:2]))
+
+    @torch.no_grad()
+    def generate(self, images: Tensor, steps: int = 20, seed: int = 0) -> Tensor:
+        """Clips (B, F, 3, H', W') in [0, 1] that begin with images (B, 3, H, W) in [0, 1].
+
+        H' x W' is the video model's own frame size. Frame 0 is generated too.
+
+        Args:
+            images: First frames.
+            steps: Passes of the UNet.
+            seed: Of the noise, which is the same for every image.
+        """
+        first = self._resized((images - self.mean) / self.std)
+        clips = sample(self.video, first, self.noise.shape[1:], steps, seed)
+        return clips * self.std + self.mean
 
     def fit_codec(self, images: Tensor) -> None:
         """Fit a codec that is fitted, to images (N, 3, H, W) in [0, 1]; others stay."""

@@ -11,6 +11,7 @@ Latents of clips are (B, F, C, h, w).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -84,22 +85,22 @@ class VideoModel(nn.Module):
         embedding = self.image_encoder(((small + 1) / 2 - mean) / std).image_embeds
         return Condition(latents, embedding[:, None])
 
-    def unet_output(self, noisy: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """The UNet on noisy latents (B, F, C, h, w) of noise levels (B,): (B, F, C, h, w)."""
-        scale = (sigma**2 + 1).rsqrt().view(-1, 1, 1, 1, 1)
-        first = condition.latents[:, None].expand(-1, noisy.shape[1], -1, -1, -1)
+    def unet_output(self, scaled: Tensor, times: Tensor, condition: Condition) -> Tensor:
+        """The UNet on noisy latents (B, F, C, h, w) of variance 1 at times ln(s) / 4 (B,)."""
+        first = condition.latents[:, None].expand(-1, scaled.shape[1], -1, -1, -1)
         return self.unet(
-            torch.cat([noisy * scale, first], 2),
-            sigma.log() / 4,
+            torch.cat([scaled, first], 2),
+            times,
             encoder_hidden_states=condition.embedding,
-            added_time_ids=self.added_time_ids.expand(len(noisy), -1),
+            added_time_ids=self.added_time_ids.expand(len(scaled), -1),
         ).sample
 
     def denoise(self, noisy: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """D: the expected clean latents, as `unet_output`."""
+        """D: the expected clean latents of noisy ones (B, F, C, h, w) of levels sigma (B,)."""
         level = sigma.view(-1, 1, 1, 1, 1)
-        output = self.unet_output(noisy, sigma, condition).float()
-        return noisy / (level**2 + 1) - level * (level**2 + 1).rsqrt() * output
+        scale = (level**2 + 1).rsqrt()
+        output = self.unet_output(noisy * scale, sigma.log() / 4, condition).float()
+        return noisy * scale**2 - level * scale * output
 
     def features(
         self, noise: Tensor, sigma: float, condition: Condition, blocks: Sequence[int]
@@ -109,10 +110,11 @@ class VideoModel(nn.Module):
         The noisy input is sigma times `noise` (B, F, C, h, w) with no clip in it, also in training:
         else the features would see the future that they are trained to predict.
         """
-        levels = noise.new_full((len(noise),), sigma)
+        times = noise.new_full((len(noise),), math.log(sigma) / 4)
+        scale = sigma / math.sqrt(sigma**2 + 1)
         up_blocks = [self.unet.up_blocks[k] for k in blocks]
         with _outputs_of(up_blocks) as outputs, suppress(_StopPass):
-            self.unet_output(sigma * noise, levels, condition)
+            self.unet_output(scale * noise, times, condition)
         return [output.unflatten(0, noise.shape[:2]) for output in outputs]
 
     def loss(self, clips: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def test_it_has_the_published_size():
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_one_joint_step_and_one_prediction():
-    """Two small frames: 15 GB. Full frames need a GPU, see benchmarks/video_latency.py."""
+    """Two small frames: 14 GB. Full frames need a GPU, see benchmarks/video_latency.py."""
     horizon = 2
     torch.manual_seed(0)
     cfg = backbone_config(
@@ -49,14 +49,13 @@ def test_one_joint_step_and_one_prediction():
     )
     batch = make_batch(1, horizon, 64)
     optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], 1e-4)
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = policy.loss(batch)["loss"]
-        video = policy.backbone.video_loss(batch["image"][:, None].expand(-1, 2, -1, -1, -1))
+    loss = policy.loss(batch)["loss"]
+    video = policy.backbone.video_loss(batch["image"][:, None].expand(-1, 2, -1, -1, -1))
     (loss / loss.detach() + video / video.detach()).backward()
     trained = [p for p in policy.parameters() if p.requires_grad]
     assert all(p.grad is not None for p in trained)
     assert all(torch.isfinite(p.grad).all() for p in trained)
     optimizer.step()
     optimizer.zero_grad()
-    (chunk,) = policy.predict(observations(batch), dtype=torch.bfloat16)
+    (chunk,) = policy.predict(observations(batch))
     assert np.isfinite(chunk.positions).all()

@@ -1,0 +1,71 @@
+"""Latency of one prediction on a video backbone: `python benchmarks/video_latency.py [svd]`.
+
+One pass of the UNet, from a uint8 image to 3D waypoints, random weights, after a warm-up: svd_tiny,
+and with the argument svd the true size too (8 GB in bf16 on a GPU; minutes on a CPU). Writes
+results/benchmarks/video_latency.json.
+"""
+
+import logging
+import statistics
+import sys
+import time
+
+import torch
+from latency import made_up_observation
+
+from para.cli import load_config
+from para.files import atomic_write_json
+from para.models import build_policy
+from para.system import git_hash, hardware, set_threads
+
+ROUNDS = {"svd_tiny": 30, "svd": 3}
+MODELS = ("para", "act")
+
+
+def main() -> None:
+    """Measure every model on every backbone and write the result."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = sys.argv[1:]
+    backbones = ["svd_tiny"] + ["svd"] * ("svd" in arguments)
+    cfg = load_config("train", [word for word in arguments if word != "svd"])
+    threads = set_threads(cfg.workers)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = []
+    for backbone in backbones:
+        for model in MODELS:
+            overrides = [f"backbone={backbone}", f"model={model}", "backbone.weights=random"]
+            case = load_config("train", overrides)
+            policy = build_policy(case.model, case.backbone, case.env.image_size).to(device)
+            seen = [made_up_observation(case.env.image_size)]
+            for precision, dtype in (("fp32", None), ("bf16", torch.bfloat16)):
+                milliseconds = []
+                for turn in range(ROUNDS[backbone] + 1):
+                    start = time.perf_counter()
+                    policy.predict(seen, dtype=dtype)  # ends with NumPy arrays: synchronised
+                    if turn:  # the first is a warm-up
+                        milliseconds.append(1000 * (time.perf_counter() - start))
+                row = {
+                    "backbone": backbone,
+                    "model": model,
+                    "precision": precision,
+                    "device": device,
+                    "n": len(milliseconds),
+                    "median_ms": round(statistics.median(milliseconds), 2),
+                    "fastest_ms": round(min(milliseconds), 2),
+                    "slowest_ms": round(max(milliseconds), 2),
+                }
+                rows.append(row)
+                logging.info("%s", row)
+    result = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git": git_hash(),
+        "hardware": hardware(),
+        "command": f"python benchmarks/video_latency.py {' '.join(arguments)}".strip(),
+        "threads": threads,
+        "rows": rows,
+    }
+    atomic_write_json(f"{cfg.results_dir}/benchmarks/video_latency.json", result)
+
+
+if __name__ == "__main__":
+    main()
