@@ -332,7 +332,9 @@ class _Job:
             "layout": cfg.layout,
             "profile": cfg.profile,
             "backbone": meta["backbone"],
-            "training": meta["training"] | {name: meta[name] for name in ("finished", "git")},
+            # "start" tells the steps and minutes of the stages before, where a recipe has some
+            "training": meta["training"]
+            | {name: meta[name] for name in ("finished", "git", "start") if name in meta},
             "hardware": hardware(),
             "versions": versions(),
             "config": {

@@ -268,8 +268,10 @@ def read_safetensors(path: Path | str) -> Tensors:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            start = file.read(4)
-        if start[:2] == b"PK" or start[:1] == b"\x80":
+            start = file.read(9)
+        # safetensors begins with the length of its header, which may look like a pickle's magic
+        # bytes (one in 32 ends in 0x80); then comes the header's brace
+        if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
             raise CheckpointError(
                 f"{path} is a pickle (torch.save) file, not safetensors. Loading a pickle can run "
                 "any code, so PARA never does. Convert it where you trust it: "

@@ -27,7 +27,7 @@ from para.errors import CheckpointError
 from para.policy import Policy
 from para.training.checkpoint import read_policy_meta, read_safetensors, run_dir
 
-_VIDEO = "backbone.video."
+VIDEO = "backbone.video."
 """Prefix of the video model's tensors in the state dict of any policy on a video backbone."""
 _MEAN_DECAY = 0.99
 
@@ -81,7 +81,7 @@ def freeze(policy: Policy, cfg: TrainConfig) -> None:
     if not isinstance(policy.backbone, VideoBackbone):
         return
     for name, parameter in policy.named_parameters():
-        part = "video" if name.startswith(_VIDEO) else "heads"
+        part = "video" if name.startswith(VIDEO) else "heads"
         if cfg.stage and getattr(cfg.stage.rates, part) is None:
             parameter.requires_grad_(False)
     if not needs_clips(cfg):
@@ -113,7 +113,7 @@ def load_start(policy: Policy, folder: Path) -> dict[str, Any]:
     path = folder / "policy.safetensors"
     state = read_safetensors(path)
     if meta["config"]["model"]["kind"] == "video":
-        video = {k.removeprefix(_VIDEO): v for k, v in state.items() if k.startswith(_VIDEO)}
+        video = {k.removeprefix(VIDEO): v for k, v in state.items() if k.startswith(VIDEO)}
         load_strict(policy.backbone.video, video, str(path))
     else:
         policy.load(state, str(path))

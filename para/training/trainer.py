@@ -44,6 +44,7 @@ from para.system import available_cores, git_hash, hardware, set_threads, versio
 from para.training import checkpoint, pictures
 from para.training.log import Display, Row, RunLog, Wandb
 from para.training.stages import (
+    VIDEO,
     StageLoss,
     freeze,
     load_start,
@@ -125,7 +126,8 @@ def train(
     *earlier, last = stage_configs(cfg)
     for stage in earlier:
         # fresh=true trains the last stage again; those before it only where they changed
-        _train(replace(stage, fresh=cfg.fresh and _has_other_config(stage)), progress, datasets)
+        stage = replace(stage, fresh=cfg.fresh and _has_other_config(stage))
+        _train(stage, progress, datasets, wait=True)
     return _train(last, progress, datasets)
 
 
@@ -133,10 +135,11 @@ def _train(
     cfg: TrainConfig,
     progress: bool,
     datasets: tuple[DemoDataset, DemoDataset | None] | None,
+    wait: bool = False,
 ) -> TrainSummary:
-    """`train` for one run."""
+    """`train` for one run; `wait` for another process that trains it, which recipes may share."""
     accelerator = _accelerator(cfg.training)
-    with _only_one(folder := checkpoint.run_dir(cfg), accelerator):
+    with _only_one(folder := checkpoint.run_dir(cfg), accelerator, wait):
         finished = _claim(folder, cfg) if accelerator.is_main_process else None
         (finished,) = broadcast_object_list([finished])
         if finished:
@@ -186,9 +189,8 @@ def parameter_groups(policy: nn.Module, training: TrainingConfig) -> list[dict[s
 
     Of a video backbone only the video model counts: what projects its features starts at random.
     """
-    names = [name for name, _ in policy.named_parameters()]
-    video = any(name.startswith("backbone.video.") for name in names)
-    prefix = "backbone.video." if video else "backbone."
+    video = any(name.startswith(VIDEO) for name, _ in policy.named_parameters())
+    prefix = VIDEO if video else "backbone."
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in policy.named_parameters():
         if not parameter.requires_grad:
@@ -273,8 +275,10 @@ class _Run:
         if isinstance(self.policy.backbone, VideoBackbone):
             self.policy.backbone.fit_codec(train_set.spread(_CODEC_IMAGES))
         self.policy.to(accelerator.device)
-        for parameter in self.policy.parameters():
-            if parameter.ndim == 4:  # convolutions: twice as fast on a CPU
+        for name, parameter in self.policy.named_parameters():
+            # convolutions: twice as fast on a CPU, but a video model (whose maps change between
+            # images and clips) a sixth slower
+            if parameter.ndim == 4 and not name.startswith(VIDEO):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         start = start_folder(cfg)
         self.start = load_start(self.policy, start) if start else None
@@ -628,8 +632,8 @@ def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:
 
 
 @contextmanager
-def _only_one(folder: Path, accelerator: Accelerator) -> Iterator[None]:
-    """Refuse a second process that trains into the same folder."""
+def _only_one(folder: Path, accelerator: Accelerator, wait: bool) -> Iterator[None]:
+    """Refuse a second process that trains into the same folder, or let it wait its turn."""
     if not accelerator.is_main_process:
         yield
         return
@@ -638,10 +642,13 @@ def _only_one(folder: Path, accelerator: Accelerator) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(
-                f"Another process is training {folder} right now. Wait for it, or choose another "
-                "seed, model.name or runs_dir."
-            ) from error
+            if not wait:
+                raise ConfigError(
+                    f"Another process is training {folder} right now. Wait for it, or choose "
+                    "another seed, model.name or runs_dir."
+                ) from error
+            _logger.info("Another process is training %s: waiting for it.", folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -311,3 +311,18 @@ def test_fresh_replaces_a_run(trained, datasets, tmp_path):
     training = dataclasses.replace(cfg.training, steps=2, warmup_steps=1)
     cfg = dataclasses.replace(cfg, fresh=True, training=training)
     assert train(cfg, progress=False, datasets=datasets).steps == 2
+
+
+def test_a_header_whose_length_looks_like_a_pickle_is_none(tmp_path):
+    """Headers are padded to 8 bytes, so the length's first byte is a pickle's 0x80 once in 32."""
+    path = tmp_path / "weights.safetensors"
+    for length in range(0, 400, 8):
+        save_file({"w" * (1 + length): torch.ones(2)}, path)
+        if path.read_bytes()[0] == 0x80:
+            break
+    else:
+        pytest.fail("no header of such a length")
+    assert list(checkpoint.read_safetensors(path).values())[0].tolist() == [1, 1]
+    torch.save({"w": torch.ones(2)}, path)
+    with pytest.raises(CheckpointError, match="is a pickle"):
+        checkpoint.read_safetensors(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import sys
 from pathlib import Path
@@ -236,6 +237,29 @@ def test_an_unfinished_stage_is_not_a_start(config, datasets, monkeypatch):
     second = stage_configs(config("two_stage"))[1]
     with pytest.raises(CheckpointError, match="has not finished"):
         train(second, progress=False, datasets=datasets)
+
+
+def test_two_recipes_at_once_train_the_shared_stage_once(config, datasets, monkeypatch):
+    """The second process finds the folder taken, waits, and then finds the stage finished."""
+    waited = []
+
+    def flock(_lock, operation):
+        if not operation & fcntl.LOCK_NB:
+            waited.append(operation)
+        elif not waited:
+            # the other process is at work; it will be done when the lock is free
+            other = config("frozen")
+            with monkeypatch.context() as patch:
+                patch.setattr(trainer.fcntl, "flock", lambda *_: None)
+                train(stage_configs(other)[0], progress=False, datasets=datasets)
+            raise BlockingIOError
+
+    video = run_dir(stage_configs(config("two_stage"))[0])
+    monkeypatch.setattr(trainer.fcntl, "flock", flock)
+    summary = train(config("two_stage"), progress=False, datasets=datasets)
+    assert waited == [fcntl.LOCK_EX]
+    assert [row["step"] for row in read_log(video)] == [2, 4, 5]
+    assert summary.steps == STEPS["joint"]
 
 
 def test_recipes_that_cannot_work(config):
