@@ -82,7 +82,7 @@ def find_runs(
             model in (None, config["model"]["name"])
             and backbone in (None, config["backbone"]["name"])
             and seed in (None, config["seed"])
-            and config["model"]["kind"] != "video"
+            and config["model"].get("kind") != "video"
         ):
             found.append(path.parent)
     return found

@@ -322,7 +322,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_none(tmp_path):
             break
     else:
         pytest.fail("no header of such a length")
-    assert list(checkpoint.read_safetensors(path).values())[0].tolist() == [1, 1]
+    assert next(iter(checkpoint.read_safetensors(path).values())).tolist() == [1, 1]
     torch.save({"w": torch.ones(2)}, path)
     with pytest.raises(CheckpointError, match="is a pickle"):
         checkpoint.read_safetensors(path)
