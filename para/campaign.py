@@ -24,10 +24,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from envs.splits import load_split
-from para.cli import ROOT
+from para.cli import ROOT, load_config
 from para.config import ReproduceConfig
 from para.errors import ParaError
+from para.evaluation.results import model_overrides
 from para.system import available_cores
+from para.training.checkpoint import run_dir
+from para.training.stages import stage_configs
 
 log = logging.getLogger(__name__)
 
@@ -84,25 +87,42 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
         for dataset in dict.fromkeys(split.dataset for split in splits)
     }
     jobs = {job.name: job for job in demos.values()}
+    shared = _SharedStages()
     for seed in cfg.seeds:
         for split in splits:
-            needs = {}
-            for model in cfg.models:
-                name = needs[model] = f"train {split.train_set} {model} seed{seed}"
-                which = (f"split={split.name}", f"model={model}", f"seed={seed}", *common)
-                arguments = ("scripts/train.py", *which, "workers=1")
-                job = Job(name, "train", arguments, needs=(demos[split.dataset].name,))
-                jobs.setdefault(name, job)
-            for model in cfg.models:
-                name = f"eval {split.name} {model} seed{seed}"
-                which = (f"split={split.name}", f"model={model}", f"seed={seed}", *common)
-                arguments = ("scripts/eval.py", *which, results, "workers=1", "video=0")
-                jobs[name] = Job(name, "eval", arguments, needs=(needs[model],))
+            for label in cfg.models:
+                training, evaluation = model_overrides(label)
+                rest = [f"split={split.name}", f"seed={seed}", *common]
+                train = f"train {split.train_set} {label} seed{seed}"
+                if train not in jobs:
+                    needs = (demos[split.dataset].name, *shared.needs(train, [*training, *rest]))
+                    arguments = ("scripts/train.py", *training, *rest, "workers=1")
+                    jobs[train] = Job(train, "train", arguments, needs)
+                arguments = ("scripts/eval.py", *evaluation, *rest, results, "workers=1", "video=0")
+                name = f"eval {split.name} {label} seed{seed}"
+                jobs[name] = Job(name, "eval", arguments, needs=(train,))
     if cfg.website:
         arguments = ("scripts/make_website.py", results, *common)
         evaluations = tuple(job.name for job in jobs.values() if job.kind == "eval")
         jobs["website"] = Job("website", "website", arguments, evaluations, exclusive=True)
     return list(jobs.values())
+
+
+class _SharedStages:
+    """Which job trains a stage that several recipes begin with: the others wait for that job."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Path, str] = {}
+
+    def needs(self, job: str, overrides: Sequence[str]) -> tuple[str, ...]:
+        """Jobs that train the first stages of `job`, whose training takes these overrides.
+
+        Raises:
+            UnknownNameError, ConfigError: There is no such model, backbone or recipe.
+        """
+        *earlier, _ = stage_configs(load_config("train", overrides))
+        makers = [self._jobs.setdefault(run_dir(stage), job) for stage in earlier]
+        return tuple(dict.fromkeys(maker for maker in makers if maker != job))
 
 
 @dataclass

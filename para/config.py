@@ -401,13 +401,10 @@ class EvalConfig(CommonConfig):
 class ReproduceConfig(CommonConfig):
     """scripts/reproduce.py"""
 
-    splits: list[str] = field(
-        default_factory=lambda: [
-            *("lr", "nf", "vp_default_to_all", "vp_lr", "vp_io", "distractor"),
-            *("corner_n32", "corner_n64", "corner_n16", "corner_n8"),
-        ]
-    )
-    models: list[str] = field(default_factory=lambda: ["para", "act"])
+    splits: list[str] = MISSING
+    """What to test on; campaign=... sets it (configs/campaign)."""
+    models: list[str] = MISSING
+    """Policies by their names in results: para, act_fixed, para_two_stage-svd_tiny."""
     seeds: list[int] = field(default_factory=lambda: [0])
     website: bool = True
     """Build the website at the end."""

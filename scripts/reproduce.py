@@ -10,6 +10,7 @@ from para.config import ReproduceConfig
     examples=[
         "",
         "splits=[lr,vp_default_to_all] models=[para,act,act_fixed]",
+        "campaign=video_recipes",
         "seeds=[0,1,2] website=false",
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 from para.campaign import Campaign, CampaignError, Job, plan
 from para.cli import load_config
 from para.config import ReproduceConfig
+from para.errors import UnknownNameError
 
 
 def _config(**changes: object) -> ReproduceConfig:
@@ -42,6 +43,30 @@ def test_every_job_comes_after_what_it_needs():
         assert set(job.needs) <= seen
         seen.add(job.name)
     assert job.kind == "website"
+
+
+@pytest.mark.parametrize("campaign", ["main", "video_recipes", "video_sweep"])
+def test_every_campaign_can_be_planned(campaign):
+    cfg = load_config("reproduce", [f"campaign={campaign}"], ReproduceConfig)
+    jobs = plan(cfg)
+    assert sum(job.kind == "eval" for job in jobs) == len(cfg.splits) * len(cfg.models)
+    for job in jobs:
+        if job.kind == "train":
+            load_config("train", job.arguments[1:])
+
+
+def test_recipes_wait_for_the_stage_that_they_share():
+    models = ["para_two_stage-svd_tiny", "para_joint-svd_tiny", "para_frozen-svd_tiny"]
+    jobs = {job.name: job for job in plan(_config(splits=["lr"], models=models))}
+    demos, first = "demos objpos", "train left para_two_stage-svd_tiny seed0"
+    assert jobs[first].needs == (demos,)
+    assert jobs["train left para_joint-svd_tiny seed0"].needs == (demos,)
+    assert jobs["train left para_frozen-svd_tiny seed0"].needs == (demos, first)
+
+
+def test_an_unknown_policy_is_named_before_anything_runs():
+    with pytest.raises(UnknownNameError, match="two_stages"):
+        plan(_config(splits=["lr"], models=["para_two_stages-svd_tiny"]))
 
 
 def _job(name: str, code: str, needs: tuple[str, ...] = (), exclusive: bool = False) -> Job:

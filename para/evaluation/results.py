@@ -83,21 +83,26 @@ def model_label(model: str, backbone: str, default_backbone: str | None) -> str:
     return model if backbone == default_backbone else f"{model}-{backbone}"
 
 
-def model_commands(label: str, rest: str) -> str:
-    """The commands that train and evaluate the policy of this label, followed by `rest` each.
+def model_overrides(label: str) -> tuple[list[str], list[str]]:
+    """What scripts/train.py and scripts/eval.py are told to make the policy of this label.
 
     The inverse of `model_label`, and of the recipe that training appends to a model's name:
-    para_two_stage-svd_tiny is model=para recipe=two_stage backbone=svd_tiny.
+    para_two_stage-svd_tiny is trained by model=para recipe=two_stage backbone=svd_tiny.
     """
     name, _, backbone = label.partition("-")
     models = [path.stem for path in (_CONFIGS / "model").glob("*.yaml")]
     model = max((m for m in models if f"{name}_".startswith(f"{m}_")), key=len, default=name)
     recipe = name[len(model) + 1 :]
-    backbone = f" backbone={backbone}" if backbone else ""
-    training = f"model={model}{backbone}{f' recipe={recipe}' if recipe else ''}"
+    on_backbone = [f"backbone={backbone}"] if backbone else []
+    training = [f"model={model}", *on_backbone, *([f"recipe={recipe}"] if recipe else [])]
+    return training, [f"model={name}", *on_backbone]
+
+
+def model_commands(label: str, rest: str) -> str:
+    """The commands that train and evaluate the policy of this label, followed by `rest` each."""
+    training, evaluation = (" ".join(overrides) for overrides in model_overrides(label))
     return (
-        f"python scripts/train.py {training} {rest} && "
-        f"python scripts/eval.py model={name}{backbone} {rest}"
+        f"python scripts/train.py {training} {rest} && python scripts/eval.py {evaluation} {rest}"
     )
 
 
