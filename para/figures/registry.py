@@ -8,7 +8,17 @@ from pathlib import Path
 
 from para.errors import UnknownNameError
 from para.evaluation.results import FILE_NAMES
-from para.figures import charts, curves, diagrams, distributions, maps, method, video_charts, videos
+from para.figures import (
+    charts,
+    curves,
+    diagrams,
+    distributions,
+    maps,
+    method,
+    video_charts,
+    video_clips,
+    videos,
+)
 from para.figures.build import SCENE_CODE, VIDEO_CODE, Asset, BuiltAsset, Media, build
 from para.figures.sources import MAIN_MODELS, PUBLISHED_FILE, Sources
 
@@ -181,6 +191,36 @@ ASSETS: dict[str, Asset] = {
         )
         for split in ("lr", "vp_default_to_all", "distractor")
     },
+    **{
+        name: Asset(
+            partial(video_clips.generated_frames, clip=clip),
+            video_clips.clip_inputs,
+            "What happened, and what the video model generates from the first frame",
+            code=VIDEO_CODE,
+        )
+        for name, clip in (("frame_0", 0), ("frame_2", 2))
+    },
+    "gt_vs_gen_heatmaps": Asset(
+        video_clips.heatmap_film,
+        video_clips.clip_inputs,
+        "Heatmaps over true and generated frames",
+        kind="video",
+        code=VIDEO_CODE,
+    ),
+    "ood_alignment": Asset(
+        video_clips.alignment_film,
+        video_clips.clip_inputs,
+        "Predicted keypoints on generated frames",
+        kind="video",
+        code=VIDEO_CODE,
+    ),
+    "video_rollouts": Asset(
+        video_clips.rollouts,
+        video_clips.rollouts_inputs,
+        "PARA and global regression on the video backbone",
+        kind="video",
+        code=VIDEO_CODE,
+    ),
     "train_demos": Asset(
         videos.train_demos,
         videos.demo_files,

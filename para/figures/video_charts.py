@@ -43,9 +43,9 @@ RECIPES = {
 }
 """Policy on the video backbone -> its recipe: the published ones, then controls."""
 RECIPE_SPLIT = "lr"
-TWO_STAGE = "para_two_stage-svd_tiny"
+TWO_STAGE, GLOBAL = "para_two_stage-svd_tiny", "act_two_stage-svd_tiny"
 SCALING_SPLITS = {n: f"video_n{n}" for n in (4, 16, 64, 256)}
-SCALING_MODELS = (TWO_STAGE, "para_two_stage_all-svd_tiny", "act_two_stage-svd_tiny", "para")
+SCALING_MODELS = (TWO_STAGE, "para_two_stage_all-svd_tiny", GLOBAL, "para")
 
 
 def recipe_chart(sources: Sources, theme: Theme) -> Drawing:

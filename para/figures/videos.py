@@ -203,34 +203,55 @@ def pair(sources: Sources, split: str, test: str) -> Film:
     tasks = [episode_task(sources, r, test, index, CLIP, STRIDE) for r in results]
 
     def compose(films: Sequence[np.ndarray], folder: Path) -> list[Media]:
-        longest = max(len(frames) for frames in films)
-        made = []
-        for result, task, frames in zip(results, tasks, films, strict=True):
-            success = task.stage == "PLACE"
-            name = _TEST_NAMES.get((split, test), FILE_NAMES[test])
-            stem = f"{result.model}_{split}_{name}_ep{index:03d}_{'success' if success else 'fail'}"
-            label = model_style(result.model).label
-            clip = _clip(frames, longest, label, model_style(result.model).colour, task.stage)
-            alt = (
-                f"{label} on start {index} of the {FILE_NAMES[test]} of "
-                f"{SPLIT_TITLES[split]}: {STAGE_MEANING[task.stage]}."
-            )
-            data = {
-                "split": split,
-                "model": result.model,
-                "seed": result.seed,
-                "test": test,
-                "index": index,
-                "outcome": "success" if success else "fail",
-                "stage": task.stage,
-                "rule": rule,
-            }
-            made.append(_save(folder / f"{stem}.mp4", clip, FPS, CLIP_BYTES, alt, data))
-        return made
+        word = _TEST_NAMES.get((split, test), FILE_NAMES[test])
+        names = [
+            f"{r.model}_{split}_{word}_ep{index:03d}_{_outcome(task)}"
+            for r, task in zip(results, tasks, strict=True)
+        ]
+        where = f"the {FILE_NAMES[test]} of {SPLIT_TITLES[split]}"
+        data = {"split": split, "rule": rule}
+        return side_by_side(results, tasks, films, folder, names, where, data)
 
     missing = [m for m in MAIN_MODELS if m not in {r.model for r in results}]
     notes = tuple(f"{model_style(m).label} was not run on {split}." for m in missing)
     return Film(tuple(tasks), compose, notes)
+
+
+def side_by_side(
+    results: Sequence[Result],
+    tasks: Sequence[EpisodeTask],
+    films: Sequence[np.ndarray],
+    folder: Path,
+    names: Sequence[str],
+    where: str,
+    data: dict[str, Any],
+) -> list[Media]:
+    """One video per policy on the same start, all of the same length.
+
+    Files are named `<name>.mp4`; `where` says in words which test it is, and `data` is noted with
+    each video.
+    """
+    longest = max(len(frames) for frames in films)
+    made = []
+    for result, task, frames, name in zip(results, tasks, films, names, strict=True):
+        style = model_style(result.model)
+        clip = _clip(frames, longest, style.label, style.colour, task.stage)
+        alt = f"{style.label} on start {task.index} of {where}: {STAGE_MEANING[task.stage]}."
+        facts = {
+            "model": result.model,
+            "seed": result.seed,
+            "test": task.test,
+            "index": task.index,
+            "outcome": _outcome(task),
+            "stage": task.stage,
+        }
+        path = folder / f"{name}.mp4"
+        made.append(save_video(path, clip, FPS, CLIP_BYTES, alt, data | facts))
+    return made
+
+
+def _outcome(task: EpisodeTask) -> str:
+    return "success" if task.stage == "PLACE" else "fail"
 
 
 def _clip(
@@ -250,14 +271,14 @@ def _clip(
 def _name_plate(frame: np.ndarray, label: str, colour: str) -> None:
     """The policy's name on a dark plate with a bar in its colour, in the upper left corner."""
     width = 24 + 12 * len(label)
-    frame[12:40, 12 : 12 + width] = _rgb(DARK.surface)
-    frame[12:40, 12:18] = _rgb(colour)
+    frame[12:40, 12 : 12 + width] = rgb(DARK.surface)
+    frame[12:40, 12:18] = rgb(colour)
     draw_text(frame, label, (25, 26), size=16, bold=True, anchor="lm")
 
 
 def _mark_outcome(frame: np.ndarray, stage: str) -> None:
     """A coloured frame, and a plate with a mark and the outcome in words."""
-    colour = _rgb(SUCCESS_GREEN if stage == "PLACE" else FAIL_RED)
+    colour = rgb(SUCCESS_GREEN if stage == "PLACE" else FAIL_RED)
     height, width = frame.shape[:2]
     cv2.rectangle(frame, (2, 2), (width - 3, height - 3), colour, 5)
     text = STAGE_MEANING[stage].replace(" (success)", "")
@@ -281,7 +302,7 @@ def _mark(frame: np.ndarray, centre: tuple[int, int], radius: int, success: bool
         cv2.line(frame, start, end, (255, 255, 255), thick, cv2.LINE_AA)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> tuple[int, int, int]:
     return tuple(round(255 * c) for c in to_rgb(colour))
 
 
@@ -339,7 +360,7 @@ def grid(sources: Sources, split: str, model: str) -> Film:
             "episodes": {f"{r},{c}": index for (r, c), index in cells.items()},
         }
         path = folder / f"{split}_{model}_rollout_grid.mp4"
-        return [_save(path, frames(), GRID_FPS, GRID_BYTES, alt, data)]
+        return [save_video(path, frames(), GRID_FPS, GRID_BYTES, alt, data)]
 
     return Film(tuple(tasks.values()), compose)
 
@@ -357,11 +378,11 @@ def _board(
     width = _LEFT + len(phis) * (CELL + _GAP) + _GAP
     height = _TOP + len(thetas) * (CELL + _GAP) + _GAP
     board = np.empty((height + height % 2, width + width % 2, 3), np.uint8)
-    board[:] = _rgb(DARK.surface)
-    board[12:38, 10:16] = _rgb(colour)
+    board[:] = rgb(DARK.surface)
+    board[12:38, 10:16] = rgb(colour)
     draw_text(board, label, (24, 25), size=22, bold=True, anchor="lm")
     x = 40 + 17 * len(label)
-    draw_text(board, SPLIT_TITLES[split], (x, 26), size=17, colour=_rgb(DARK.muted), anchor="lm")
+    draw_text(board, SPLIT_TITLES[split], (x, 26), size=17, colour=rgb(DARK.muted), anchor="lm")
     result = f"placed {placed} of {shown}"
     draw_text(board, result, (width - 12, 26), size=17, bold=True, anchor="rm")
     for j, phi in enumerate(phis):
@@ -375,7 +396,7 @@ def _board(
 
 def _finished_cell(cell: np.ndarray, success: bool) -> np.ndarray:
     """A finished rollout: framed and marked, dimmed where it failed."""
-    colour = _rgb(SUCCESS_GREEN if success else FAIL_RED)
+    colour = rgb(SUCCESS_GREEN if success else FAIL_RED)
     cell = cell.copy() if success else (cell * 0.55).astype(np.uint8)
     cv2.rectangle(cell, (1, 1), (CELL - 2, CELL - 2), colour, 4)
     centre = (CELL - 24, CELL - 24)
@@ -415,7 +436,7 @@ def heatmaps(sources: Sources, split: str) -> Film:
         }
         clip = _clip(frames, len(frames), style.label, style.colour, task.stage)
         path = folder / f"para_{split}_heatmap_ep{index:03d}.mp4"
-        return [_save(path, clip, FPS, CLIP_BYTES, alt, data)]
+        return [save_video(path, clip, FPS, CLIP_BYTES, alt, data)]
 
     return Film((task,), compose)
 
@@ -473,7 +494,7 @@ def train_demos(sources: Sources) -> Film:
             alt = f"Training demonstration {task.index} of the 16 x 16 grid, by the expert."
             data = {"test": "demo", "index": task.index}
             path = folder / f"train_demo_{task.index}.mp4"
-            made.append(_save(path, clip, FPS, CLIP_BYTES, alt, data))
+            made.append(save_video(path, clip, FPS, CLIP_BYTES, alt, data))
         return made
 
     return Film(tuple(tasks), compose)
@@ -482,7 +503,7 @@ def train_demos(sources: Sources) -> Film:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _save(
+def save_video(
     path: Path,
     frames: Iterable[np.ndarray],
     fps: int,

@@ -122,7 +122,7 @@ def test_the_outcome_is_shown_at_the_end_only(sources, tmp_path, monkeypatch):
     built = make("lr_test_pair", sources, tmp_path / "out", monkeypatch)
     for media, colour in zip(built.media, (videos.SUCCESS_GREEN, videos.FAIL_RED), strict=True):
         frames = read_video(tmp_path / "out" / media.file)
-        expected = videos._rgb(colour)
+        expected = videos.rgb(colour)
         border = [frame[3:5, 100:300].reshape(-1, 3).mean(0) for frame in (frames[0], frames[-1])]
         assert np.abs(border[1] - expected).max() < 40
         assert np.abs(border[0] - expected).max() > 40
