@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 from envs.rendering import probe_backends
 from para.cli import ROOT
-from para.config import CommonConfig
+from para.config import CommonConfig, VideoBackboneConfig
 from para.system import available_cores, git_hash, hardware, versions
 
 _INSTALL = "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri (egl) or libosmesa6 (osmesa)"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_VIDEO_FILES = ("unet/diffusion_pytorch_model.safetensors",)
 
 
 def examine(cfg: CommonConfig) -> tuple[str, bool]:
@@ -72,12 +73,14 @@ def _cached_weights() -> dict[str, str]:
     """Whether each backbone of configs/backbone finds its published weights without a download."""
     found = {}
     for path in sorted((ROOT / "configs" / "backbone").glob("*.yaml")):
-        name = OmegaConf.load(path).get("timm_name")
-        if not name or not timm.is_model(name):
+        config = OmegaConf.load(path)
+        name = config.get("timm_name")
+        if name and timm.is_model(name):
+            hub, files = timm.get_pretrained_cfg(name).hf_hub_id, _WEIGHT_FILES
+        elif config.get("weights") == "pretrained":
+            hub, files = config.get("hub", VideoBackboneConfig.hub), _VIDEO_FILES
+        else:
             continue
-        hub = timm.get_pretrained_cfg(name).hf_hub_id
-        cached = hub and any(
-            isinstance(try_to_load_from_cache(hub, file), str) for file in _WEIGHT_FILES
-        )
+        cached = hub and any(isinstance(try_to_load_from_cache(hub, file), str) for file in files)
         found[path.stem] = f"cached ({hub})" if cached else f"not cached ({hub or 'no hub entry'})"
     return found

@@ -29,3 +29,4 @@ def test_cached_weights_are_found(monkeypatch: pytest.MonkeyPatch):
     found = doctor._cached_weights()
     assert found["dinov2_vits14"].startswith("cached")
     assert found["resnet18"].startswith("not cached")
+    assert found["svd"] == "not cached (stabilityai/stable-video-diffusion-img2vid)"
