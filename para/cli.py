@@ -121,7 +121,10 @@ def load_config(
                 _check_option(key, str(value), name, groups)
                 chosen.append(override.input_line)
             else:
-                if isinstance(value, str) and (known := _options(key)) and value not in known:
+                known = _options(key)
+                # evaluation names a trained policy, which may add a recipe: para_two_stage
+                extends = key == "model" and str(value).startswith(tuple(f"{m}_" for m in known))
+                if isinstance(value, str) and known and value not in known and not extends:
                     raise UnknownNameError(key, value, known)
                 values.append((key, value))
         try:

@@ -271,3 +271,10 @@ def test_commands_name_only_what_is_unusual():
     assert set(words) == set(overrides.split())
     again = load_config("eval", words)
     assert (again.model, again.backbone, again.seed) == ("act", "resnet18", 2)
+
+
+def test_evaluation_takes_the_names_of_policies_that_a_recipe_trained():
+    cfg = load_config("eval", ["model=para_two_stage", "backbone=svd_tiny"])
+    assert (cfg.model, cfg.backbone) == ("para_two_stage", "svd_tiny")
+    with pytest.raises(UnknownNameError, match="parra_two_stage"):
+        load_config("eval", ["model=parra_two_stage"])
