@@ -23,7 +23,9 @@ from para.evaluation.results import (
     rates_by_theta,
     read_result,
     success_rate,
+    total_steps,
 )
+from para.figures.video_charts import RECIPE_SPLIT, RECIPES
 from para.files import atomic_write
 from para.statistics import Rate, format_p
 
@@ -88,7 +90,7 @@ def theta_table(results_dir: Path) -> str:
 
 def setting_line(results_dir: Path) -> str:
     """Where the numbers come from: hardware, dates, budgets."""
-    results = list(load_results(results_dir).values())
+    results = [r for r in load_results(results_dir).values() if r["model"] in ("para", "act")]
     if not results:
         return "not run: `python scripts/reproduce.py`"
     dates = sorted({result["created"][:10] for result in results})
@@ -101,6 +103,17 @@ def setting_line(results_dir: Path) -> str:
         f"{min(minutes):.1f}-{max(minutes):.1f} minutes of one core each, backbone from scratch; "
         f"{'; '.join(machines)}; {dates[0]}" + (f" to {dates[-1]}" if dates[1:] else "") + "."
     )
+
+
+def video_table(results_dir: Path) -> str:
+    """Success of each recipe on the video backbone, in distribution and held out."""
+    lines = [_row("recipe", "steps", "in distribution", "held out"), _row(*["---"] * 4)]
+    for model, recipe in RECIPES.items():
+        result = _select(results_dir, RECIPE_SPLIT, model)
+        steps = str(total_steps(result)) if result else ""
+        rates = (_rate(result, test) for test in ("sanity", "ood"))
+        lines.append(_row(f"{recipe.title} (`{model}`)", steps, *rates))
+    return "\n".join(lines)
 
 
 def speed_table(results_dir: Path) -> str:
@@ -182,6 +195,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "splits": splits_table,
     "theta": theta_table,
     "setting": setting_line,
+    "video": video_table,
     "speed": speed_table,
 }
 

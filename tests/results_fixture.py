@@ -72,8 +72,10 @@ def make_video_result(split: str, model: str, stage_steps: int, steps: int) -> d
     """A result of a policy on the small video backbone, trained for `stage_steps` before."""
     result = make_result(split, model)
     result["backbone"] = {"name": "svd_tiny", "init": "random"}
-    result["config"]["backbone"] = {"name": "svd_tiny", "kind": "video"}
-    result["config"]["stage"] = {"after_steps": stage_steps}
+    result["config"]["training"] = {
+        "backbone": {"name": "svd_tiny", "kind": "video"},
+        "stage": {"after_steps": stage_steps},
+    }
     result["training"]["steps"] = steps
     return result
 

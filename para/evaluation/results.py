@@ -144,6 +144,18 @@ def model_order(label: str) -> tuple[int, str]:
     return {"para": 0, "act": 1}.get(label, 2), label
 
 
+def total_steps(result: Result) -> int:
+    """Optimiser steps of all stages: those of the policy's run, and of those that it began with."""
+    stage = result["config"].get("training", {}).get("stage") or {}
+    return result["training"]["steps"] + int(stage.get("after_steps") or 0)
+
+
+def reads_video(result: Result) -> bool:
+    """Is the policy's backbone a video model?"""
+    backbone = result["config"].get("training", {}).get("backbone") or {}
+    return backbone.get("kind") == "video"
+
+
 def outcomes(result: Result, test: str) -> list[bool]:
     """Success of each episode of a test, by index."""
     return [episode["success"] for episode in _episodes(result, test)]

@@ -82,7 +82,8 @@ class ResultSet:
         """Those of `models` that were run on `split`; `NotRun` if none of them was."""
         found = [model for model in models if self.select(split, model)]
         if not found:
-            raise NotRun(f"Split {split!r} was not run.", run_command(split, None))
+            command = run_command(split, None if models == MAIN_MODELS else models[0])
+            raise NotRun(f"Split {split!r} was not run.", command)
         return found
 
     def paths(self, split: str, models: tuple[str, ...] = MAIN_MODELS) -> list[Path]:

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import para
 from para.errors import ConfigError
-from para.evaluation.results import stage_counts
+from para.evaluation.results import stage_counts, total_steps
 from para.figures import video_charts
 from para.figures.build import BuiltAsset
 from para.figures.style import model_style
@@ -125,7 +125,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         "format_p": format_p,
         "points": points,
         "backbone": content.backbone,
-        "all_steps": content.all_steps,
+        "total_steps": total_steps,
         "quote": quote,
         "hardware": content.hardware,
         "short": content.short,

@@ -19,6 +19,7 @@ from para.evaluation.results import (
     model_commands,
     outcomes,
     read_result,
+    reads_video,
     stage_counts,
 )
 from para.statistics import Comparison, Rate, mcnemar
@@ -149,7 +150,7 @@ class Campaign:
         Policies on a video backbone have tables of their own.
         """
         runs = [run for run in self.runs if run.experiment == self.experiment(split)]
-        found = {run.model for run in runs if not on_video(run)}
+        found = {run.model for run in runs if not reads_video(run.data)}
         return [*MAIN_MODELS, *sorted(found - set(MAIN_MODELS))]
 
     def number(
@@ -294,18 +295,6 @@ def backbone(run: Run) -> str:
     names = {"random": "random initialisation", "pretrained": "pretrained", "file": "from a file"}
     init = str(run.data["backbone"]["init"])
     return f"{run.data['backbone']['name']} ({names.get(init, init)})"
-
-
-def on_video(run: Run) -> bool:
-    """Does the policy read a video backbone?"""
-    backbone = run.data["config"].get("backbone")
-    return isinstance(backbone, dict) and backbone.get("kind") == "video"
-
-
-def all_steps(run: Run) -> int:
-    """Optimiser steps of all stages of a run: those of its own, and of those that it began with."""
-    stage = run.data["config"].get("stage") or {}
-    return run.data["training"]["steps"] + int(stage.get("after_steps") or 0)
 
 
 def hardware(run: Run) -> str:
