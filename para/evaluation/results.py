@@ -150,6 +150,16 @@ def total_steps(result: Result) -> int:
     return result["training"]["steps"] + int(stage.get("after_steps") or 0)
 
 
+def total_minutes(result: Result) -> float:
+    """Training time of all stages [min]."""
+    minutes, training = 0.0, result["training"]
+    while training:
+        minutes += training["minutes"]
+        start = training.get("start") or {}
+        training = start and start["training"] | {"start": start["start"]}
+    return minutes
+
+
 def reads_video(result: Result) -> bool:
     """Is the policy's backbone a video model?"""
     backbone = result["config"].get("training", {}).get("backbone") or {}

@@ -21,6 +21,8 @@ from para.evaluation.results import (
     read_result,
     reads_video,
     stage_counts,
+    total_minutes,
+    total_steps,
 )
 from para.statistics import Comparison, Rate, mcnemar
 
@@ -279,12 +281,11 @@ def describe(runs: Sequence[Run]) -> str:
         return ""
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
     plural = "Seeds" if "," in seeds else "Seed"
-    training = [run.data["training"] for run in runs]
     dates = _span([run.data["created"][:10] for run in runs], str)
     return (
-        f"{plural} {seeds}. Training: {_span([t['minutes'] for t in training], short)} min, "
-        f"{_span([t['steps'] for t in training], short)} steps, "
-        f"{_span([t['demos'] for t in training], short)} demos. "
+        f"{plural} {seeds}. Training: {_span([total_minutes(run.data) for run in runs], short)} min, "
+        f"{_span([total_steps(run.data) for run in runs], short)} steps, "
+        f"{_span([run.data['training']['demos'] for run in runs], short)} demos. "
         f"Backbone: {'; '.join(sorted({backbone(run) for run in runs}))}. "
         f"Hardware: {'; '.join(sorted({hardware(run) for run in runs}))}. Measured {dates}."
     )

@@ -158,7 +158,9 @@ def _remarks(pairs: Sequence[tuple[BuiltAsset, Media]]) -> str:
 def _ordered(media: Sequence[Media], gallery: Gallery) -> tuple[Clip, ...]:
     """Clips, PARA first, then ACT, then by name."""
     rank = {"para": 0, "act": 1}
-    ordered = sorted(media, key=lambda m: (rank.get(m.data.get("model"), 2), m.file))
+    ordered = sorted(
+        media, key=lambda m: (rank.get(str(m.data.get("model")).partition("_")[0], 2), m.file)
+    )
     return tuple(
         Clip(
             m,

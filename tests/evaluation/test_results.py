@@ -19,6 +19,8 @@ from para.evaluation.results import (
     result_path,
     stage_counts,
     success_rate,
+    total_minutes,
+    total_steps,
     write_result,
 )
 from para.statistics import Rate
@@ -209,3 +211,13 @@ def test_the_made_up_campaign_of_other_tests_is_valid(tmp_path):
     for split in ("lr", "vp_io"):
         write_result(tmp_path / split / "act" / "seed0.json", make_result(split, "act"))
     assert len(load_results(tmp_path)) == 2
+
+
+def test_budgets_count_every_stage():
+    result = make_result("lr", "para")
+    assert (total_steps(result), total_minutes(result)) == (1500, 3.5)
+    video = {"steps": 600, "minutes": 10.0}
+    joint = {"steps": 100, "minutes": 2.0}
+    result["training"]["start"] = {"training": joint, "start": {"training": video, "start": None}}
+    result["config"]["training"] = {"stage": {"after_steps": 700}}
+    assert (total_steps(result), total_minutes(result)) == (2200, 15.5)

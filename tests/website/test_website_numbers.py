@@ -249,7 +249,7 @@ def test_video_policies_have_tables_of_their_own(campaign):
     assert [
         bool(c.find("a", href="results/lr/para_two_stage-svd_tiny/seed0.json")) for c in two_stage
     ] == ([True, True, False, False, False])
-    assert [c.text for c in two_stage[2:]] == ["1300", "90 %", "7K"]
+    assert [c.text for c in two_stage[2:]] == ["1300", "90 %", "4K + 3K"]
     assert joint[0].find("code")[0].text == (
         "python scripts/train.py model=para backbone=svd_tiny recipe=joint split=lr && "
         "python scripts/eval.py model=para_joint backbone=svd_tiny split=lr"
