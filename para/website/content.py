@@ -282,8 +282,9 @@ def describe(runs: Sequence[Run]) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
     plural = "Seeds" if "," in seeds else "Seed"
     dates = _span([run.data["created"][:10] for run in runs], str)
+    minutes = _span([total_minutes(run.data) for run in runs], short)
     return (
-        f"{plural} {seeds}. Training: {_span([total_minutes(run.data) for run in runs], short)} min, "
+        f"{plural} {seeds}. Training: {minutes} min, "
         f"{_span([total_steps(run.data) for run in runs], short)} steps, "
         f"{_span([run.data['training']['demos'] for run in runs], short)} demos. "
         f"Backbone: {'; '.join(sorted({backbone(run) for run in runs}))}. "
