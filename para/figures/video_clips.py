@@ -27,6 +27,7 @@ from para.figures.videos import (
     HOLD_S,
     STRIDE,
     episode_task,
+    recorded_configs,
     rgb,
     run_folder,
     save_video,
@@ -257,7 +258,7 @@ def _demos(sources: Sources, result: Result) -> tuple[Path, list[int]]:
     """Folder and numbers of the demos that are shown."""
     from para.data.format import dataset_dir
 
-    cfg = result.data["config"]["training"]
+    cfg, _ = recorded_configs(result)
     size = cfg["env"]["image_size"]
     folder = dataset_dir(sources.data_dir, "objpos", cfg["robot"], cfg["layout"], size)
     trained = set(training_indices(load_split(RECIPE_SPLIT), cfg["layout"]))

@@ -98,7 +98,7 @@ def _spread(values: list[float], most: int = 5) -> list[float]:
     return [values[round(i)] for i in np.linspace(0, len(values) - 1, most)]
 
 
-def _configs(result: Result) -> tuple[dict[str, Any], dict[str, Any]]:
+def recorded_configs(result: Result) -> tuple[dict[str, Any], dict[str, Any]]:
     """How `result` was evaluated and trained; `NotRun` where it does not say."""
     config = result.data["config"]
     if not {"evaluation", "training"} <= config.keys():
@@ -116,7 +116,7 @@ def run_folder(sources: Sources, result: Result) -> Path:
     """
     from para.training.checkpoint import find_runs, read_policy_meta
 
-    evaluated, trained = _configs(result)
+    evaluated, trained = recorded_configs(result)
     folders = find_runs(
         sources.runs_dir,
         evaluated["profile"],
@@ -148,7 +148,7 @@ def episode_task(
     sources: Sources, result: Result, test: str, index: int, size: int, stride: int, **more: Any
 ) -> EpisodeTask:
     """The recorded episode `index` as a task, with the chunk that it was evaluated in."""
-    evaluated, _ = _configs(result)
+    evaluated, _ = recorded_configs(result)
     episodes = result.episodes(test)
     batch = evaluated["batch"]
     chunk = [e for e in episodes if e["index"] // batch == index // batch]
