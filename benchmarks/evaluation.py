@@ -56,7 +56,7 @@ class TimedWorker:
 
         return call
 
-    def predict(self, observations):
+    def predict(self, observations, dtype=None):
         """Ask the network, do what the expert says."""
         self.look(observations)
         return self.oracle.predict(observations)

@@ -16,6 +16,7 @@ from para.camera import Camera
 from para.cli import load_config
 from para.files import atomic_write_json
 from para.models import build_policy
+from para.policy import INFERENCE_DTYPES
 from para.system import available_cores, git_hash, hardware
 from para.types import Observation
 
@@ -23,7 +24,6 @@ CASES = (
     *(("laptop", model) for model in ("para", "para_volume", "act", "act_fixed")),
     *(("paper", model) for model in ("para", "para_volume", "act")),
 )
-DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 ROUNDS = {"laptop": 40, "paper": 5}
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         milliseconds: dict[tuple[str, str], list[float]] = {}
         for turn in range(rounds + 1):
             for model, policy in policies.items():
-                for precision, dtype in DTYPES.items():
+                for precision, dtype in INFERENCE_DTYPES.items():
                     start = time.perf_counter()
                     policy.predict(observations[model], dtype=dtype)
                     elapsed = 1000 * (time.perf_counter() - start)

@@ -28,6 +28,7 @@ from para.cli import ROOT, load_config
 from para.config import ReproduceConfig
 from para.errors import ParaError
 from para.evaluation.results import model_overrides
+from para.files import atomic_write_json
 from para.system import available_cores
 from para.training.checkpoint import run_dir
 from para.training.stages import stage_configs
@@ -98,7 +99,8 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
                     needs = (demos[split.dataset].name, *shared.needs(train, [*training, *rest]))
                     arguments = ("scripts/train.py", *training, *rest, "workers=1")
                     jobs[train] = Job(train, "train", arguments, needs)
-                arguments = ("scripts/eval.py", *evaluation, *rest, results, "workers=1", "video=0")
+                test = (results, f"precision={cfg.precision}", "workers=1", "video=0")
+                arguments = ("scripts/eval.py", *evaluation, *rest, *test)
                 name = f"eval {split.name} {label} seed{seed}"
                 jobs[name] = Job(name, "eval", arguments, needs=(train,))
     if cfg.website:
@@ -275,9 +277,10 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 def reproduce(cfg: ReproduceConfig) -> Campaign:
-    """Run the campaign of `cfg`; see `plan`."""
+    """Run the campaign of `cfg`; see `plan`. The wall time [s] of each job is in seconds.json."""
     campaign = Campaign(
         plan(cfg), cfg.workers or available_cores(), Path(cfg.outputs_dir) / "campaign"
     )
     campaign.run()
+    atomic_write_json(campaign.log_dir / "seconds.json", campaign.seconds)
     return campaign

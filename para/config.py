@@ -389,6 +389,8 @@ class EvalConfig(CommonConfig):
     """Episodes per test; null: as many as the split says."""
     batch: int = 8
     """Episodes that one process runs in lock step, so that inference is batched."""
+    precision: str = "fp32"
+    """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
     video: int = 1
     """Rollout videos to save per model and test."""
     fresh: bool = False
@@ -406,6 +408,8 @@ class ReproduceConfig(CommonConfig):
     models: list[str] = MISSING
     """Policies by their names in results: para, act_fixed, para_two_stage-svd_tiny."""
     seeds: list[int] = field(default_factory=lambda: [0])
+    precision: str = "fp32"
+    """Of inference in evaluations: fp32 | bf16."""
     website: bool = True
     """Build the website at the end."""
 
@@ -445,6 +449,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": ("objpos", "viewpoints"),
     "wandb": ("off", "offline", "online"),
     "training.precision": ("bf16", "fp16", "fp32"),
+    "precision": ("fp32", "bf16"),
     "split.dataset": ("objpos", "viewpoints"),
     "model.kind": tuple(MODEL_SCHEMAS),
     "model.head": ("factorised", "volume"),

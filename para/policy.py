@@ -22,6 +22,8 @@ from para.config import ModelConfig
 from para.errors import ParaError
 from para.types import ActionChunk, Observation
 
+INFERENCE_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
+"""Value of `precision` in evaluations -> `dtype` of `Policy.predict`."""
 STATISTICS = ("ee_mean", "ee_std", "waypoint_mean", "waypoint_std")
 """Names of the normalisation statistics, each (3,) [m]."""
 

@@ -51,8 +51,9 @@ def test_every_campaign_can_be_planned(campaign):
     jobs = plan(cfg)
     assert sum(job.kind == "eval" for job in jobs) == len(cfg.splits) * len(cfg.models)
     for job in jobs:
-        if job.kind == "train":
-            load_config("train", job.arguments[1:])
+        if job.kind in ("train", "eval"):
+            loaded = load_config(job.kind, job.arguments[1:])
+            assert job.kind == "train" or loaded.precision == cfg.precision
 
 
 def test_recipes_wait_for_the_stage_that_they_share():

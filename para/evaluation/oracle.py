@@ -34,7 +34,9 @@ class Oracle:
         self._envs, self._horizon, self._execute, self._spacing = envs, horizon, execute, spacing
         self._paths: dict[int, list[tuple[np.ndarray, float]]] = {}
 
-    def predict(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+    def predict(
+        self, observations: Sequence[Observation], *, dtype: object = None
+    ) -> list[ActionChunk]:
         """The next waypoints for each observation, in order."""
         return [self._plan(observation) for observation in observations]
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from envs.condition import Condition
 from envs.pick_place import PickPlaceEnv
@@ -45,6 +46,7 @@ def rollout(
     conditions: Sequence[Condition],
     execute: int,
     recorders: Mapping[int, Recorder] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> list[dict[str, Any]]:
     """Run one episode per condition; return their outcomes, in order.
 
@@ -57,6 +59,7 @@ def rollout(
         conditions: Start conditions.
         execute: Waypoints executed per plan.
         recorders: By position in `conditions`.
+        dtype: Of inference, see `Policy.predict`.
 
     Returns:
         Per episode: stage, success, steps (of 20 ms), place_error_m, seconds (wall time; inference
@@ -74,7 +77,7 @@ def rollout(
     while active := [i for i in range(len(conditions)) if not envs[i].done]:
         begin = time.perf_counter()
         observations = [envs[i].observe() for i in active]
-        chunks = policy.predict(observations)
+        chunks = policy.predict(observations, dtype=dtype)
         shared = (time.perf_counter() - begin) / len(active)
         for i, observation, chunk in zip(active, observations, chunks, strict=True):
             begin = time.perf_counter()

@@ -128,7 +128,9 @@ def evaluate(cfg: EvalConfig, console: Console | None = None) -> Evaluation:
     experiment = experiment_name(cfg.split.name, cfg.robot, cfg.layout)
     stem = partial(_video_stem, experiment, cfg.seed)
     setup = partial(
-        _Evaluator, cfg.robot, cfg.layout, cfg.env, cfg.split.title, _videos_dir(cfg), stem
+        _Evaluator,
+        *(cfg.robot, cfg.layout, cfg.env, cfg.precision),
+        *(cfg.split.title, _videos_dir(cfg), stem),
     )
     with _progress(jobs, console) as show:
         for job in jobs:
@@ -357,6 +359,7 @@ class _Evaluator:
         robot: str,
         layout: str,
         env: EnvConfig,
+        precision: str,
         title: str,
         videos: Path,
         stem: Callable[[str, str, int], str],
@@ -369,6 +372,7 @@ class _Evaluator:
         cv2.setNumThreads(1)
         self._make_env = partial(PickPlaceEnv, robot=robot, layout=layout, config=env)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._precision = precision
         self._title, self._videos, self._stem = title, videos, stem
         self._envs: list[Any] = []
         self._folder: Path | None = None
@@ -376,6 +380,7 @@ class _Evaluator:
     def __call__(self, chunk: _Chunk) -> Episodes:
         """Run a chunk, record what is to be recorded, return the episodes' records."""
         from para.evaluation.rollout import rollout
+        from para.policy import INFERENCE_DTYPES
 
         if self._folder != chunk.run.folder:
             from para.training.checkpoint import load_policy
@@ -387,7 +392,10 @@ class _Evaluator:
         recorders = {index - chunk.first: self._recorder(chunk, index) for index in chunk.record}
         try:
             execute = chunk.run.meta["config"]["model"]["execute"]
-            outcomes = rollout(self._policy, self._envs, chunk.conditions, execute, recorders)
+            dtype = INFERENCE_DTYPES[self._precision]
+            outcomes = rollout(
+                self._policy, self._envs, chunk.conditions, execute, recorders, dtype
+            )
             for i, recorder in recorders.items():
                 recorder.finish(self._envs[i])
         except BaseException:
@@ -425,6 +433,7 @@ def _key(cfg: EvalConfig, run: TrainedRun) -> str:
         "env": asdict(cfg.env),
         "robot": cfg.robot,
         "batch": cfg.batch,
+        "precision": cfg.precision,
         "code": code.hexdigest(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

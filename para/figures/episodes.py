@@ -41,6 +41,7 @@ class EpisodeTask:
         test: ood | sanity | demo.
         stage: Recorded stage.
         steps: Recorded number of control steps.
+        precision: Of inference, as evaluated: fp32 | bf16.
         size: Height and width of the film [px].
         stride: Control steps per frame.
         overlay: Also film the policy's input with its heatmap, to the right of the scene.
@@ -58,6 +59,7 @@ class EpisodeTask:
     test: str
     stage: str
     steps: int
+    precision: str
     size: int
     stride: int
     overlay: bool
@@ -116,11 +118,13 @@ class _Camera:
     ) -> dict[str, Any]:
         from envs.condition import Condition
         from para.evaluation.rollout import rollout
+        from para.policy import INFERENCE_DTYPES
 
         policy, execute = self._load(task.run_dir)
         starts = [Condition.from_dict(c) for c in conditions]
         envs = self._environments(task, len(starts))
-        outcomes = rollout(policy, envs, starts, execute, {place: recorder})
+        dtype = INFERENCE_DTYPES[task.precision]
+        outcomes = rollout(policy, envs, starts, execute, {place: recorder}, dtype)
         return outcomes[place]
 
     def _film_expert(self, task: EpisodeTask) -> list[np.ndarray]:

@@ -165,6 +165,7 @@ def episode_task(
         test=test,
         stage=record["stage"],
         steps=record["steps"],
+        precision=evaluated.get("precision", "fp32"),  # older results do not say
         size=size,
         stride=stride,
         overlay=more.get("overlay", False),
@@ -480,6 +481,7 @@ def train_demos(sources: Sources) -> Film:
                 test="demo",
                 stage="PLACE" if meta.success else "GRASP",
                 steps=0,
+                precision="fp32",
                 size=CLIP,
                 stride=STRIDE,
                 overlay=False,

@@ -23,7 +23,7 @@ class Fixed:
         self.chunk = ActionChunk(np.array(positions, float), np.full(len(positions), gripper))
         self.batches = []
 
-    def predict(self, observations):
+    def predict(self, observations, dtype=None):
         self.batches.append(len(observations))
         return [self.chunk] * len(observations)
 

@@ -106,7 +106,7 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
     # Another checkpoint, other code or another batch would be.
     job = runner._Job(_config(root), trained_runs(_config(root))[0], {"ood": [], "sanity": []})
     assert job.before is not None
-    for change in ("batch=3", "env.max_steps=50", "fresh=true"):
+    for change in ("batch=3", "precision=bf16", "env.max_steps=50", "fresh=true"):
         cfg = _config(root, change)
         job = runner._Job(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
         assert job.before is None

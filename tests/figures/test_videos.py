@@ -228,7 +228,7 @@ def hand_task(tmp_path, **changes):
     task = EpisodeTask(
         source="results/lr/para/seed0.json", run_dir="runs/x", robot="hand", layout="together",
         env=ENV, conditions=(start,), place=0, index=7, test="ood", stage="PLACE", steps=0,
-        size=48, stride=20, overlay=False, out=str(tmp_path / "frames.npy"),
+        precision="fp32", size=48, stride=20, overlay=False, out=str(tmp_path / "frames.npy"),
     )  # fmt: skip
     return dataclasses.replace(task, **changes)
 
