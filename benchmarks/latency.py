@@ -8,6 +8,8 @@ import logging
 import statistics
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,22 +59,34 @@ def main() -> None:
                 "backbone": case.backbone.name,
                 "model": model,
                 "precision": precision,
-                "n": rounds,
-                "median_ms": round(statistics.median(times), 2),
-                "fastest_ms": round(min(times), 2),
-                "slowest_ms": round(max(times), 2),
+                **summary(times),
             }
             rows.append(row)
             logging.info("%s", row)
+    write(f"{cfg.results_dir}/benchmarks/latency.json", threads, rows)
+
+
+def summary(milliseconds: list[float]) -> dict[str, float]:
+    """Median and range of repeated timings."""
+    return {
+        "n": len(milliseconds),
+        "median_ms": round(statistics.median(milliseconds), 2),
+        "fastest_ms": round(min(milliseconds), 2),
+        "slowest_ms": round(max(milliseconds), 2),
+    }
+
+
+def write(path: str, threads: int, rows: list[dict[str, Any]]) -> None:
+    """Write rows with all that is needed to measure them again."""
     result = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "git": git_hash(),
         "hardware": hardware(),
-        "command": "python benchmarks/latency.py",
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "threads": threads,
         "rows": rows,
     }
-    atomic_write_json(f"{cfg.results_dir}/benchmarks/latency.json", result)
+    atomic_write_json(path, result)
 
 
 def made_up_observation(size: int) -> Observation:

@@ -6,17 +6,16 @@ results/benchmarks/video_latency.json.
 """
 
 import logging
-import statistics
 import sys
 import time
 
 import torch
-from latency import made_up_observation
+from latency import made_up_observation, summary, write
 
 from para.cli import load_config
-from para.files import atomic_write_json
 from para.models import build_policy
-from para.system import git_hash, hardware, set_threads
+from para.policy import INFERENCE_DTYPES
+from para.system import set_threads
 
 ROUNDS = {"svd_tiny": 30, "svd": 3}
 MODELS = ("para", "act")
@@ -37,7 +36,7 @@ def main() -> None:
             case = load_config("train", overrides)
             policy = build_policy(case.model, case.backbone, case.env.image_size).to(device)
             seen = [made_up_observation(case.env.image_size)]
-            for precision, dtype in (("fp32", None), ("bf16", torch.bfloat16)):
+            for precision, dtype in INFERENCE_DTYPES.items():
                 milliseconds = []
                 for turn in range(ROUNDS[backbone] + 1):
                     start = time.perf_counter()
@@ -49,22 +48,11 @@ def main() -> None:
                     "model": model,
                     "precision": precision,
                     "device": device,
-                    "n": len(milliseconds),
-                    "median_ms": round(statistics.median(milliseconds), 2),
-                    "fastest_ms": round(min(milliseconds), 2),
-                    "slowest_ms": round(max(milliseconds), 2),
+                    **summary(milliseconds),
                 }
                 rows.append(row)
                 logging.info("%s", row)
-    result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": f"python benchmarks/video_latency.py {' '.join(arguments)}".strip(),
-        "threads": threads,
-        "rows": rows,
-    }
-    atomic_write_json(f"{cfg.results_dir}/benchmarks/video_latency.json", result)
+    write(f"{cfg.results_dir}/benchmarks/video_latency.json", threads, rows)
 
 
 if __name__ == "__main__":

@@ -271,6 +271,9 @@ class TrainingConfig:
     checkpoint_every: int = 250
     validation_demos: int = 8
     """Held-out training-distribution demos, for the validation loss (never used to choose)."""
+    shard: bool = False
+    """Split weights, gradients, moments and averages over all processes, for models that do not
+    fit one GPU; needs `accelerate launch` or `torchrun` with several."""
     data_workers: int = 0
     """Loader processes; 0 loads in a background thread of the training process."""
 
@@ -668,6 +671,10 @@ def _validate_training(training: TrainingConfig) -> None:
         value = getattr(training, name)
         _require(value >= 0, f"training.{name}={value} must not be negative.")
     _require(
+        not (training.shard and training.precision == "fp16"),
+        "training.shard=true does not work with training.precision=fp16: use bf16 or fp32.",
+    )
+    _require(
         training.backbone_learning_rate is None or training.backbone_learning_rate >= 0,
         f"training.backbone_learning_rate={training.backbone_learning_rate} must not be negative.",
     )
@@ -704,7 +711,8 @@ def _require(condition: bool, message: str) -> None:
 NOT_COMPARED = (
     *("data_dir", "runs_dir", "results_dir", "outputs_dir", "workers", "fresh", "wandb"),
     *("split.name", "split.title", "split.ood", "split.sanity", "split.test_seed"),
-    *("training.log_every", "training.checkpoint_every", "training.data_workers", "heatmap_size"),
+    *("training.log_every", "training.checkpoint_every", "training.data_workers"),
+    *("training.shard", "heatmap_size"),
 )
 """Keys of a `TrainConfig` that do not change what is trained (heatmap_size acts through model)."""
 

@@ -41,7 +41,7 @@ from para.errors import ConfigError, ParaError
 from para.files import atomic_write_json, require_free_space
 from para.models import build_policy
 from para.system import available_cores, git_hash, hardware, set_threads, versions
-from para.training import checkpoint, pictures
+from para.training import checkpoint, pictures, sharding
 from para.training.log import Display, Row, RunLog, Wandb
 from para.training.stages import (
     VIDEO,
@@ -220,7 +220,8 @@ def averaged(policy: nn.Module, decay: float) -> AveragedModel:
 
     def update(mean: list[Tensor], current: list[Tensor], n: Tensor) -> None:
         count = int(n)
-        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(mean, current, n)
+        parts = [[sharding.local(tensor) for tensor in tensors] for tensors in (mean, current)]
+        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(*parts, n)
 
     return AveragedModel(policy, multi_avg_fn=update, use_buffers=True)
 
@@ -274,22 +275,32 @@ class _Run:
         self.policy.fit_normalisation(train_set.stats())
         if isinstance(self.policy.backbone, VideoBackbone):
             self.policy.backbone.fit_codec(train_set.spread(_CODEC_IMAGES))
-        self.policy.to(accelerator.device)
+        self.sharded = cfg.training.shard
+        if not self.sharded:
+            self.policy.to(accelerator.device)
         for name, parameter in self.policy.named_parameters():
             # convolutions: twice as fast on a CPU, but a video model (whose maps change between
             # images and clips) a sixth slower
-            if parameter.ndim == 4 and not name.startswith(VIDEO):
+            if parameter.ndim == 4 and not self.sharded and not name.startswith(VIDEO):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         start = start_folder(cfg)
         self.start = load_start(self.policy, start) if start else None
         freeze(self.policy, cfg)
         self.ema = averaged(self.policy, cfg.training.ema_decay)
-        optimizer = torch.optim.AdamW(parameter_groups(self.policy, cfg.training), fused=True)
+        loaded = checkpoint.load_checkpoint(folder)
+        if loaded:  # before they are split, if they are
+            load_strict(self.policy, loaded[0]["policy"], str(folder / "checkpoint"))
+            load_strict(self.ema, loaded[0]["ema"], str(folder / "checkpoint"))
         self.losses = StageLoss(self.policy, cfg.stage)
-        self.model, self.optimizer = accelerator.prepare(self.losses, optimizer)
+        if self.sharded:
+            sharding.shard(self.losses, self.policy, self.ema.module, accelerator.device.type)
+        optimizer = torch.optim.AdamW(parameter_groups(self.policy, cfg.training), fused=True)
+        self.optimizer = accelerator.prepare(optimizer)
+        self.model = self.losses if self.sharded else accelerator.prepare(self.losses)
 
         self.step, self.seconds, self.window = 0, 0.0, _Window()
-        self._resume()
+        if loaded:
+            self._resume(*loaded)
         if self.is_main:
             if self.threads < available_cores() and cfg.workers is None:
                 _logger.info(
@@ -382,13 +393,14 @@ class _Run:
             batch = self._to_device(next(batches))
             torch.manual_seed(_seed(self.cfg.seed, self._batch_number(number)))
             with accelerator.accumulate(self.model):
-                losses = self.model(batch)
+                with accelerator.autocast():
+                    losses = self.model(batch)
                 accelerator.backward(losses["loss"])
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() / training.accumulate
         gradient = accelerator.clip_grad_norm_(self.policy.parameters(), training.clip_norm)
         values = {k: float(v) for k, v in accelerator.reduce(sums, "mean").items()}
-        values["grad_norm"] = float(gradient)
+        values["grad_norm"] = float(sharding.whole(gradient))
         # fp16's gradient scaler skips steps of infinite gradients by itself.
         guarded = ("loss",) if training.precision == "fp16" else ("loss", "grad_norm")
         if not all(math.isfinite(values[name]) for name in guarded):
@@ -425,7 +437,7 @@ class _Run:
 
         Watched, never used to choose a checkpoint.
         """
-        if self.held_out is None or not self.is_main:
+        if self.held_out is None or not (self.is_main or self.sharded):
             return {}
         policy = self.ema.module.eval()
         count = min(len(self.held_out), _VALIDATION_SAMPLES)
@@ -486,17 +498,20 @@ class _Run:
         return seconds, any(gather_object([stopped]))
 
     def _save(self) -> None:
-        if not self.is_main:
+        if not (self.is_main or self.sharded):
             return
         moments, groups = checkpoint.optimizer_tensors(self.optimizer.optimizer)
+        parts = {
+            "policy": self._whole(self.policy.state_dict()),
+            "ema": self._whole(self.ema.state_dict()),
+            "optimizer": self._whole(moments),
+        }
+        if not self.is_main:
+            return
         scaler = self.accelerator.scaler
         checkpoint.save_checkpoint(
             self.folder,
-            {
-                "policy": self.policy.state_dict(),
-                "ema": self.ema.state_dict(),
-                "optimizer": moments,
-            },
+            parts,
             {
                 "step": self.step,
                 "seconds": self.seconds,
@@ -508,16 +523,17 @@ class _Run:
             },
         )
 
-    def _resume(self) -> None:
-        loaded = checkpoint.load_checkpoint(self.folder)
-        if loaded is None:
-            return
-        parts, state = loaded
-        source, moments = str(self.folder / "checkpoint"), parts["optimizer"]
-        load_strict(self.policy, parts["policy"], source)
-        load_strict(self.ema, parts["ema"], source)
-        groups = state["optimizer_groups"]
-        checkpoint.restore_optimizer(self.optimizer.optimizer, moments, groups, source)
+    def _whole(self, tensors: checkpoint.Tensors) -> checkpoint.Tensors:
+        """The tensors of a state dict, put together on the main process where they are split."""
+        return sharding.gathered(tensors, keep=self.is_main) if self.sharded else tensors
+
+    def _resume(self, parts: dict[str, checkpoint.Tensors], state: dict[str, Any]) -> None:
+        """Go on from a checkpoint, whose weights are loaded already."""
+        source, groups = str(self.folder / "checkpoint"), state["optimizer_groups"]
+        optimizer, moments = self.optimizer.optimizer, parts["optimizer"]
+        if self.sharded:
+            moments = sharding.split_moments(moments, optimizer)
+        checkpoint.restore_optimizer(optimizer, moments, groups, source)
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -535,6 +551,9 @@ class _Run:
                 )
 
     def _save_policy(self, summary: TrainSummary, finished: bool) -> None:
+        if not (self.is_main or self.sharded):
+            return
+        tensors = self._whole(self.ema.module.state_dict())
         if not self.is_main:
             return
         cfg = self.cfg
@@ -555,7 +574,7 @@ class _Run:
             "versions": versions(),
             "hardware": hardware() | {"threads": self.threads},
         }
-        checkpoint.save_policy(self.folder, self.ema.module.state_dict(), meta)
+        checkpoint.save_policy(self.folder, tensors, meta)
 
     def _summary(self, log: RunLog, samples_per_s: float) -> TrainSummary:
         row = log.last("loss").items()
@@ -580,11 +599,17 @@ def _accelerator(training: TrainingConfig) -> Accelerator:
     # Accelerate keeps one precision per process; several runs in one (-m, tests) may differ.
     AcceleratorState._reset_state()
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=not has_gpu,  # else it overlooks torchrun's processes on a machine without a GPU
         mixed_precision="no" if training.precision == "fp32" else training.precision,
         gradient_accumulation_steps=training.accumulate,
     )
+    if training.shard and accelerator.num_processes == 1:
+        raise ConfigError(
+            "training.shard=true splits a model over several processes, but there is one. Start "
+            "them with: accelerate launch --num_processes N scripts/train.py ..."
+        )
+    return accelerator
 
 
 def _claim(folder: Path, cfg: TrainConfig) -> TrainSummary | None:

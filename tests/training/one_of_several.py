@@ -1,0 +1,48 @@
+"""One process of trainings with several: what torchrun starts in test_processes.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from test_resume import kill_at
+from test_stages import SMALL
+from tiny import tiny_config
+
+from para.cli import load_config
+from para.config import TrainConfig
+from para.data.dataset import DemoDataset
+from para.training.trainer import train
+
+
+def main(kind: str, demos: Path, folder: Path, runs: list[dict]) -> None:
+    """Train a few tiny steps for each of `runs`, one after the other in this process.
+
+    A run is {"runs": folder, "stop_at": step before which it dies, or null, "overrides": [...]}.
+    """
+    clip = None if kind == "image" else (3, 6)
+    shape = (4, 2 if kind == "image" else 3, clip)
+    datasets = tuple(DemoDataset(demos, indices, *shape) for indices in (range(3), [3]))
+    for run in runs:
+        cfg = _config(kind, folder / run["runs"], run["overrides"])
+        with pytest.MonkeyPatch.context() as patch:
+            kill_at(run["stop_at"], patch)
+            try:
+                train(cfg, progress=False, datasets=datasets)
+                assert run["stop_at"] is None
+            except SystemError:
+                assert run["stop_at"] is not None
+
+
+def _config(kind: str, runs_dir: Path, overrides: list[str]) -> TrainConfig:
+    if kind == "image":
+        return tiny_config(runs_dir, "training.precision=fp32", *overrides)
+    stage = "recipe.stages.joint"
+    words = ["backbone=svd_tiny", "recipe=joint", f"{stage}.steps=5", f"{stage}.batch_size=2"]
+    return load_config("train", [*words, *SMALL, f"runs_dir={runs_dir}", *overrides])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))

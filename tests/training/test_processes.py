@@ -1,0 +1,97 @@
+"""Several processes train what one does; sharded or not, they write the same files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic_demos import make_dataset
+from test_resume import FILES, assert_same
+
+from para.cli import ROOT
+from para.errors import ConfigError
+from para.training.log import read_log
+from para.training.trainer import train
+
+HERE = Path(__file__).parent
+SHARD = ["training.shard=true"]
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """launch("image", 2, (runs, stop_at, overrides), ...): train with two processes."""
+    demos = make_dataset(tmp_path / "demos", episodes=4, size=32)
+
+    def start(kind, processes, *runs):
+        listed = [dict(zip(("runs", "stop_at", "overrides"), run, strict=True)) for run in runs]
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        command = [
+            *(sys.executable, *(launcher if processes > 1 else ())),
+            *(str(HERE / "one_of_several.py"), kind, str(demos), str(tmp_path), json.dumps(listed)),
+        ]
+        paths = [ROOT, HERE, HERE.parent / "data", HERE.parent / "models"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+        environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def folder(runs):
+        (found,) = (tmp_path / runs).glob("*/*/*/seed0")
+        return found
+
+    return start, folder
+
+
+def assert_close(a: Path, b: Path) -> None:
+    """The same losses and weights but for rounding, which Adam's first steps enlarge."""
+    for left, right in zip(read_log(a), read_log(b), strict=True):
+        assert left["step"] == right["step"]
+        for name in {"loss", "grad_norm", "val_loss"} & left.keys():
+            assert left[name] == pytest.approx(right[name], rel=2e-3), (name, left, right)
+    for name in FILES:
+        left, right = (load_file(folder / f"{name}.safetensors") for folder in (a, b))
+        assert {k: v.shape for k, v in left.items()} == {k: v.shape for k, v in right.items()}
+    left, right = (load_file(folder / "policy.safetensors") for folder in (a, b))
+    apart = torch.cat([(left[k] - right[k]).abs().flatten().float() for k in left])
+    assert apart.mean() < 1e-5
+    assert apart.max() < 5e-3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_sharded_training_is_training(kind, launch):
+    """It agrees with unsharded training, resumes to the bit, and its checkpoints are like any."""
+    start, folder = launch
+    start(
+        *(kind, 2),
+        ("plain", None, []),
+        ("whole", None, SHARD),
+        *(("killed", 4, SHARD), ("killed", None, SHARD)),
+        *(("mixed", 4, SHARD), ("mixed", None, [])),
+    )
+    assert_close(folder("plain"), folder("whole"))
+    assert_same(folder("whole"), folder("killed"))
+    assert_close(folder("whole"), folder("mixed"))
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_that_accumulates(launch):
+    """The batches of one step are the same, whoever computes them."""
+    start, folder = launch
+    start("image", 1, ("one", None, ["training.accumulate=2"]))
+    start("image", 2, ("two", None, []))
+    assert_close(folder("one"), folder("two"))
+
+
+def test_sharding_needs_processes_to_share_between(config, datasets):
+    with pytest.raises(ConfigError, match="num_processes"):
+        train(config("training.shard=true"), progress=False, datasets=datasets)
+    with pytest.raises(ConfigError, match="does not work with"):
+        train(config("training.shard=true", "training.precision=fp16"), datasets=datasets)
