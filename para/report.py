@@ -25,7 +25,7 @@ from para.evaluation.results import (
     success_rate,
     total_steps,
 )
-from para.figures.video_charts import RECIPE_SPLIT, RECIPES
+from para.figures.video_charts import RECIPE_SPLIT, RECIPES, SCALING_MODELS, SCALING_SPLITS
 from para.files import atomic_write
 from para.statistics import Rate, format_p
 
@@ -116,6 +116,18 @@ def video_table(results_dir: Path) -> str:
     return "\n".join(lines)
 
 
+def video_scaling_table(results_dir: Path) -> str:
+    """Success everywhere by number of demonstrations, on the video and on the image backbone."""
+    lines = [
+        _row("demonstrations", *map(str, SCALING_SPLITS)),
+        _row(*["---"] * (len(SCALING_SPLITS) + 1)),
+    ]
+    for model in SCALING_MODELS:
+        found = [_select(results_dir, split, model) for split in SCALING_SPLITS.values()]
+        lines.append(_row(f"`{model}`", *(_rate(result, "ood") for result in found)))
+    return "\n".join(lines)
+
+
 def speed_table(results_dir: Path) -> str:
     """What benchmarks/ measured, one line each; those that were not run say so."""
 
@@ -130,13 +142,32 @@ def speed_table(results_dir: Path) -> str:
         rows = describe(result) if result else [(name, "not run")]
         lines.extend(_row(what, value, f"`benchmarks/{name}.py`") for what, value in rows)
 
+    add("make_train", _make_train_rows)
+    add("reproduce", _reproduce_rows)
     add("render", _render_rows)
     add("train_step", _train_rows)
     add("heads", _head_rows)
     add("latency", _latency_rows)
+    add("video_latency", _latency_rows)
     add("evaluation", _evaluation_rows)
     add("expert", _expert_rows)
     return "\n".join(lines)
+
+
+def _make_train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    yield (
+        "`make train` in a fresh clone",
+        f"{result['setup_seconds']} s set-up, {result['train_and_evaluate_seconds']} s the rest",
+    )
+
+
+def _reproduce_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    jobs = ", ".join(f"{value['count']} {kind}" for kind, value in result["jobs"].items())
+    cores = result["hardware"]["cores"]
+    yield (
+        f"`python scripts/reproduce.py` in a fresh clone, {cores} cores",
+        f"{result['minutes']:.0f} minutes ({jobs})",
+    )
 
 
 def _render_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -196,6 +227,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "theta": theta_table,
     "setting": setting_line,
     "video": video_table,
+    "video_scaling": video_scaling_table,
     "speed": speed_table,
 }
 
