@@ -35,7 +35,7 @@ from para.training.stages import stage_configs
 
 log = logging.getLogger(__name__)
 
-EXPECTED_S = {"demos": 120.0, "train": 150.0, "eval": 90.0, "website": 300.0}
+EXPECTED_S = {"demos": 80.0, "train": 290.0, "eval": 75.0, "website": 500.0}
 """First guess of a job's wall time [s], until one of its kind has been timed."""
 
 
