@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from para.errors import ResultError
+from para.errors import CheckpointError, ResultError
 from para.figures.drawing import Drawing, panel_title
 from para.figures.sources import MAIN_MODELS, NotRun, ResultSet, Sources, run_command
 from para.figures.style import Theme, model_style, new_figure, soft_grid
 from para.files import atomic_write
+from para.training.checkpoint import read_policy_meta
 from para.training.log import read_log
 
 CURVES = "curves"
@@ -43,16 +44,16 @@ class Curve:
 
 
 def keep_curves(runs_dir: Path | str, results: ResultSet) -> list[Path]:
-    """Copy the losses of the runs behind `results` to `<results>/curves`, at most MOST_ROWS each.
+    """Copy the losses of finished runs to `<results>/curves`, at most MOST_ROWS each.
 
-    Runs themselves are too big to be committed; with these copies the figure can be drawn from the
-    results alone. Returns the files that are new or changed.
+    Of the profiles in `results`. Runs themselves are too big to be committed; with these copies
+    the figure can be drawn from the results alone. Returns the files that are new or changed.
     """
     profiles = {r.data["profile"] for r in results.results if "profile" in r.data}
     written = []
     for log in sorted(p for name in profiles for p in Path(runs_dir, name).glob("*/*/*/log.jsonl")):
         rows = read_log(log.parent)
-        if not rows:
+        if not rows or not _finished(log.parent):
             continue
         keep = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round())
         text = io.StringIO()
@@ -67,6 +68,13 @@ def keep_curves(runs_dir: Path | str, results: ResultSet) -> list[Path]:
                 aside.write_text(text.getvalue(), encoding="utf-8")
             written.append(path)
     return written
+
+
+def _finished(run: Path) -> bool:
+    try:
+        return bool(read_policy_meta(run)["finished"])
+    except CheckpointError:  # it has not got far enough to have a policy
+        return False
 
 
 def _short(value: float) -> str:
@@ -136,6 +144,6 @@ def learning_curves(sources: Sources, theme: Theme) -> Drawing:
 
 def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
     """Centred running mean; shorter at the ends."""
-    kernel = np.ones(width)
+    kernel = np.ones(min(width, len(values)))
     total = np.convolve(values, kernel, "same")
     return total / np.convolve(np.ones_like(values), kernel, "same")

@@ -157,6 +157,11 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
     (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_result(tmp_path / "results", {**make_result("lr"), "profile": "laptop"})
     kept = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path).results
+    assert curves.keep_curves(tmp_path / "runs", kept) == []  # it has only begun
+    meta = {"format": 1, "finished": False}
+    (run / "policy.json").write_text(json.dumps(meta))
+    assert curves.keep_curves(tmp_path / "runs", kept) == []  # it is still being trained
+    (run / "policy.json").write_text(json.dumps(meta | {"finished": True}))
     (path,) = curves.keep_curves(tmp_path / "runs", kept)
     curve = curves.read_curve(path)
     assert path == tmp_path / "results" / "curves" / "left" / "para-resnet18" / "seed0.csv"
@@ -165,6 +170,14 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
     assert (curve.step[0], curve.step[-1]) == (1, 1000)
     np.testing.assert_allclose(curve.loss, 1 / curve.step, rtol=1e-5)
     assert curves.keep_curves(tmp_path / "runs", kept) == []  # nothing changed
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 9])
+def test_a_running_mean_is_as_long_as_its_values(rows):
+    values = np.arange(rows, dtype=float)
+    smooth = curves._smooth(values)
+    assert smooth.shape == values.shape
+    assert smooth[rows // 2] == pytest.approx(rows // 2)
 
 
 def test_latency_bars_show_the_medians_of_the_benchmark(tmp_path):

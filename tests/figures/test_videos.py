@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,12 @@ def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatc
     weights.write_bytes(b"another training run")
     make("lr_test_pair", sources, out, monkeypatch)
     assert "envs" in VIDEO_CODE
+    # all modules of figures that films read count, but for the one that keeps the cache
+    folder = Path(build_module.__file__).parent
+    for name in ("videos", "video_clips", "episodes"):
+        text = (folder / f"{name}.py").read_text()
+        for module in re.findall(r"from para\.figures\.(\w+) import", text):
+            assert f"para/figures/{module}.py" in VIDEO_CODE or module == "build"
 
 
 def test_results_without_their_runs_say_which_training_is_missing(sources, tmp_path):
