@@ -1,8 +1,8 @@
 """The whole campaign, timed: `python benchmarks/reproduce.py FOLDER [key=value]`.
 
 Clones the last commit into FOLDER, which is kept, and runs scripts/reproduce.py there with this
-environment: demos, trainings, evaluations, website. Give it a machine that does nothing else. About
-an hour on two cores. Writes results/benchmarks/reproduce.json.
+environment: demos, trainings, evaluations, website. Give it a machine that does nothing else. More
+than an hour on two cores. Writes results/benchmarks/reproduce.json.
 """
 
 import json

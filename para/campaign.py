@@ -277,7 +277,7 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 def reproduce(cfg: ReproduceConfig) -> Campaign:
-    """Run the campaign of `cfg`; see `plan`. The wall time [s] of each job is in seconds.json."""
+    """Run the campaign of `cfg`; see `plan`. seconds.json has each job's wall time in this call."""
     campaign = Campaign(
         plan(cfg), cfg.workers or available_cores(), Path(cfg.outputs_dir) / "campaign"
     )

@@ -32,9 +32,7 @@ log = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[2]
 FIGURE_CODE = ("para/figures", "para/statistics.py")
 SCENE_CODE = (*FIGURE_CODE, "envs", "configs/split")
-_FILM_MODULES = (
-    *("videos", "video_clips", "episodes", "sources", "style", "drawing", "charts", "video_charts"),
-)
+_FILM_MODULES = "videos video_clips episodes sources style drawing charts video_charts".split()
 VIDEO_CODE = (
     *(f"para/figures/{name}.py" for name in _FILM_MODULES),
     *(f"para/evaluation/{name}.py" for name in ("rollout", "results", "video_quality")),
