@@ -32,9 +32,18 @@ log = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[2]
 FIGURE_CODE = ("para/figures", "para/statistics.py")
 SCENE_CODE = (*FIGURE_CODE, "envs", "configs/split")
-_FILM_MODULES = "videos video_clips episodes sources style drawing charts video_charts".split()
+_FILMS = (
+    "videos",
+    "video_clips",
+    "episodes",
+    "sources",
+    "style",
+    "drawing",
+    "charts",
+    "video_charts",
+)
 VIDEO_CODE = (
-    *(f"para/figures/{name}.py" for name in _FILM_MODULES),
+    *(f"para/figures/{name}.py" for name in _FILMS),
     *(f"para/evaluation/{name}.py" for name in ("rollout", "results", "video_quality")),
     *("envs", "configs/split", "baselines", "para/backbones", "para/heads"),
     *("para/camera.py", "para/policy.py", "para/para_policy.py", "para/video.py"),
