@@ -10,10 +10,12 @@ import pytest
 from test_resume import kill_at
 from test_stages import SMALL
 from tiny import tiny_config
+from torch.distributed.tensor import DTensor
 
 from para.cli import load_config
 from para.config import TrainConfig
 from para.data.dataset import DemoDataset
+from para.training import sharding
 from para.training.trainer import train
 
 
@@ -29,11 +31,26 @@ def main(kind: str, demos: Path, folder: Path, runs: list[dict]) -> None:
         cfg = _config(kind, folder / run["runs"], run["overrides"])
         with pytest.MonkeyPatch.context() as patch:
             kill_at(run["stop_at"], patch)
+            split = _watch_sharding(patch)
             try:
                 train(cfg, progress=False, datasets=datasets)
                 assert run["stop_at"] is None
             except SystemError:
                 assert run["stop_at"] is not None
+        assert split == [True] * ("training.shard=true" in run["overrides"])
+
+
+def _watch_sharding(patch: pytest.MonkeyPatch) -> list[bool]:
+    """Grows by one whenever a policy is sharded: are all of its and its average's weights split?"""
+    split, original = [], sharding.shard
+
+    def shard(losses, policy, average, device_type):
+        original(losses, policy, average, device_type)
+        weights = [*policy.parameters(), *average.parameters()]
+        split.append(all(isinstance(weight, DTensor) for weight in weights))
+
+    patch.setattr(sharding, "shard", shard)
+    return split
 
 
 def _config(kind: str, runs_dir: Path, overrides: list[str]) -> TrainConfig:
