@@ -315,7 +315,8 @@ class RecipeConfig:
     name: str = MISSING
     """Becomes part of the policy's name: para + two_stage is para_two_stage."""
     stages: dict[str, StageConfig] = field(default_factory=dict)
-    """In the order in which they are trained; each starts from the weights of the one before."""
+    """In the order in which they are trained; each starts from the weights of the one before. A
+    first stage that only learns video is shared by all recipes that give it this name."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,18 @@ from para.evaluation.results import (
     load_results,
     rates_by_theta,
     read_result,
+    stage_steps,
     success_rate,
+    total_minutes,
     total_steps,
 )
-from para.figures.video_charts import RECIPE_SPLIT, RECIPES, SCALING_MODELS, SCALING_SPLITS
+from para.figures.video_charts import (
+    RECIPE_SPLIT,
+    RECIPE_TABLES,
+    RECIPES,
+    SCALING_MODELS,
+    SCALING_SPLITS,
+)
 from para.files import atomic_write
 from para.statistics import Rate, format_p
 
@@ -89,31 +97,58 @@ def theta_table(results_dir: Path) -> str:
 
 
 def setting_line(results_dir: Path) -> str:
-    """Where the numbers come from: hardware, dates, budgets."""
-    results = [r for r in load_results(results_dir).values() if r["model"] in ("para", "act")]
+    """Where the numbers of PARA and ACT come from: hardware, dates, budgets."""
+    found = _in_splits(results_dir, video=False)
+    return _setting([r for r in found if r["model"] in ("para", "act")])
+
+
+def video_setting_line(results_dir: Path) -> str:
+    """Where the numbers on the video backbone, and of the sweep beside it, come from."""
+    recipes = [
+        _select(results_dir, RECIPE_SPLIT, model)
+        for _, models in RECIPE_TABLES.values()
+        for model in models
+    ]
+    return _setting([r for r in (*recipes, *_in_splits(results_dir, video=True)) if r])
+
+
+def _in_splits(results_dir: Path, video: bool) -> list[Result]:
+    """Results on the splits video_n*, or on all others."""
+    found = load_results(results_dir).items()
+    return [r for path, r in found if path.parts[-3].startswith("video") == video]
+
+
+def _setting(results: Sequence[Result]) -> str:
     if not results:
         return "not run: `python scripts/reproduce.py`"
     dates = sorted({result["created"][:10] for result in results})
     machines = sorted({f"{r['hardware']['cores']} cores, {r['hardware']['cpu']}" for r in results})
-    minutes = [result["training"]["minutes"] for result in results]
-    steps = sorted({result["training"]["steps"] for result in results})
+    minutes = [total_minutes(result) for result in results]
+    steps = sorted({total_steps(result) for result in results})
     seeds = sorted({result["seed"] for result in results})
+    evaluations = [result["config"]["evaluation"] for result in results]
+    precisions = sorted({evaluation.get("precision", "fp32") for evaluation in evaluations})
     return (
         f"Seeds {', '.join(map(str, seeds))}; {', '.join(map(str, steps))} steps, "
         f"{min(minutes):.1f}-{max(minutes):.1f} minutes of one core each, backbone from scratch; "
-        f"{'; '.join(machines)}; {dates[0]}" + (f" to {dates[-1]}" if dates[1:] else "") + "."
+        f"inference in {' or '.join(precisions)}; {'; '.join(machines)}; {dates[0]}"
+        + (f" to {dates[-1]}" if dates[1:] else "")
+        + "."
     )
 
 
 def video_table(results_dir: Path) -> str:
-    """Success of each recipe on the video backbone, in distribution and held out."""
-    lines = [_row("recipe", "steps", "in distribution", "held out"), _row(*["---"] * 4)]
-    for model, recipe in RECIPES.items():
-        result = _select(results_dir, RECIPE_SPLIT, model)
-        steps = str(total_steps(result)) if result else ""
-        rates = (_rate(result, test) for test in ("sanity", "ood"))
-        lines.append(_row(f"{recipe.title} (`{model}`)", steps, *rates))
-    return "\n".join(lines)
+    """Success of each recipe on the video backbone: one table per budget that recipes share."""
+    tables = []
+    for title, models in RECIPE_TABLES.values():
+        lines = [_row(title, "steps", "in distribution", "held out"), _row(*["---"] * 4)]
+        for model in models:
+            result = _select(results_dir, RECIPE_SPLIT, model)
+            steps = stage_steps(result) if result else ""
+            rates = (_rate(result, test) for test in ("sanity", "ood"))
+            lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates))
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
 
 
 def video_scaling_table(results_dir: Path) -> str:
@@ -227,6 +262,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "theta": theta_table,
     "setting": setting_line,
     "video": video_table,
+    "video_setting": video_setting_line,
     "video_scaling": video_scaling_table,
     "speed": speed_table,
 }

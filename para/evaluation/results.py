@@ -150,6 +150,13 @@ def total_steps(result: Result) -> int:
     return result["training"]["steps"] + int(stage.get("after_steps") or 0)
 
 
+def stage_steps(result: Result) -> str:
+    """Optimiser steps of the earlier stages and of the policy's own run: "600 + 200", or "800"."""
+    steps = result["training"]["steps"]
+    earlier = total_steps(result) - steps
+    return f"{earlier} + {steps}" if earlier else str(steps)
+
+
 def total_minutes(result: Result) -> float:
     """Training time of all stages [min]."""
     minutes, training = 0.0, result["training"]

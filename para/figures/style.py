@@ -68,6 +68,9 @@ _MODELS = {
     "para_joint-svd_tiny": ModelStyle("PARA on video, joint", PARA_BLUE, "^", "-."),
     "para_frozen-svd_tiny": ModelStyle("PARA on video, frozen", PARA_BLUE, "v", ":"),
     "para_joint_short-svd_tiny": ModelStyle("PARA on video, joint, short", PARA_BLUE, "^", ":"),
+    "para_two_stage_short-svd_tiny": ModelStyle(
+        "PARA on video, two stages, short", PARA_BLUE, "d", ":"
+    ),
     "para_heads_only-svd_tiny": ModelStyle("PARA on random video model", PARA_BLUE, "h", ":"),
     "act_two_stage-svd_tiny": ModelStyle("Global regression on video", ACT_ORANGE, "D", "--"),
 }

@@ -38,12 +38,31 @@ RECIPES = {
     f"{row['model']}_{row['recipe']}-svd_tiny": Recipe(row["title"], row["success"], row["steps"])
     for row in published()["video"]
 } | {
-    "para_joint_short-svd_tiny": Recipe("Joint from scratch, as long as the second stage only"),
+    "para_joint_short-svd_tiny": Recipe("Joint from scratch, short"),
     "para_heads_only-svd_tiny": Recipe("Heads on a random, frozen video model"),
+    "para_two_stage_short-svd_tiny": Recipe("Two stages, short"),
 }
 """Policy on the video backbone -> its recipe: the published ones, then controls."""
 RECIPE_SPLIT = "lr"
 TWO_STAGE, GLOBAL = "para_two_stage-svd_tiny", "act_two_stage-svd_tiny"
+RECIPE_TABLES = {
+    "total": (
+        "The same steps in total",
+        (TWO_STAGE, "para_joint-svd_tiny", "para_frozen-svd_tiny", GLOBAL),
+    ),
+    "second-stage": (
+        "The same steps after the video stage, or without one",
+        (
+            *(TWO_STAGE, "para_joint_short-svd_tiny", "para_frozen-svd_tiny"),
+            *("para_heads_only-svd_tiny", GLOBAL),
+        ),
+    ),
+    "short": (
+        "The same steps in total, a quarter as many",
+        ("para_two_stage_short-svd_tiny", "para_joint_short-svd_tiny"),
+    ),
+}
+"""What may be compared: id -> (what is equal, policies)."""
 SCALING_SPLITS = {n: f"video_n{n}" for n in (4, 16, 64, 256)}
 SCALING_MODELS = (TWO_STAGE, "para_two_stage_all-svd_tiny", GLOBAL, "para")
 

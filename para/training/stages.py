@@ -1,9 +1,9 @@
 """Recipes: stages of training, each of them one ordinary run with a configuration of its own.
 
 A stage is `train(stage_config)`: it has a folder, checkpoints and exact resume like any run, and it
-starts from the averaged weights that the stage before it ended with. A stage that trains nothing
-but the video model is the run of model=video on that backbone, so that all recipes and policies
-with the same video stage share it.
+starts from the averaged weights that the stage before it ended with. A first stage that trains
+nothing but the video model knows no policy: its folder has the stage's own name, and all recipes
+and policies whose stage has that name share it. Another budget needs another name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
         stage = replace(cfg.recipe.stages[name], after=after, after_steps=steps)
         steps += stage.steps
         if stage.losses == ["video"] and after is None:
-            video = VideoModelConfig(name="video", kind="video")
+            video = VideoModelConfig(name=name, kind="video")
             configs.append(replace(_with_stage(cfg, stage), model=video))
         else:
             suffix = "" if name == names[-1] else f"_{name}"

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import para
 from para.errors import ConfigError
-from para.evaluation.results import stage_counts, total_steps
+from para.evaluation.results import stage_counts, stage_steps
 from para.figures import video_charts
 from para.figures.build import BuiltAsset
 from para.figures.style import model_style
@@ -125,7 +125,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         "format_p": format_p,
         "points": points,
         "backbone": content.backbone,
-        "total_steps": total_steps,
+        "stage_steps": stage_steps,
         "quote": quote,
         "hardware": content.hardware,
         "short": content.short,
@@ -140,6 +140,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         corner_splits=[f"corner_n{count}" for count in content.CORNERS],
         pair_splits=gallery.pair_splits,
         recipes=video_charts.RECIPES,
+        recipe_tables=video_charts.RECIPE_TABLES,
         recipe_split=video_charts.RECIPE_SPLIT,
         scaling_splits=video_charts.SCALING_SPLITS,
         scaling_models=video_charts.SCALING_MODELS,

@@ -18,6 +18,7 @@ from para.evaluation.results import (
     read_result,
     result_path,
     stage_counts,
+    stage_steps,
     success_rate,
     total_minutes,
     total_steps,
@@ -216,8 +217,10 @@ def test_the_made_up_campaign_of_other_tests_is_valid(tmp_path):
 def test_budgets_count_every_stage():
     result = make_result("lr", "para")
     assert (total_steps(result), total_minutes(result)) == (1500, 3.5)
+    assert stage_steps(result) == "1500"
     video = {"steps": 600, "minutes": 10.0}
     joint = {"steps": 100, "minutes": 2.0}
     result["training"]["start"] = {"training": joint, "start": {"training": video, "start": None}}
     result["config"]["training"] = {"stage": {"after_steps": 700}}
     assert (total_steps(result), total_minutes(result)) == (2200, 15.5)
+    assert stage_steps(result) == "700 + 1500"

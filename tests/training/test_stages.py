@@ -80,6 +80,11 @@ def test_stages_are_runs_with_names_of_their_own(config):
         "joint": ["left/para_joint-svd_tiny/seed0"],
         "heads_only": ["left/para_heads_only-svd_tiny/seed0"],
     }
+    short = stage_configs(load_config("train", ["backbone=svd_tiny", "recipe=two_stage_short"]))
+    assert [run_dir(c).parts[-2] for c in short] == (
+        ["video_short-svd_tiny", "para_two_stage_short-svd_tiny"]
+    )
+    assert start_folder(short[1]) == run_dir(short[0])
     first, second = stage_configs(config("two_stage"))
     assert [needs_clips(c) for c in (first, second)] == [True, True]
     assert start_folder(first) is None

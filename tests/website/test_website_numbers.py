@@ -244,17 +244,21 @@ def test_other_policies_and_robots_are_shown_but_not_mixed_in(campaign):
 def test_video_policies_have_tables_of_their_own(campaign):
     _, page = campaign
     assert not page.find(data_table="positions")[0].find(data_model="para_two_stage-svd_tiny")
-    rows = page.find(data_table="video-table")[0].find("tbody")[0].find("tr")
+    rows = page.find(data_table="video-total")[0].find("tbody")[0].find("tr")
     two_stage, joint = rows[0].find("td"), rows[1].find("td")
     assert [
         bool(c.find("a", href="results/lr/para_two_stage-svd_tiny/seed0.json")) for c in two_stage
     ] == ([True, True, False, False, False])
-    assert [c.text for c in two_stage[2:]] == ["1300", "90 %", "4K + 3K"]
+    assert [c.text for c in two_stage[2:]] == ["1000 + 300", "90 %", "4K + 3K"]
     assert joint[0].find("code")[0].text == (
         "python scripts/train.py model=para backbone=svd_tiny recipe=joint split=lr && "
         "python scripts/eval.py model=para_joint backbone=svd_tiny split=lr"
     )
     assert joint[2].text == "not run"
+    second = page.find(data_table="video-second-stage")[0].find("tbody")[0].find("tr")
+    assert [c.text for c in second[0].find("td")[2:]] == ["1000 + 300"]
+    short = page.find(data_table="video-short")[0].find("tbody")[0].find("tr")
+    assert "recipe=two_stage_short" in short[0].find("code")[0].text
     scaling = page.find(data_table="video-scaling")[0].find("tbody")[0].find("tr")
     shown = [bool(row.find(data_model="para_two_stage-svd_tiny")) for row in scaling]
     assert shown == [False, True, False, False]
