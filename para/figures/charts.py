@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from para.errors import ResultError
 from para.figures.drawing import (
     Drawing,
+    demos_axis,
     missing_notes,
     panel_title,
     percent,
@@ -80,9 +81,7 @@ def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:
     soft_grid(axes)
     axes.set_xticks(reference["theta_deg"], [f"{t:g}" for t in reference["theta_deg"]])
     axes.set_xlabel("Camera angle θ from the training view [°]")
-    policy_legend(
-        axes, models, published=MAIN_MODELS, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0)
-    )
+    policy_legend(axes, models, published=MAIN_MODELS)
     alt = (
         "Line chart of success rate against camera angle, policies trained at 0 degrees only. "
         + " ".join(words)
@@ -247,21 +246,10 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
         data[model] = {str(n): rate_data(rate) for n, rate in rates.items()}
         listed = ", ".join(f"{n} demos {percent(rate)}" for n, rate in rates.items())
         words.append(f"{model_style(model).label}: {listed}.")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(list(CORNER_SPLITS), [str(n) for n in CORNER_SPLITS])
-    axes.minorticks_off()
-    axes.set_xlim(3.6, 71)
-    axes.set_xlabel("Demonstrations, all near the four corners")
+    demos_axis(axes, list(CORNER_SPLITS), "all near the four corners")
     percent_axis(axes)
     soft_grid(axes)
-    policy_legend(
-        axes,
-        list(data),
-        published=MAIN_MODELS,
-        ncols=2,
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-    )
+    policy_legend(axes, list(data), published=MAIN_MODELS)
     alt = "Line chart of success rate against number of demonstrations. " + " ".join(words)
     return Drawing(figure, alt, data, tuple(notes))
 

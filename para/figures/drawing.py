@@ -80,10 +80,8 @@ def published_line(axes: Axes, model: str, xs: Sequence[float], values: Sequence
     )
 
 
-def policy_legend(
-    axes: Axes, models: Sequence[str], published: Sequence[str] = (), **options: Any
-) -> None:
-    """Legend of measured policies and of those whose published numbers are drawn."""
+def policy_legend(axes: Axes, models: Sequence[str], published: Sequence[str] = ()) -> None:
+    """Legend above of measured policies and of those whose published numbers are drawn."""
     handles = []
     for model in dict.fromkeys([*models, *published]):
         style = model_style(model)
@@ -94,7 +92,16 @@ def policy_legend(
             look |= {"markerfacecolor": "none", "markersize": 5, "linewidth": 1.1, "alpha": 0.7}
             label = f"{style.label}, published"
             handles.append(Line2D([], [], linestyle=(0, (3, 2)), label=label, **look))
-    axes.legend(handles=handles, **options)
+    axes.legend(handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+
+
+def demos_axis(axes: Axes, counts: Sequence[int], where: str) -> None:
+    """A logarithmic x axis of numbers of demonstrations, which grow by a constant factor."""
+    axes.set_xscale("log", base=counts[1] / counts[0])
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set_xlim(0.88 * counts[0], 1.13 * counts[-1])
+    axes.set_xlabel(f"Demonstrations, {where}")
 
 
 def percent_axis(axes: Axes, label: str = "Success rate [%]") -> None:

@@ -61,6 +61,22 @@ class ResultSet:
     results: tuple[Result, ...] = ()
     damaged: tuple[tuple[Path, str], ...] = ()
 
+    @classmethod
+    def load(cls, folder: Path | str, robot: str = "panda", layout: str = "together") -> ResultSet:
+        """Read the results of one robot and layout under `folder`; name what cannot be used."""
+        folder = Path(folder)
+        results, damaged = [], []
+        for path in sorted(folder.glob("*/*/seed*.json")):
+            try:
+                data = read_result(path)
+            except ResultError as error:
+                damaged.append((path, str(error)))
+                continue
+            experiment, model = path.parts[-3:-1]
+            if experiment == experiment_name(data["split"], robot, layout):
+                results.append(Result(path, data["split"], model, data["seed"], data))
+        return cls(folder, tuple(results), tuple(damaged))
+
     def select(self, split: str, model: str) -> list[Result]:
         """The result files of one policy on one split, one per seed, by seed."""
         chosen = [r for r in self.results if (r.split, r.model) == (split, model)]
@@ -89,22 +105,6 @@ class ResultSet:
     def paths(self, split: str, models: tuple[str, ...] = MAIN_MODELS) -> list[Path]:
         """The files behind `split`; `NotRun` if there are none."""
         return [r.path for model in self.require(split, models) for r in self.select(split, model)]
-
-
-def load_results(folder: Path | str, robot: str = "panda", layout: str = "together") -> ResultSet:
-    """Read the results of one robot and layout under `folder`; name what cannot be used."""
-    folder = Path(folder)
-    results, damaged = [], []
-    for path in sorted(folder.glob("*/*/seed*.json")):
-        try:
-            data = read_result(path)
-        except ResultError as error:
-            damaged.append((path, str(error)))
-            continue
-        experiment, model = path.parts[-3:-1]
-        if experiment == experiment_name(data["split"], robot, layout):
-            results.append(Result(path, data["split"], model, data["seed"], data))
-    return ResultSet(folder, tuple(results), tuple(damaged))
 
 
 @cache
@@ -143,5 +143,5 @@ class Sources:
         layout: str = "together",
     ) -> Sources:
         """Read the result files; runs and demos are opened when they are needed."""
-        results = load_results(results_dir, robot, layout)
+        results = ResultSet.load(results_dir, robot, layout)
         return cls(results, Path(runs_dir), Path(data_dir), workers, progress)

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from para.figures.drawing import (
     Drawing,
+    demos_axis,
     missing_notes,
     percent,
     percent_axis,
@@ -130,13 +131,9 @@ def video_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
             data[model] = {str(n): rate_data(rate) for n, rate in run.items()}
             listed = ", ".join(f"{n} demos {percent(rate)}" for n, rate in run.items())
             words.append(f"{model_style(model).label}: {listed}.")
-    axes.set_xscale("log", base=4)
-    axes.set_xticks(list(SCALING_SPLITS), [str(n) for n in SCALING_SPLITS])
-    axes.minorticks_off()
-    axes.set_xlim(3.5, 290)
-    axes.set_xlabel("Demonstrations, spread over the workspace")
+    demos_axis(axes, list(SCALING_SPLITS), "spread over the workspace")
     percent_axis(axes)
     soft_grid(axes)
-    policy_legend(axes, list(data), ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+    policy_legend(axes, list(data))
     alt = "Line chart of success rate against number of demonstrations. " + " ".join(words)
     return Drawing(figure, alt, data, tuple(notes))
