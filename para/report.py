@@ -163,17 +163,55 @@ def video_scaling_table(results_dir: Path) -> str:
     return "\n".join(lines)
 
 
+def video_features_table(results_dir: Path) -> str:
+    """Success of heads on frozen video features that are read or learned in different ways."""
+    result = _benchmark(results_dir, "video_features")
+    if not result:
+        return "not run: `python benchmarks/video_features.py`"
+    lines = [
+        _row("frozen video features", "steps", "error", "in distribution", "held out"),
+        _row(*["---"] * 5),
+    ]
+    for row in result["rows"]:
+        rates = (str(Rate(row[test]["successes"], row[test]["n"])) for test in ("sanity", "ood"))
+        steps = f"{row['video_steps']} + {row['heads_steps']}"
+        lines.append(_row(row["change"], steps, f"{row['val_error_mm']:.0f} mm", *rates))
+    return "\n".join(lines)
+
+
+def video_quality_table(results_dir: Path) -> str:
+    """How near generated frames are to what really happened, and how near the first frame is."""
+    result = _benchmark(results_dir, "video_quality")
+    if not result:
+        return "not run: `python benchmarks/video_quality.py`"
+    places = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
+    lines = [
+        _row("clips from", "frame", "generated", "first frame repeated"),
+        _row(*["---"] * 4),
+    ]
+    for name, part in result["sets"].items():
+        for row in part["frames"]:
+            pairs = (
+                f"{row[f'{guess}_psnr_db']:.1f} dB, SSIM {row[f'{guess}_ssim']:.3f}"
+                for guess in ("generated", "first_frame")
+            )
+            if row["frame"] in (1, 3, 6):
+                where = f"{places[name]}, n={row['clips']}"
+                lines.append(_row(where, str(row["frame"]), *pairs))
+    return "\n".join(lines)
+
+
+def _benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
+    path = results_dir / "benchmarks" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def speed_table(results_dir: Path) -> str:
     """What benchmarks/ measured, one line each; those that were not run say so."""
-
-    def read(name: str) -> dict[str, Any] | None:
-        path = results_dir / "benchmarks" / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
     lines = [_row("what", "measured", "by"), _row("---", "---", "---")]
 
     def add(name: str, describe: Callable[[dict[str, Any]], Iterable[tuple[str, str]]]) -> None:
-        result = read(name)
+        result = _benchmark(results_dir, name)
         rows = describe(result) if result else [(name, "not run")]
         lines.extend(_row(what, value, f"`benchmarks/{name}.py`") for what, value in rows)
 
@@ -183,7 +221,7 @@ def speed_table(results_dir: Path) -> str:
     add("train_step", _train_rows)
     add("heads", _head_rows)
     add("latency", _latency_rows)
-    add("video_latency", _latency_rows)
+    add("video_latency", _video_latency_rows)
     add("evaluation", _evaluation_rows)
     add("expert", _expert_rows)
     return "\n".join(lines)
@@ -241,6 +279,15 @@ def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
             )
 
 
+def _video_latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for row in result["rows"]:
+        yield (
+            f"one prediction, {row['model']}, {row['backbone']}, {row['precision']}, "
+            f"{result['threads']} thread(s)",
+            f"{row['median_ms']:.0f} ms (n={row['n']})",
+        )
+
+
 def _evaluation_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for row in result["rows"]:
         yield (
@@ -263,6 +310,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "setting": setting_line,
     "video": video_table,
     "video_setting": video_setting_line,
+    "video_features": video_features_table,
+    "video_quality": video_quality_table,
     "video_scaling": video_scaling_table,
     "speed": speed_table,
 }

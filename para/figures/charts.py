@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 from matplotlib.patches import Patch
 
-from para.errors import ResultError
 from para.figures.drawing import (
     Drawing,
     demos_axis,
@@ -254,33 +250,16 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     return Drawing(figure, alt, data, tuple(notes))
 
 
-LATENCY_FILE = "benchmarks/latency.json"
-LATENCY_COMMAND = "python benchmarks/latency.py"
 _PROFILES = {"laptop": "laptop: 128 px, small CNN", "paper": "paper: 448 px, ViT-S"}
-
-
-def latency_file(sources: Sources) -> list[Path]:
-    """The latency benchmark's result; `NotRun` if there is none."""
-    path = sources.results.folder / LATENCY_FILE
-    if not path.is_file():
-        raise NotRun("The latency benchmark was not run.", LATENCY_COMMAND)
-    return [path]
 
 
 def latency_bars(sources: Sources, theme: Theme) -> Drawing:
     """Time from one image to waypoints, median with the range from fastest to slowest."""
-    (path,) = latency_file(sources)
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+    with sources.benchmark("latency") as result:
         rows = [row for row in result["rows"] if row["precision"] == "fp32"]
         times = [[float(row[f"{k}_ms"]) for k in ("median", "fastest", "slowest")] for row in rows]
         threads, machine = result["threads"], result["hardware"].get("cpu", "")
         names = [(row["profile"], row["model"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultError(
-            f"{path} is not a latency result ({type(error).__name__}: {error}). "
-            f"Run: {LATENCY_COMMAND}"
-        ) from error
     profiles = list(dict.fromkeys(profile for profile, _ in names))
     counts = [sum(p == profile for p, _ in names) for profile in profiles]
     figure = new_figure(5.2, 0.5 + 0.55 * len(profiles) + 0.34 * len(names))

@@ -49,6 +49,10 @@ def _results_among(splits: Sequence[str], models: Sequence[str], sources: Source
     return [PUBLISHED_FILE, *(r.path for r in results if r.split in splits and r.model in models)]
 
 
+def _benchmark(name: str):
+    return lambda sources: sources.benchmark_file(name)
+
+
 def _results_of(*splits: str):
     return lambda sources: _split_results(*splits, sources=sources)
 
@@ -148,7 +152,17 @@ ASSETS: dict[str, Asset] = {
         curves.learning_curves, curves.curve_files, "Training loss of every run"
     ),
     "latency_bars": Asset(
-        charts.latency_bars, charts.latency_file, "Time from one image to waypoints"
+        charts.latency_bars, _benchmark("latency"), "Time from one image to waypoints"
+    ),
+    "video_features_chart": Asset(
+        video_charts.features_chart,
+        _benchmark("video_features"),
+        "Success with frozen video features, by how they were learned and read",
+    ),
+    "video_quality_chart": Asset(
+        video_charts.quality_chart,
+        _benchmark("video_quality"),
+        "How near generated frames are to what really happened",
     ),
     "method_diagram": Asset(
         method.method_diagram,

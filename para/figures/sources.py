@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -145,3 +148,27 @@ class Sources:
         """Read the result files; runs and demos are opened when they are needed."""
         results = ResultSet.load(results_dir, robot, layout)
         return cls(results, Path(runs_dir), Path(data_dir), workers, progress)
+
+    def benchmark_file(self, name: str) -> list[Path]:
+        """What benchmarks/<name>.py wrote; `NotRun` if it did not run."""
+        path = self.results.folder / "benchmarks" / f"{name}.json"
+        if not path.is_file():
+            raise NotRun(f"benchmarks/{name}.py was not run.", f"python benchmarks/{name}.py")
+        return [path]
+
+    @contextmanager
+    def benchmark(self, name: str) -> Iterator[dict[str, Any]]:
+        """What benchmarks/<name>.py wrote, to be read inside `with`.
+
+        Raises:
+            NotRun: It did not run.
+            ResultError: The file is damaged, or the block misses something in it.
+        """
+        (path,) = self.benchmark_file(name)
+        try:
+            yield json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResultError(
+                f"{path} is not a result of benchmarks/{name}.py ({type(error).__name__}: "
+                f"{error}). Run: python benchmarks/{name}.py"
+            ) from error

@@ -18,6 +18,7 @@ from para.figures.drawing import (
 )
 from para.figures.sources import NotRun, Sources, published, run_command
 from para.figures.style import Theme, model_style, new_figure, soft_grid
+from para.statistics import Rate
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,92 @@ def recipe_chart(sources: Sources, theme: Theme) -> Drawing:
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_xlabel("Success rate [%]")
     soft_grid(axes, "x")
-    look = {"color": theme.muted, "linestyle": "none"}
-    handles = [
-        Line2D([], [], marker="o", label="in distribution", **look),
-        Line2D([], [], marker="s", mfc=theme.surface, label="held out (left → right)", **look),
-        Line2D([], [], marker="d", mfc="none", label="published", **look),
-    ]
+    look = {"color": theme.muted, "linestyle": "none", "mfc": "none"}
+    handles = [*_test_marks(theme), Line2D([], [], marker="d", label="published", **look)]
     figure.legend(handles=handles, ncols=3, loc="outside upper left", columnspacing=1.0)
     alt = "Success rate of each training recipe on the small video backbone. " + " ".join(words)
     return Drawing(figure, alt, data, missing_notes(found, tuple(RECIPES), RECIPE_SPLIT))
+
+
+def _test_marks(theme: Theme) -> list[Line2D]:
+    look = {"color": theme.muted, "linestyle": "none"}
+    return [
+        Line2D([], [], marker="o", label="in distribution", **look),
+        Line2D([], [], marker="s", mfc=theme.surface, label="held out (left → right)", **look),
+    ]
+
+
+def features_chart(sources: Sources, theme: Theme) -> Drawing:
+    """Success of heads on a frozen video model, changing one thing at a time."""
+    with sources.benchmark("video_features") as result:
+        changes = [row["change"] for row in result["rows"]]
+        rates = [
+            {t: Rate(int(row[t]["successes"]), int(row[t]["n"])) for t in ("sanity", "ood")}
+            for row in result["rows"]
+        ]
+    figure = new_figure(5.2, 0.9 + 0.45 * len(changes))
+    axes = figure.add_subplot()
+    colour = model_style(TWO_STAGE).colour
+    for y, row in enumerate(rates):
+        for test, offset, face in (("sanity", -0.13, colour), ("ood", 0.13, theme.surface)):
+            low, high = (100 * bound for bound in row[test].interval)
+            axes.hlines(y + offset, low, high, color=colour, linewidth=1.4, alpha=0.75)
+            mark = "o" if test == "sanity" else "s"
+            axes.plot(100 * row[test].value, y + offset, mark, color=colour, mfc=face)
+    axes.set_yticks(range(len(changes)), changes)
+    axes.set_ylim(len(changes) - 0.5, -0.5)
+    axes.set_xlim(-1.5, 101.5)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set_xlabel("Success rate [%]")
+    soft_grid(axes, "x")
+    figure.legend(handles=_test_marks(theme), ncols=2, loc="outside upper left", columnspacing=1.0)
+    words = " ".join(
+        f"{change}: {percent(row['sanity'])} in distribution, {percent(row['ood'])} held out."
+        for change, row in zip(changes, rates, strict=True)
+    )
+    data = {
+        change: {test: rate_data(rate) for test, rate in row.items()}
+        for change, row in zip(changes, rates, strict=True)
+    }
+    return Drawing(figure, f"Success rate with frozen video features. {words}", data)
+
+
+def quality_chart(sources: Sources, theme: Theme) -> Drawing:
+    """PSNR and SSIM of generated frames, against those of repeating the first frame."""
+    places = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
+    with sources.benchmark("video_quality") as result:
+        lines = {
+            (place, guess, unit): {
+                row["frame"]: float(row[f"{guess}_{unit}"]) for row in part["frames"]
+            }
+            for place, part in result["sets"].items()
+            for guess in ("generated", "first_frame")
+            for unit in ("psnr_db", "ssim")
+        }
+    figure = new_figure(5.2, 3.1)
+    panels = dict(zip(("psnr_db", "ssim"), figure.subplots(1, 2), strict=True))
+    blue = model_style(TWO_STAGE).colour
+    for (place, guess, unit), values in lines.items():
+        colour = blue if guess == "generated" else theme.muted
+        look = {"linestyle": "-", "mfc": colour} if place == "held_out" else {"linestyle": ":"}
+        name = "generated" if guess == "generated" else "first frame repeated"
+        label = f"{name}, {places.get(place, place)}"
+        axes = panels[unit]
+        axes.plot(*zip(*values.items(), strict=True), color=colour, marker="o", label=label, **look)
+    for unit, title in (("psnr_db", "PSNR [dB]"), ("ssim", "SSIM")):
+        panels[unit].set_xlabel("Frame of the clip")
+        panels[unit].set_ylabel(title)
+        soft_grid(panels[unit])
+    handles, labels = panels["ssim"].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=1, loc="outside upper left")
+    last = {key: (max(values), values[max(values)]) for key, values in lines.items()}
+    words = " ".join(
+        f"{places.get(place, place)}, {guess.replace('_', ' ')}: {unit.removesuffix('_db')} "
+        f"{value:.3g} at frame {frame}."
+        for (place, guess, unit), (frame, value) in last.items()
+    )
+    alt = f"Two line charts of frame quality over the frames of a generated clip. {words}"
+    return Drawing(figure, alt, {"/".join(key): values for key, values in lines.items()})
 
 
 def video_scaling_chart(sources: Sources, theme: Theme) -> Drawing:

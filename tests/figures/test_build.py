@@ -14,6 +14,7 @@ from para.figures.style import THEMES, themed
 
 FIGURES = [name for name, asset in ASSETS.items() if asset.kind == "figure"]
 NEED_MORE = {"method_diagram", "latency_bars", "frame_0", "frame_2"}
+NEED_MORE |= {"video_features_chart", "video_quality_chart"}
 """Figures that need more than result files."""
 NOTES_NAMES = """exp3_leftright_distribution exp3_train_test_distribution exp4_n8_distribution
 exp4_n16_distribution exp4_n32_distribution exp4_n64_distribution

@@ -198,8 +198,46 @@ def test_latency_bars_show_the_medians_of_the_benchmark(tmp_path):
     widths = [[bar.get_width() for bar in axes.patches] for axes in drawing.figure.axes]
     assert widths == [[9.5, 8.0], [310.0]]
     path.write_text(json.dumps({"rows": [{"profile": "laptop"}]}))
-    with pytest.raises(ResultError, match=r"latency\.json is not a latency result"):
+    with pytest.raises(ResultError, match=r"latency\.json is not a result of benchmarks/latency"):
         charts.latency_bars(Sources.open(tmp_path, tmp_path, tmp_path), LIGHT)
+
+
+def test_frozen_features_are_drawn_with_their_intervals(tmp_path):
+    path = tmp_path / "benchmarks" / "video_features.json"
+    path.parent.mkdir()
+    counts = {"as recipe=frozen": (36, 72), "noise level 1": (12, 5)}
+    rows = [
+        {"change": change, "sanity": {"successes": a, "n": 60}, "ood": {"successes": b, "n": 100}}
+        for change, (a, b) in counts.items()
+    ]
+    path.write_text(json.dumps({"rows": rows}))
+    drawing = video_charts.features_chart(Sources.open(tmp_path, tmp_path, tmp_path), LIGHT)
+    axes = drawing.figure.axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines] == [60, 72, 20, 5]
+    assert "noise level 1: 20 % [12, 32] n=60 in distribution, 5 %" in drawing.alt
+    path.write_text(json.dumps({"rows": [{"change": "noise level 1"}]}))
+    with pytest.raises(ResultError, match=r"video_features\.json is not a result"):
+        video_charts.features_chart(Sources.open(tmp_path, tmp_path, tmp_path), LIGHT)
+
+
+def test_clip_quality_is_drawn_beside_that_of_the_first_frame(tmp_path):
+    path = tmp_path / "benchmarks" / "video_quality.json"
+    path.parent.mkdir()
+    sources = Sources.open(tmp_path, tmp_path, tmp_path)
+    with pytest.raises(NotRun, match="video_quality"):
+        video_charts.quality_chart(sources, LIGHT)
+    frames = [
+        {"frame": k, "clips": 4, "generated_psnr_db": 30.0 - k, "generated_ssim": 0.9}
+        | {"first_frame_psnr_db": 28.0 - 2 * k, "first_frame_ssim": 0.8}
+        for k in (1, 2, 3)
+    ]
+    sets = {name: {"demos": 2, "frames": frames} for name in ("held_out", "elsewhere")}
+    path.write_text(json.dumps({"sets": sets}))
+    drawing = video_charts.quality_chart(sources, LIGHT)
+    psnr, ssim = drawing.figure.axes
+    assert [list(line.get_ydata()) for line in psnr.lines] == [[29, 28, 27], [26, 24, 22]] * 2
+    assert {tuple(line.get_ydata()) for line in ssim.lines} == {(0.9,) * 3, (0.8,) * 3}
+    assert drawing.data["held_out/generated/psnr_db"] == {1: 29, 2: 28, 3: 27}
 
 
 def test_video_charts_plot_the_rates_of_each_recipe(tmp_path):
