@@ -19,7 +19,7 @@ from para.files import atomic_write_json
 from para.system import git_hash, hardware
 from para.training.trainer import train
 
-VIDEO_STAGES = {"video_short": 100, "video": 600, "video_long": 2000}
+VIDEO_STAGES = {"video_short": 100, "video": 600}
 """Steps of first stages: the names are those of recipes, so that their runs are used."""
 VARIANTS = {
     "frozen": ("as recipe=frozen", "video", []),
@@ -30,7 +30,6 @@ VARIANTS = {
     "fine": ("up block 2 only", "video", ["backbone.blocks=[2]"]),
     "heads800": ("heads learn for 800 steps", "video", ["recipe.stages.heads.steps=800"]),
     "video100": ("video learned for 100 steps", "video_short", []),
-    "video2000": ("video learned for 2000 steps", "video_long", []),
 }
 """Name -> what it changes, name of its video stage, overrides."""
 

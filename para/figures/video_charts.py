@@ -43,6 +43,7 @@ RECIPES = {
     "para_joint_short-svd_tiny": Recipe("Joint from scratch, short"),
     "para_heads_only-svd_tiny": Recipe("Heads on a random, frozen video model"),
     "para_two_stage_short-svd_tiny": Recipe("Two stages, short"),
+    "act_two_stage_long-svd_tiny": Recipe("Global regression, four times as long"),
 }
 """Policy on the video backbone -> its recipe: the published ones, then controls."""
 RECIPE_SPLIT = "lr"
@@ -62,6 +63,10 @@ RECIPE_TABLES = {
     "short": (
         "The same steps in total, a quarter as many",
         ("para_two_stage_short-svd_tiny", "para_joint_short-svd_tiny"),
+    ),
+    "regression": (
+        "Global regression, with more steps after the video stage",
+        (GLOBAL, "act_two_stage_long-svd_tiny"),
     ),
 }
 """What may be compared: id -> (what is equal, policies)."""
