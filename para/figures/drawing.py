@@ -92,7 +92,8 @@ def policy_legend(axes: Axes, models: Sequence[str], published: Sequence[str] = 
             look |= {"markerfacecolor": "none", "markersize": 5, "linewidth": 1.1, "alpha": 0.7}
             label = f"{style.label}, published"
             handles.append(Line2D([], [], linestyle=(0, (3, 2)), label=label, **look))
-    axes.legend(handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+    place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0)}
+    axes.legend(handles=handles, ncols=2, columnspacing=1.0, handlelength=1.8, **place)
 
 
 def demos_axis(axes: Axes, counts: Sequence[int], where: str) -> None:

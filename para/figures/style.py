@@ -72,7 +72,7 @@ _MODELS = {
         "PARA on video, two stages, short", PARA_BLUE, "d", ":"
     ),
     "para_heads_only-svd_tiny": ModelStyle("PARA on random video model", PARA_BLUE, "h", ":"),
-    "act_two_stage-svd_tiny": ModelStyle("Global regression on video", ACT_ORANGE, "D", "--"),
+    "act_two_stage-svd_tiny": ModelStyle("Global regression, video", ACT_ORANGE, "D", "--"),
     "act_two_stage_long-svd_tiny": ModelStyle("Global regression, longer", ACT_ORANGE, "d", ":"),
 }
 _OTHER_COLOURS = ("#b0619a", "#8a7d00", "#6f7bd6", "#7a828a")
