@@ -8,13 +8,12 @@ processes is part of the time, so a larger `limit` is closer to a full set.
 import logging
 import sys
 import tempfile
-import time
 
 from para.cli import load_config
 from para.data.format import episode_path
 from para.data.generate import generate
 from para.files import atomic_write_json
-from para.system import available_cores, git_hash, hardware
+from para.system import available_cores, provenance
 
 
 def main() -> None:
@@ -28,10 +27,7 @@ def main() -> None:
         size = sum(episode_path(summary.folder, m.index).stat().st_size for m in summary.metas)
     frames = sum(meta.num_samples for meta in summary.metas)
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": f"python benchmarks/demos.py robot={cfg.robot} limit={cfg.limit}",
+        **provenance("benchmarks/demos.py", [f"robot={cfg.robot}", f"limit={cfg.limit}"]),
         "dataset": cfg.dataset,
         "robot": cfg.robot,
         "layout": cfg.layout,

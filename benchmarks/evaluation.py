@@ -17,7 +17,7 @@ from envs.splits import test_conditions
 from para.cli import load_config
 from para.evaluation.pool import run_parallel
 from para.files import atomic_write_json
-from para.system import available_cores, git_hash, hardware
+from para.system import available_cores, provenance
 
 EPISODES = 96
 
@@ -119,10 +119,7 @@ def main() -> None:
         )
     path = f"{cfg.results_dir}/benchmarks/evaluation.json"
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": " ".join(["python benchmarks/evaluation.py", *overrides]),
+        **provenance("benchmarks/evaluation.py", overrides),
         "rows": rows,
     }
     atomic_write_json(path, result)

@@ -25,7 +25,7 @@ from para.cli import load_config
 from para.config import TrainConfig
 from para.files import atomic_write_json
 from para.models import build_policy
-from para.system import available_cores, git_hash, hardware
+from para.system import available_cores, provenance
 
 VARIANTS = ("backbone", "para", "para_volume")
 PROFILES = {"laptop": {"batch": 32, "rounds": 12}, "paper": {"batch": 2, "rounds": 4}}
@@ -46,10 +46,7 @@ def main() -> None:
             row[variant]["peak_megabytes"] = memory
             logging.info("%-8s %-12s %s", profile, variant, row[variant])
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": "python benchmarks/heads.py",
+        **provenance("benchmarks/heads.py", sys.argv[1:]),
         "threads": threads,
         "precision": "bf16",
         "profiles": rows,

@@ -19,7 +19,7 @@ from para.cli import load_config
 from para.files import atomic_write_json
 from para.models import build_policy
 from para.policy import INFERENCE_DTYPES
-from para.system import available_cores, git_hash, hardware
+from para.system import available_cores, provenance
 from para.types import Observation
 
 CASES = (
@@ -79,10 +79,7 @@ def summary(milliseconds: list[float]) -> dict[str, float]:
 def write(path: str, threads: int, rows: list[dict[str, Any]]) -> None:
     """Write rows with all that is needed to measure them again."""
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        **provenance(f"benchmarks/{Path(sys.argv[0]).name}", sys.argv[1:]),
         "threads": threads,
         "rows": rows,
     }

@@ -18,7 +18,7 @@ from para.config import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset
 from para.data.generate import ensure_dataset
 from para.files import atomic_write_json
-from para.system import git_hash, hardware
+from para.system import provenance
 
 BATCH, BATCHES = 32, 300
 GEOMETRY = {"crop": 0.1, "shift": 0.05, "scale": 0.1, "rotate_deg": 5.0, "camera_rotate_deg": 3.0}
@@ -58,10 +58,7 @@ def main() -> None:
     rates["nothing cached, laptop"] = rate(uncached, cases["laptop"], BATCHES // 3)
     del uncached
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": f"python benchmarks/loader.py dataset={cfg.dataset} robot={cfg.robot}",
+        **provenance("benchmarks/loader.py", [f"dataset={cfg.dataset}", f"robot={cfg.robot}"]),
         "dataset": folder.name,
         "demos": len(metas),
         "frames": len(dataset),

@@ -14,7 +14,7 @@ import time
 from para.cli import load_config, para_main
 from para.config import TrainConfig
 from para.files import atomic_write_json
-from para.system import available_cores, git_hash, hardware
+from para.system import available_cores, provenance
 
 MODELS = ("para", "act")
 WINDOW, WINDOWS = 20, 4
@@ -69,10 +69,7 @@ def main(cfg: TrainConfig) -> None:
     rate = (passes - half) * cfg.training.batch_size / (time.perf_counter() - start)
 
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": " ".join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
+        **provenance("benchmarks/train_step.py", sys.argv[1:]),
         "profile": cfg.profile,
         "batch_size": cfg.training.batch_size,
         "precision": cfg.training.precision,

@@ -8,7 +8,6 @@ a killed call goes on with the same command. Writes results/benchmarks/video_fea
 
 import logging
 import sys
-import time
 from dataclasses import replace
 
 from para.cli import load_config
@@ -16,7 +15,7 @@ from para.config import TrainConfig
 from para.evaluation.results import Result, success_rate
 from para.evaluation.runner import evaluate
 from para.files import atomic_write_json
-from para.system import git_hash, hardware
+from para.system import provenance
 from para.training.trainer import train
 
 VIDEO_STAGES = {"video_short": 100, "video": 600}
@@ -58,10 +57,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments = sys.argv[1:]
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
-        "command": f"python benchmarks/video_features.py {' '.join(arguments)}".strip(),
+        **provenance("benchmarks/video_features.py", arguments),
         "inference": "bf16",
         "rows": [],
     }

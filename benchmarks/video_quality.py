@@ -23,7 +23,7 @@ from para.evaluation.video_quality import (
     quality,
 )
 from para.files import atomic_write_json
-from para.system import git_hash, hardware, set_threads
+from para.system import provenance, set_threads
 from para.training.checkpoint import run_dir
 from para.training.pictures import save_picture
 from para.training.trainer import open_datasets
@@ -52,11 +52,8 @@ def main() -> None:
         "elsewhere": DemoDataset(demos, few, clip=clip) if few else None,
     }
     result = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": git_hash(),
-        "hardware": hardware(),
+        **provenance("benchmarks/video_quality.py", sys.argv[1:]),
         "threads": threads,
-        "command": f"python benchmarks/video_quality.py {' '.join(sys.argv[1:])}".strip(),
         "run": "/".join(folder.parts[-4:]),
         "sets": {},
     }

@@ -7,6 +7,8 @@ import math
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,20 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "missing"
     return found
+
+
+def provenance(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """What the file of a measurement begins with: when, by which code, where, by which command.
+
+    Folders (`*_dir=`) are this machine's own and stay out of the command.
+    """
+    words = [word for word in arguments if not word.split("=")[0].endswith("_dir")]
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git": git_hash(),
+        "hardware": hardware(),
+        "command": " ".join(["python", script, *words]),
+    }
 
 
 def git_hash() -> str:

@@ -101,3 +101,11 @@ def test_idle_threads_wait_passively_before_torch_is_imported():
     clean = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean)
     assert done.stdout.split() == ["PASSIVE", "False"]
+
+
+def test_provenance_tells_the_command_without_this_machine_s_folders():
+    words = ["split=lr", "data_dir=/home/me/data", "results_dir=there", "workers=1", "svd"]
+    made = system.provenance("benchmarks/some.py", words)
+    assert made["command"] == "python benchmarks/some.py split=lr workers=1 svd"
+    assert {"created", "git", "hardware"} < made.keys()
+    assert "/home/me" not in str(made)
