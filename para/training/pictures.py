@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from torch import Tensor
 
 from para.camera import Camera
+from para.files import atomic_write
 from para.types import ActionChunk, Observation
 
 _TILE = 256
@@ -71,9 +73,10 @@ def draw_heatmaps(
     return _mosaic(tiles)
 
 
-def save_picture(path: str, image: np.ndarray) -> None:
-    """Write an (H, W, 3) uint8 RGB picture as PNG."""
-    cv2.imwrite(str(path), image[..., ::-1])
+def save_picture(path: Path | str, image: np.ndarray) -> None:
+    """Write an (H, W, 3) uint8 RGB picture as PNG, atomically; folders are made."""
+    with atomic_write(path) as aside:
+        cv2.imwrite(str(aside), image[..., ::-1])
 
 
 def _tile(image: np.ndarray) -> tuple[np.ndarray, float]:

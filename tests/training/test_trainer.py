@@ -19,7 +19,7 @@ from para.errors import ConfigError
 from para.models import build_policy
 from para.training import trainer
 from para.training.log import RunLog, read_log
-from para.training.pictures import draw_batch, draw_heatmaps, observations_of
+from para.training.pictures import draw_batch, draw_heatmaps, observations_of, save_picture
 from para.training.trainer import averaged, learning_rate_factor, parameter_groups, train
 from para.types import ActionChunk
 
@@ -192,6 +192,14 @@ def test_log_drops_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
     assert float(table[0]["loss"]) == 1 / 3
     assert log.last("val_loss")["step"] == 3
     assert log.last("nothing") == {}
+
+
+def test_a_picture_is_written_whole_into_a_folder_that_may_not_exist_yet(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    path = tmp_path / "figures" / "picture.png"
+    save_picture(str(path), image)
+    assert np.array_equal(cv2.imread(str(path))[..., ::-1], image)
+    assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
 
 
 def test_offline_wandb_gets_losses_and_pictures(config, datasets, monkeypatch):
