@@ -100,6 +100,7 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
                     arguments = ("scripts/train.py", *training, *rest, "workers=1")
                     jobs[train] = Job(train, "train", arguments, needs)
                 test = (results, f"precision={cfg.precision}", "workers=1", "video=0")
+                test += (f"episodes={cfg.episodes}",) if cfg.episodes else ()
                 arguments = ("scripts/eval.py", *evaluation, *rest, *test)
                 name = f"eval {split.name} {label} seed{seed}"
                 jobs[name] = Job(name, "eval", arguments, needs=(train,))

@@ -414,6 +414,8 @@ class ReproduceConfig(CommonConfig):
     seeds: list[int] = field(default_factory=lambda: [0])
     precision: str = "fp32"
     """Of inference in evaluations: fp32 | bf16."""
+    episodes: int | None = None
+    """Episodes per test; null: as many as each split says."""
     website: bool = True
     """Build the website at the end."""
 
@@ -491,14 +493,15 @@ def validate(cfg: CommonConfig) -> None:
             cfg.budget_minutes is None or cfg.budget_minutes > 0,
             f"budget_minutes={cfg.budget_minutes} must be positive, or null for no time limit.",
         )
-    if isinstance(cfg, EvalConfig):
-        _validate_split(cfg.split)
-        _require(cfg.batch >= 1, f"batch={cfg.batch} must be at least 1.")
-        _require(cfg.video >= 0, f"video={cfg.video} must not be negative.")
+    if isinstance(cfg, (EvalConfig, ReproduceConfig)):
         _require(
             cfg.episodes is None or cfg.episodes >= 1,
             f"episodes={cfg.episodes} must be at least 1, or null for all of the split.",
         )
+    if isinstance(cfg, EvalConfig):
+        _validate_split(cfg.split)
+        _require(cfg.batch >= 1, f"batch={cfg.batch} must be at least 1.")
+        _require(cfg.video >= 0, f"video={cfg.video} must not be negative.")
         for test in cfg.tests:
             if test not in ("ood", "sanity"):
                 raise UnknownNameError("test in tests:", test, ("ood", "sanity"))
