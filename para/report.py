@@ -28,6 +28,7 @@ from para.evaluation.results import (
     total_steps,
 )
 from para.figures.video_charts import (
+    CLIP_PLACES,
     RECIPE_SPLIT,
     RECIPE_TABLES,
     RECIPES,
@@ -184,7 +185,6 @@ def video_quality_table(results_dir: Path) -> str:
     result = _benchmark(results_dir, "video_quality")
     if not result:
         return "not run: `python benchmarks/video_quality.py`"
-    places = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
     lines = [
         _row("clips from", "frame", "generated", "first frame repeated"),
         _row(*["---"] * 4),
@@ -196,7 +196,7 @@ def video_quality_table(results_dir: Path) -> str:
                 for guess in ("generated", "first_frame")
             )
             if row["frame"] in (1, 3, 6):
-                where = f"{places[name]}, n={row['clips']}"
+                where = f"{CLIP_PLACES[name]}, n={row['clips']}"
                 lines.append(_row(where, str(row["frame"]), *pairs))
     return "\n".join(lines)
 

@@ -70,6 +70,8 @@ RECIPE_TABLES = {
     ),
 }
 """What may be compared: id -> (what is equal, policies)."""
+CLIP_PLACES = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
+"""Where benchmarks/video_quality.py takes first frames from."""
 SCALING_SPLITS = {n: f"video_n{n}" for n in (4, 16, 64, 256)}
 SCALING_MODELS = (TWO_STAGE, "para_two_stage_all-svd_tiny", GLOBAL, "para")
 
@@ -154,7 +156,6 @@ def features_chart(sources: Sources, theme: Theme) -> Drawing:
 
 def quality_chart(sources: Sources, theme: Theme) -> Drawing:
     """PSNR and SSIM of generated frames, against those of repeating the first frame."""
-    places = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
     with sources.benchmark("video_quality") as result:
         lines = {
             (place, guess, unit): {
@@ -171,7 +172,7 @@ def quality_chart(sources: Sources, theme: Theme) -> Drawing:
         colour = blue if guess == "generated" else theme.muted
         look = {"linestyle": "-", "mfc": colour} if place == "held_out" else {"linestyle": ":"}
         name = "generated" if guess == "generated" else "first frame repeated"
-        label = f"{name}, {places.get(place, place)}"
+        label = f"{name}, {CLIP_PLACES.get(place, place)}"
         axes = panels[unit]
         axes.plot(*zip(*values.items(), strict=True), color=colour, marker="o", label=label, **look)
     for unit, title in (("psnr_db", "PSNR [dB]"), ("ssim", "SSIM")):
@@ -182,7 +183,7 @@ def quality_chart(sources: Sources, theme: Theme) -> Drawing:
     figure.legend(handles, labels, ncols=1, loc="outside upper left")
     last = {key: (max(values), values[max(values)]) for key, values in lines.items()}
     words = " ".join(
-        f"{places.get(place, place)}, {guess.replace('_', ' ')}: {unit.removesuffix('_db')} "
+        f"{CLIP_PLACES.get(place, place)}, {guess.replace('_', ' ')}: {unit.removesuffix('_db')} "
         f"{value:.3g} at frame {frame}."
         for (place, guess, unit), (frame, value) in last.items()
     )
