@@ -68,8 +68,9 @@ def main() -> None:
         words = [f"model={policy}", "backbone=svd_tiny", "precision=bf16", "video=0"]
         words += [f"split={cfg.split.name}", f"seed={cfg.seed}", f"runs_dir={cfg.runs_dir}"]
         words += [f"outputs_dir={cfg.outputs_dir}", f"data_dir={cfg.data_dir}"]
-        words += [f"results_dir={cfg.outputs_dir}/video_features", f"workers={cfg.workers}"]
-        evaluated = evaluate(load_config("eval", words)).results[f"{policy}-svd_tiny"]
+        words += [f"results_dir={cfg.outputs_dir}/video_features"]
+        evaluation = replace(load_config("eval", words), workers=cfg.workers)
+        evaluated = evaluate(evaluation).results[f"{policy}-svd_tiny"]
         row = {
             "name": name,
             "change": title,
