@@ -273,7 +273,8 @@ class TrainingConfig:
     """Held-out training-distribution demos, for the validation loss (never used to choose)."""
     shard: bool = False
     """Split weights, gradients, moments and averages over all processes, for models that do not
-    fit one GPU; needs `accelerate launch` or `torchrun` with several."""
+    fit one GPU; needs `accelerate launch` or `torchrun` with several. Launching with
+    configs/accelerate/fsdp.yaml sets it."""
     data_workers: int = 0
     """Loader processes; 0 loads in a background thread of the training process."""
 

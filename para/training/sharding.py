@@ -8,8 +8,10 @@ can go on with another number of processes, or with none of this.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -19,7 +21,35 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from para.backbones.video import VideoBackbone
+from para.errors import ConfigError
 from para.policy import Policy
+
+
+def asked_by_launcher() -> bool:
+    """Did `accelerate launch` ask for FSDP (--use_fsdp, or a file with distributed_type: FSDP)?
+
+    Such a run is sharded as with training.shard=true.
+
+    Raises:
+        ConfigError: It asked for DeepSpeed instead.
+    """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise ConfigError(
+            "accelerate launch asks for DeepSpeed, which this trainer does not use. FSDP splits "
+            "weights, gradients and moments as its ZeRO stage 3 does: accelerate launch "
+            "--config_file configs/accelerate/fsdp.yaml scripts/train.py ..."
+        )
+    return _fsdp_flag()
+
+
+@cache
+def _fsdp_flag() -> bool:
+    """The launcher's flag; read once and then hidden from Accelerate.
+
+    Accelerate's own FSDP starts only on GPUs, and would split the trained policy alone, not its
+    average.
+    """
+    return os.environ.pop("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def shard(losses: nn.Module, policy: Policy, average: Policy, device_type: str) -> None:

@@ -122,6 +122,8 @@ def train(
         NonFiniteError: The loss became infinite or not a number.
         KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was saved first.
     """
+    if sharding.asked_by_launcher():
+        cfg = replace(cfg, training=replace(cfg.training, shard=True))
     validate(cfg)
     *earlier, last = stage_configs(cfg)
     for stage in earlier:
@@ -607,7 +609,8 @@ def _accelerator(training: TrainingConfig) -> Accelerator:
     if training.shard and accelerator.num_processes == 1:
         raise ConfigError(
             "training.shard=true splits a model over several processes, but there is one. Start "
-            "them with: accelerate launch --num_processes N scripts/train.py ..."
+            "them with: accelerate launch --config_file configs/accelerate/fsdp.yaml "
+            "--num_processes N scripts/train.py ..."
         )
     return accelerator
 

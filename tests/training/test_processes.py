@@ -25,14 +25,17 @@ SHARD = ["training.shard=true"]
 
 @pytest.fixture
 def launch(tmp_path):
-    """launch("image", 2, (runs, stop_at, overrides), ...): train with two processes."""
+    """launch("image", 2, (runs, stop_at, overrides), ...): train with two processes.
+
+    `launcher`: module and arguments that start them; None is torchrun.
+    """
     demos = make_dataset(tmp_path / "demos", episodes=4, size=32)
 
-    def start(kind, processes, *runs):
+    def start(kind, processes, *runs, launcher=None):
         listed = [dict(zip(("runs", "stop_at", "overrides"), run, strict=True)) for run in runs]
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        torchrun = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
         command = [
-            *(sys.executable, *(launcher if processes > 1 else ())),
+            *(sys.executable, *(("-m", *(launcher or torchrun)) if processes > 1 else ())),
             *(str(HERE / "one_of_several.py"), kind, str(demos), str(tmp_path), json.dumps(listed)),
         ]
         paths = [ROOT, HERE, HERE.parent / "data", HERE.parent / "models"]
@@ -79,6 +82,22 @@ def test_sharded_training_is_training(kind, launch):
     assert_close(folder("plain"), folder("whole"))
     assert_same(folder("whole"), folder("killed"))
     assert_close(folder("whole"), folder("mixed"))
+
+
+@pytest.mark.slow
+def test_accelerates_fsdp_file_shards(launch):
+    start, folder = launch
+    file = str(ROOT / "configs" / "accelerate" / "fsdp.yaml")
+    words = ("accelerate.commands.launch", "--config_file", file, "--num_processes", "2")
+    start("image", 2, ("asked", None, []), launcher=words)
+    start("image", 2, ("told", None, SHARD))
+    assert_same(folder("asked"), folder("told"))
+
+
+def test_deepspeed_is_refused(config, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ConfigError, match=r"DeepSpeed.*accelerate/fsdp\.yaml"):
+        train(config(), progress=False)
 
 
 @pytest.mark.slow
