@@ -54,8 +54,8 @@ class BackboneConfig:
 class VideoBackboneConfig:
     """Video diffusion model -> one feature map per frame (configs/backbone).
 
-    The last keys (`channels` to `noise_seed`) say how its features are read; they do not change
-    how the video model itself is trained.
+    The last keys (from `channels`) say how its features are read and clips generated; they do not
+    change how the video model itself is trained.
     """
 
     name: str = MISSING
@@ -96,6 +96,8 @@ class VideoBackboneConfig:
     """Noise level of the single pass that features are read from."""
     noise_seed: int = 0
     """Of the fixed noise that the UNet sees at inference."""
+    sigma_min: float = 0.002
+    """Noise level of the last pass when clips are generated."""
 
 
 VIDEO_READING = ("channels", "blocks", "sigma", "noise_seed")
@@ -602,6 +604,10 @@ def _validate_video(cfg: TrainConfig) -> None:
         value = getattr(backbone, name)
         _require(value >= 1, f"backbone.{name}={value} must be at least 1.")
     _require(backbone.sigma > 0, f"backbone.sigma={backbone.sigma} must be positive.")
+    _require(
+        0 < backbone.sigma_min < 700,
+        f"backbone.sigma_min={backbone.sigma_min} must lie between 0 and 700, the first pass's.",
+    )
     _require(backbone.lora_rank >= 0, f"backbone.lora_rank={backbone.lora_rank} is negative.")
     seen = (backbone.frames - 1) * backbone.frame_stride
     needed = model.horizon * model.waypoint_stride
@@ -717,7 +723,7 @@ NOT_COMPARED = (
     *("data_dir", "runs_dir", "results_dir", "outputs_dir", "workers", "fresh", "wandb"),
     *("split.name", "split.title", "split.ood", "split.sanity", "split.test_seed"),
     *("training.log_every", "training.checkpoint_every", "training.data_workers"),
-    *("training.shard", "heatmap_size"),
+    *("training.shard", "heatmap_size", "backbone.sigma_min"),
 )
 """Keys of a `TrainConfig` that do not change what is trained (heatmap_size acts through model)."""
 

@@ -1,6 +1,6 @@
-"""The tables of README.md, made from the files under results/.
+"""The tables of README.md and docs/, made from the files under results/.
 
-    python -m para.report            rewrites the tables in README.md
+    python -m para.report            rewrites the tables
     python -m para.report --check    exits with 1 if they are not what the files say
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
@@ -12,21 +12,13 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from envs.splits import load_split, split_names
-from para.evaluation.results import (
-    Result,
-    compare,
-    load_results,
-    rates_by_theta,
-    read_result,
-    stage_steps,
-    success_rate,
-    total_minutes,
-    total_steps,
-)
+from para.errors import ResultError
+from para.evaluation.results import TESTS, stage_steps, success_rate, total_minutes, total_steps
 from para.figures.video_charts import (
     CLIP_PLACES,
     RECIPE_SPLIT,
@@ -34,94 +26,94 @@ from para.figures.video_charts import (
     RECIPES,
     SCALING_MODELS,
     SCALING_SPLITS,
+    VIDEO_PAIRS,
 )
 from para.files import atomic_write
 from para.statistics import Rate, format_p
+from para.website.content import Campaign, Number, Run
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/video.md")
+_TEST_TITLES = {"ood": "held out", "sanity": "in distribution"}
 
 
-def _select(results_dir: Path, split: str, model: str, seed: int = 0) -> Result | None:
-    path = results_dir / split / model / f"seed{seed}.json"
-    return read_result(path) if path.exists() else None
-
-
-def _rate(result: Result | None, test: str) -> str:
-    return str(success_rate(result, test)) if result else "not run"
+def _rate(number: Number | None) -> str:
+    """'96.0 % [90.2, 98.4] n=100'; with several seeds also the percentage of each."""
+    if number is None:
+        return "not run"
+    if len(number.runs) == 1:
+        return str(number.rate)
+    each = (100 * success_rate(run.data, number.test).value for run in number.runs)
+    return f"{number.rate} ({', '.join(f'{value:.0f}' for value in each)})"
 
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def splits_table(results_dir: Path) -> str:
+def _head(*titles: str) -> list[str]:
+    return [_row(*titles), _row(*["---"] * len(titles))]
+
+
+def splits_table(campaign: Campaign, _: Path) -> str:
     """Success of PARA and ACT on every split, held out and in distribution, and the paired test."""
-    lines = [
-        _row(
-            "split", "PARA, held out", "ACT, held out", "McNemar", "PARA, in dist.", "ACT, in dist."
-        ),
-        _row(*["---"] * 6),
-    ]
+    lines = _head(
+        "split", "PARA, held out", "ACT, held out", "McNemar", "PARA, in dist.", "ACT, in dist."
+    )
     order = {"lr": 0, "nf": 1, "vp_default_to_all": 2, "vp_lr": 3, "vp_io": 4, "distractor": 5}
     names = [name for name in split_names() if not name.startswith("video")]
     names.sort(key=lambda name: (order.get(name, 9), int(re.sub(r"\D", "", name) or 0)))
     for name in names:
-        para, act = (_select(results_dir, name, model) for model in ("para", "act"))
-        p_value = format_p(compare(para, act).p_value) if para and act else ""
-        held_out = [_rate(result, "ood") for result in (para, act)]
-        inside = [_rate(result, "sanity") for result in (para, act)]
-        lines.append(_row(f"{load_split(name).title} (`{name}`)", *held_out, p_value, *inside))
+        comparison = campaign.comparison(name)
+        rates = {
+            test: [_rate(campaign.number(name, model, test)) for model in ("para", "act")]
+            for test in TESTS
+        }
+        p_value = format_p(comparison.p_value) if comparison else ""
+        title = f"{load_split(name).title} (`{name}`)"
+        lines.append(_row(title, *rates["ood"], p_value, *rates["sanity"]))
     return "\n".join(lines)
 
 
-def theta_table(results_dir: Path) -> str:
+def theta_table(campaign: Campaign, _: Path) -> str:
     """Success on vp_default_to_all by polar angle."""
-    results = {model: _select(results_dir, "vp_default_to_all", model) for model in ("para", "act")}
-    rates: dict[str, dict[float, Rate]] = {
-        model: rates_by_theta(result) for model, result in results.items() if result
-    }
-    if not rates:
+    thetas = campaign.thetas("vp_default_to_all")
+    if not thetas:
         return "not run: `python scripts/reproduce.py splits=[vp_default_to_all]`"
-    thetas = sorted(next(iter(rates.values())))
-    lines = [
-        _row("theta", *(f"{theta:.1f}°" for theta in thetas)),
-        _row(*["---"] * (len(thetas) + 1)),
-    ]
-    for model, by_theta in rates.items():
-        cells = []
-        for theta in thetas:
-            low, high = by_theta[theta].interval
-            rate = 100 * by_theta[theta].value
-            cells.append(f"{rate:.0f} % [{100 * low:.0f}, {100 * high:.0f}]")
-        lines.append(_row(f"{model.upper()}, n={by_theta[thetas[0]].n} each", *cells))
+    lines = _head("theta", *(f"{theta:.1f}°" for theta in thetas))
+    for model in ("para", "act"):
+        numbers = [campaign.number("vp_default_to_all", model, theta=theta) for theta in thetas]
+        cells = [
+            f"{100 * n.rate.value:.0f} % [{n.low:.0f}, {n.high:.0f}]" if n else "not run"
+            for n in numbers
+        ]
+        count = numbers[0].rate.n if numbers[0] else 0
+        lines.append(_row(f"{model.upper()}, n={count} each", *cells))
     return "\n".join(lines)
 
 
-def setting_line(results_dir: Path) -> str:
+def setting_line(campaign: Campaign, _: Path) -> str:
     """Where the numbers of PARA and ACT come from: hardware, dates, budgets."""
-    found = _in_splits(results_dir, video=False)
-    return _setting([r for r in found if r["model"] in ("para", "act")])
+    found = _in_splits(campaign, video=False)
+    return _setting([run for run in found if run.model in ("para", "act")])
 
 
-def video_setting_line(results_dir: Path) -> str:
+def video_setting_line(campaign: Campaign, _: Path) -> str:
     """Where the numbers on the video backbone, and of the sweep beside it, come from."""
-    recipes = [
-        _select(results_dir, RECIPE_SPLIT, model)
-        for _, models in RECIPE_TABLES.values()
-        for model in models
-    ]
-    return _setting([r for r in (*recipes, *_in_splits(results_dir, video=True)) if r])
+    models = {model for _, models in RECIPE_TABLES.values() for model in models}
+    recipes = [run for model in sorted(models) for run in campaign.select(RECIPE_SPLIT, model)]
+    return _setting([*recipes, *_in_splits(campaign, video=True)])
 
 
-def _in_splits(results_dir: Path, video: bool) -> list[Result]:
+def _in_splits(campaign: Campaign, video: bool) -> list[Run]:
     """Results on the splits video_n*, or on all others."""
-    found = load_results(results_dir).items()
-    return [r for path, r in found if path.parts[-3].startswith("video") == video]
+    return [run for run in campaign.runs if run.data["split"].startswith("video") == video]
 
 
-def _setting(results: Sequence[Result]) -> str:
-    if not results:
+def _setting(runs: Sequence[Run]) -> str:
+    if not runs:
         return "not run: `python scripts/reproduce.py`"
+    results = [run.data for run in runs]
     dates = sorted({result["created"][:10] for result in results})
     machines = sorted({f"{r['hardware']['cores']} cores, {r['hardware']['cpu']}" for r in results})
     minutes = [total_minutes(result) for result in results]
@@ -138,41 +130,46 @@ def _setting(results: Sequence[Result]) -> str:
     )
 
 
-def video_table(results_dir: Path) -> str:
-    """Success of each recipe on the video backbone: one table per budget that recipes share."""
-    tables = []
-    for title, models in RECIPE_TABLES.values():
-        lines = [_row(title, "steps", "in distribution", "held out"), _row(*["---"] * 4)]
-        for model in models:
-            result = _select(results_dir, RECIPE_SPLIT, model)
-            steps = stage_steps(result) if result else ""
-            rates = (_rate(result, test) for test in ("sanity", "ood"))
-            lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates))
-        tables.append("\n".join(lines))
-    return "\n\n".join(tables)
-
-
-def video_scaling_table(results_dir: Path) -> str:
-    """Success everywhere by number of demonstrations, on the video and on the image backbone."""
-    lines = [
-        _row("demonstrations", *map(str, SCALING_SPLITS)),
-        _row(*["---"] * (len(SCALING_SPLITS) + 1)),
-    ]
-    for model in SCALING_MODELS:
-        found = [_select(results_dir, split, model) for split in SCALING_SPLITS.values()]
-        lines.append(_row(f"`{model}`", *(_rate(result, "ood") for result in found)))
+def recipe_table(campaign: Campaign, _: Path, name: str) -> str:
+    """Success of the recipes on the video backbone that share a budget: one of RECIPE_TABLES."""
+    title, models = RECIPE_TABLES[name]
+    lines = _head(title, "steps", "in distribution", "held out")
+    for model in models:
+        runs = campaign.select(RECIPE_SPLIT, model)
+        rates = (_rate(campaign.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
+        steps = stage_steps(runs[0].data) if runs else ""
+        lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates))
     return "\n".join(lines)
 
 
-def video_features_table(results_dir: Path) -> str:
+def video_pairs_table(campaign: Campaign, _: Path) -> str:
+    """Paired comparisons of policies on the video backbone: difference and exact McNemar test."""
+    lines = _head("split", "first", "second", "test", "difference, exact McNemar test")
+    for split, first, second in VIDEO_PAIRS:
+        tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
+        for test in tests:
+            comparison = campaign.comparison(split, first, second, test=test)
+            where = _TEST_TITLES[test] if split == RECIPE_SPLIT else "everywhere"
+            words = str(comparison) if comparison else "not run"
+            lines.append(_row(f"`{split}`", f"`{first}`", f"`{second}`", where, words))
+    return "\n".join(lines)
+
+
+def video_scaling_table(campaign: Campaign, _: Path) -> str:
+    """Success everywhere by number of demonstrations, on the video and on the image backbone."""
+    lines = _head("demonstrations", *map(str, SCALING_SPLITS))
+    for model in SCALING_MODELS:
+        numbers = (campaign.number(split, model) for split in SCALING_SPLITS.values())
+        lines.append(_row(f"`{model}`", *map(_rate, numbers)))
+    return "\n".join(lines)
+
+
+def video_features_table(_: Campaign, results_dir: Path) -> str:
     """Success of heads on frozen video features that are read or learned in different ways."""
     result = _benchmark(results_dir, "video_features")
     if not result:
         return "not run: `python benchmarks/video_features.py`"
-    lines = [
-        _row("frozen video features", "steps", "error", "in distribution", "held out"),
-        _row(*["---"] * 5),
-    ]
+    lines = _head("frozen video features", "steps", "error", "in distribution", "held out")
     for row in result["rows"]:
         rates = (str(Rate(row[test]["successes"], row[test]["n"])) for test in ("sanity", "ood"))
         steps = f"{row['video_steps']} + {row['heads_steps']}"
@@ -180,15 +177,12 @@ def video_features_table(results_dir: Path) -> str:
     return "\n".join(lines)
 
 
-def video_quality_table(results_dir: Path) -> str:
+def video_quality_table(_: Campaign, results_dir: Path) -> str:
     """How near generated frames are to what really happened, and how near the first frame is."""
     result = _benchmark(results_dir, "video_quality")
     if not result:
         return "not run: `python benchmarks/video_quality.py`"
-    lines = [
-        _row("clips from", "frame", "generated", "first frame repeated"),
-        _row(*["---"] * 4),
-    ]
+    lines = _head("clips from", "frame", "generated", "first frame repeated")
     for name, part in result["sets"].items():
         for row in part["frames"]:
             pairs = (
@@ -206,9 +200,9 @@ def _benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def speed_table(results_dir: Path) -> str:
+def speed_table(_: Campaign, results_dir: Path) -> str:
     """What benchmarks/ measured, one line each; those that were not run say so."""
-    lines = [_row("what", "measured", "by"), _row("---", "---", "---")]
+    lines = _head("what", "measured", "by")
 
     def add(name: str, describe: Callable[[dict[str, Any]], Iterable[tuple[str, str]]]) -> None:
         result = _benchmark(results_dir, name)
@@ -304,11 +298,14 @@ def _expert_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield f"expert, {name}", rate
 
 
-TABLES: dict[str, Callable[[Path], str]] = {
+Table = Callable[[Campaign, Path], str]
+
+TABLES: dict[str, Table] = {
     "splits": splits_table,
     "theta": theta_table,
     "setting": setting_line,
-    "video": video_table,
+    **{f"video_{name}": partial(recipe_table, name=name) for name in RECIPE_TABLES},
+    "video_pairs": video_pairs_table,
     "video_setting": video_setting_line,
     "video_features": video_features_table,
     "video_quality": video_quality_table,
@@ -318,23 +315,34 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def fill(text: str, results_dir: Path) -> str:
-    """`text` with the content between each table's marks replaced."""
+    """`text` with the content between each table's marks replaced.
+
+    Raises:
+        ResultError: A result file is damaged: it is never left out silently.
+    """
+    campaign = Campaign(results_dir)
+    if campaign.left_out:
+        raise ResultError("\n".join(f"{item.name}: {item.reason}" for item in campaign.left_out))
     for name, table in TABLES.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = pattern.sub(lambda match, t=table: f"{match[1]}{t(results_dir)}\n{match[2]}", text)
+        text = pattern.sub(
+            lambda match, t=table: f"{match[1]}{t(campaign, results_dir)}\n{match[2]}", text
+        )
     return text
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite or check README.md."""
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = fill(before, ROOT / "results")
-    if "--check" in arguments:
-        return int(before != after)
-    with atomic_write(readme) as aside:
-        aside.write_text(after, encoding="utf-8")
-    return 0
+    """Rewrite or check the pages."""
+    same = True
+    for name in PAGES:
+        page = ROOT / name
+        before = page.read_text(encoding="utf-8")
+        after = fill(before, ROOT / "results")
+        same = same and before == after
+        if "--check" not in arguments:
+            with atomic_write(page) as aside:
+                aside.write_text(after, encoding="utf-8")
+    return int("--check" in arguments and not same)
 
 
 if __name__ == "__main__":

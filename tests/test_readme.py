@@ -1,15 +1,34 @@
-"""README.md says what the result files say."""
+"""README.md and docs/ say what the result files say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from para.report import ROOT, fill
+import pytest
+
+from para.errors import ResultError
+from para.report import PAGES, ROOT, TABLES, fill
+from tests.results_fixture import make_result, write_result
 
 
-def test_readme_is_up_to_date_with_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def write(results_dir: Path, model: str, seed: int, successes: int) -> None:
+    """A made-up result on lr whose held-out test of 10 episodes has so many successes."""
+    result = make_result("lr", model, seed, ood=10)
+    for episode in result["episodes"][:10]:
+        episode["success"] = episode["index"] < successes
+        episode["stage"] = "PLACE" if episode["success"] else "MISS"
+    write_result(results_dir, result)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_up_to_date_with_the_results(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
     assert fill(text, ROOT / "results") == text, "run: python -m para.report"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_in_a_page(name):
+    assert any(f"<!-- {name} -->" in (ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 
 
 def test_what_was_not_run_is_called_that(tmp_path: Path):
@@ -17,3 +36,23 @@ def test_what_was_not_run_is_called_that(tmp_path: Path):
     filled = fill(text, tmp_path)
     assert "| not run | not run |" in filled
     assert "%" not in filled
+
+
+def test_seeds_are_pooled_and_shown_one_by_one(tmp_path: Path):
+    names = ("video_total", "video_pairs")
+    text = "\n".join(f"<!-- {name} -->\n<!-- /{name} -->" for name in names)
+    ours, theirs = "para_two_stage-svd_tiny", "para_joint-svd_tiny"
+    write(tmp_path, ours, seed=0, successes=10)
+    write(tmp_path, ours, seed=1, successes=9)
+    write(tmp_path, theirs, seed=1, successes=2)
+    filled = fill(text, tmp_path)
+    assert "95.0 % [76.4, 99.1] n=20 (100, 90)" in filled
+    assert "20.0 % [5.7, 51.0] n=10 |" in filled
+    assert "+70.0 points, McNemar p = 0.016 (7 : 0 of 10 pairs differ)" in filled  # of seed 1
+
+
+def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):
+    write(tmp_path, "para", seed=0, successes=3)
+    (tmp_path / "lr" / "para" / "seed1.json").write_text("{}")
+    with pytest.raises(ResultError, match=r"lr/para/seed1\.json"):
+        fill("", tmp_path)

@@ -34,7 +34,7 @@ class VideoBackbone(Backbone):
         self, cfg: VideoBackboneConfig, video: VideoModel, image_size: int, map_size: int | None
     ):
         super().__init__((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        self.video, self.sigma = video, cfg.sigma
+        self.video, self.sigma, self.sigma_min = video, cfg.sigma, cfg.sigma_min
         self.frames, self.frame_stride = cfg.frames, cfg.frame_stride
         self.input_size = tuple(cfg.size) if cfg.size else (image_size, image_size)
         up_blocks = video.unet.up_blocks
@@ -115,7 +115,7 @@ class VideoBackbone(Backbone):
             seed: Of the noise, which is the same for every image.
         """
         first = self._resized((images - self.mean) / self.std)
-        clips = sample(self.video, first, self.noise.shape[1:], steps, seed)
+        clips = sample(self.video, first, self.noise.shape[1:], steps, seed, self.sigma_min)
         return clips * self.std + self.mean
 
     def fit_codec(self, images: Tensor) -> None:

@@ -14,13 +14,14 @@ _SCHEDULE = {
     "timestep_spacing": "leading",
     "steps_offset": 1,
     "use_karras_sigmas": True,
-    "sigma_min": 0.002,
     "sigma_max": 700.0,
 }
-"""Noise levels of Karras et al. (2022) between the limits that Stable Video Diffusion uses."""
+"""Noise levels of Karras et al. (2022), up to the one that Stable Video Diffusion starts from."""
 
 
-def sample(video: VideoModel, images: Tensor, shape: torch.Size, steps: int, seed: int) -> Tensor:
+def sample(
+    video: VideoModel, images: Tensor, shape: torch.Size, steps: int, seed: int, sigma_min: float
+) -> Tensor:
     """Clips (B, F, 3, H, W) in [-1, 1] that begin with images (B, 3, H, W) in [-1, 1].
 
     Without classifier-free guidance: these video models are trained on conditioned clips only.
@@ -31,10 +32,11 @@ def sample(video: VideoModel, images: Tensor, shape: torch.Size, steps: int, see
         shape: (F, C, h, w) of the latents.
         steps: Passes of the UNet.
         seed: Of the noise, the same for every image.
+        sigma_min: Level of the last pass, which removes all noise that is left.
     """
     from diffusers import EulerDiscreteScheduler
 
-    scheduler = EulerDiscreteScheduler(**_SCHEDULE)
+    scheduler = EulerDiscreteScheduler(**_SCHEDULE, sigma_min=sigma_min)
     scheduler.set_timesteps(steps, device=images.device)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(1, *shape, generator=generator).to(images.device)

@@ -130,15 +130,6 @@ def read_result(path: Path | str) -> Result:
     return result
 
 
-def load_results(results_dir: Path | str) -> dict[Path, Result]:
-    """All results below a folder (split folder / model / seed<k>.json), by path, sorted.
-
-    Raises:
-        ResultError: A file there is damaged or of another schema; it is never left out silently.
-    """
-    return {path: read_result(path) for path in sorted(Path(results_dir).glob("*/*/seed*.json"))}
-
-
 def model_order(label: str) -> tuple[int, str]:
     """Sort key of policies: PARA first, then ACT, then the others by name."""
     return {"para": 0, "act": 1}.get(label, 2), label

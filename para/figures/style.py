@@ -71,6 +71,14 @@ _MODELS = {
     "para_two_stage_short-svd_tiny": ModelStyle(
         "PARA on video, two stages, short", PARA_BLUE, "d", ":"
     ),
+    "para_two_stage_long_video-svd_tiny": ModelStyle(
+        "PARA, two stages, more video", PARA_BLUE, "X", "--"
+    ),
+    "para_frozen_long_video-svd_tiny": ModelStyle("PARA, frozen, more video", PARA_BLUE, "v", "-."),
+    "para_two_stage-svd_tiny_64px": ModelStyle(
+        "PARA, two stages, 64 px frames", PARA_BLUE, "D", ":"
+    ),
+    "para_frozen-svd_tiny_64px": ModelStyle("PARA, frozen, 64 px frames", PARA_BLUE, "<", ":"),
     "para_heads_only-svd_tiny": ModelStyle("PARA on random video model", PARA_BLUE, "h", ":"),
     "act_two_stage-svd_tiny": ModelStyle("Global regression, video", ACT_ORANGE, "D", "--"),
     "act_two_stage_long-svd_tiny": ModelStyle("Global regression, longer", ACT_ORANGE, "d", ":"),

@@ -44,25 +44,36 @@ RECIPES = {
     "para_heads_only-svd_tiny": Recipe("Heads on a random, frozen video model"),
     "para_two_stage_short-svd_tiny": Recipe("Two stages, short"),
     "act_two_stage_long-svd_tiny": Recipe("Global regression, four times as long"),
+    "para_two_stage_long_video-svd_tiny": Recipe("Two stages, four times as much video"),
+    "para_frozen_long_video-svd_tiny": Recipe("Frozen video features, four times as much video"),
+    "para_two_stage-svd_tiny_64px": Recipe("Two stages, frames of 64 px"),
+    "para_frozen-svd_tiny_64px": Recipe("Frozen video features, frames of 64 px"),
 }
 """Policy on the video backbone -> its recipe: the published ones, then controls."""
 RECIPE_SPLIT = "lr"
 TWO_STAGE, GLOBAL = "para_two_stage-svd_tiny", "act_two_stage-svd_tiny"
+ALL_VIDEO, LONG_VIDEO = "para_two_stage_all-svd_tiny", "para_two_stage_long_video-svd_tiny"
+FROZEN, JOINT_SHORT = "para_frozen-svd_tiny", "para_joint_short-svd_tiny"
 RECIPE_TABLES = {
     "total": (
         "The same steps in total",
-        (TWO_STAGE, "para_joint-svd_tiny", "para_frozen-svd_tiny", GLOBAL),
+        (TWO_STAGE, "para_joint-svd_tiny", FROZEN, GLOBAL),
     ),
     "second-stage": (
         "The same steps after the video stage, or without one",
-        (
-            *(TWO_STAGE, "para_joint_short-svd_tiny", "para_frozen-svd_tiny"),
-            *("para_heads_only-svd_tiny", GLOBAL),
-        ),
+        (TWO_STAGE, JOINT_SHORT, FROZEN, "para_heads_only-svd_tiny", GLOBAL),
     ),
     "short": (
         "The same steps in total, a quarter as many",
-        ("para_two_stage_short-svd_tiny", "para_joint_short-svd_tiny"),
+        ("para_two_stage_short-svd_tiny", JOINT_SHORT),
+    ),
+    "more-video": (
+        "Four times as much video, then the same",
+        (TWO_STAGE, LONG_VIDEO, FROZEN, "para_frozen_long_video-svd_tiny"),
+    ),
+    "resolution": (
+        "Video frames of 64 instead of 128 px",
+        (TWO_STAGE, "para_two_stage-svd_tiny_64px", FROZEN, "para_frozen-svd_tiny_64px"),
     ),
     "regression": (
         "Global regression, with more steps after the video stage",
@@ -73,7 +84,22 @@ RECIPE_TABLES = {
 CLIP_PLACES = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
 """Where benchmarks/video_quality.py takes first frames from."""
 SCALING_SPLITS = {n: f"video_n{n}" for n in (4, 16, 64, 256)}
-SCALING_MODELS = (TWO_STAGE, "para_two_stage_all-svd_tiny", GLOBAL, "para")
+SCALING_MODELS = (TWO_STAGE, ALL_VIDEO, GLOBAL, "para")
+VIDEO_PAIRS = (
+    (RECIPE_SPLIT, TWO_STAGE, "para_joint-svd_tiny"),
+    (RECIPE_SPLIT, TWO_STAGE, JOINT_SHORT),
+    (RECIPE_SPLIT, JOINT_SHORT, "para_two_stage_short-svd_tiny"),
+    (RECIPE_SPLIT, FROZEN, "para_heads_only-svd_tiny"),
+    (RECIPE_SPLIT, TWO_STAGE, FROZEN),
+    (RECIPE_SPLIT, "para_frozen_long_video-svd_tiny", FROZEN),
+    (RECIPE_SPLIT, TWO_STAGE, GLOBAL),
+    *(
+        (split, first, second)
+        for first, second in ((ALL_VIDEO, "para"), (TWO_STAGE, "para"), (TWO_STAGE, GLOBAL))
+        for split in SCALING_SPLITS.values()
+    ),
+)
+"""Which policies are compared on the same starts: (split, first, second)."""
 
 
 def recipe_chart(sources: Sources, theme: Theme) -> Drawing:

@@ -20,7 +20,7 @@ from para.figures.build import Film, Media
 from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Result, Sources, run_command
 from para.figures.style import DARK, PARA_BLUE, Theme, model_style, new_figure
-from para.figures.video_charts import GLOBAL, RECIPE_SPLIT, TWO_STAGE
+from para.figures.video_charts import GLOBAL, LONG_VIDEO, RECIPE_SPLIT, TWO_STAGE
 from para.figures.videos import (
     CLIP,
     CLIP_BYTES,
@@ -209,7 +209,8 @@ def _film(sources: Sources, name: str, draw: _Draw, what: str) -> Film:
             f"Demonstrations {', '.join(map(str, expected.demos))}, from positions that were not "
             f"trained on. Above: what happened. Below: what the video model generates. Both {what}."
         )
-        data = {"split": RECIPE_SPLIT, "model": TWO_STAGE, "demos": list(expected.demos)}
+        model = _result(sources).model
+        data = {"split": RECIPE_SPLIT, "model": model, "demos": list(expected.demos)}
         frames = _frames(expected, draw)
         return [save_video(folder / f"{stem}.mp4", frames, _FPS, CLIP_BYTES, alt, data)]
 
@@ -245,7 +246,9 @@ def _frames(expected: Expected, draw: _Draw) -> Iterable[np.ndarray]:
 
 
 def _result(sources: Sources) -> Result:
-    found = sources.results.select(RECIPE_SPLIT, TWO_STAGE)
+    """The policy whose video model learned longest: its clips are the best."""
+    select = sources.results.select
+    found = select(RECIPE_SPLIT, LONG_VIDEO) or select(RECIPE_SPLIT, TWO_STAGE)
     if not found:
         raise NotRun(
             f"{model_style(TWO_STAGE).label} was not run on {RECIPE_SPLIT}.",

@@ -173,14 +173,19 @@ class Campaign:
         return {stage: total[stage] for stage in ("PLACE", "GRASP", "MISS")}
 
     def comparison(
-        self, split: str, first: str = "para", second: str = "act", theta: float | None = None
+        self,
+        split: str,
+        first: str = "para",
+        second: str = "act",
+        theta: float | None = None,
+        test: str = "ood",
     ) -> Comparison | None:
         """Exact McNemar test on the starts that both policies faced, seeds pooled."""
         seeds = {run.seed: run.data for run in self.select(split, second)}
         pairs = []
         for run in self.select(split, first):
             if run.seed in seeds:
-                pairs += _pairs(run.data, seeds[run.seed], theta)
+                pairs += _pairs(run.data, seeds[run.seed], theta, test)
         if not pairs:
             return None
         return mcnemar([a for a, _ in pairs], [b for _, b in pairs])
@@ -261,11 +266,13 @@ def _at(episode: dict[str, Any], theta: float | None) -> bool:
     return theta is None or round(episode["condition"]["theta_deg"], 1) == theta
 
 
-def _pairs(first: Result, second: Result, theta: float | None) -> list[tuple[bool, bool]]:
-    """Outcomes of two policies on the held-out starts that both faced."""
+def _pairs(
+    first: Result, second: Result, theta: float | None, test: str
+) -> list[tuple[bool, bool]]:
+    """Outcomes of two policies on the starts of a test that both faced."""
 
     def starts(data: Result) -> dict[int, dict[str, Any]]:
-        return {e["index"]: e for e in data["episodes"] if e["test"] == "ood" and _at(e, theta)}
+        return {e["index"]: e for e in data["episodes"] if e["test"] == test and _at(e, theta)}
 
     ours, theirs = starts(first), starts(second)
     return [

@@ -34,8 +34,9 @@ def backbone():
     return build_backbone(video_config(), 32, None).eval()
 
 
-def test_a_perfect_denoiser_generates_its_clip(backbone):
-    """Euler's steps end where D points, whatever the noise."""
+@pytest.mark.parametrize("sigma_min", [0.002, 2.0])
+def test_a_perfect_denoiser_generates_its_clip(backbone, sigma_min):
+    """Euler's steps end where D points, whatever the noise and the level of the last pass."""
     video = backbone.video
     target = torch.randn(2, *backbone.noise.shape[1:])
     seen = {}
@@ -47,7 +48,8 @@ def test_a_perfect_denoiser_generates_its_clip(backbone):
         return (noisy / (sigma**2 + 1) - target) * (sigma**2 + 1).sqrt() / sigma
 
     video.unet_output = output_of_perfect
-    clips = sample(video, torch.zeros(2, 3, 32, 32), backbone.noise.shape[1:], 10, 0)
+    clips = sample(video, torch.zeros(2, 3, 32, 32), backbone.noise.shape[1:], 10, 0, sigma_min)
+    assert seen["last"].tolist() == pytest.approx([np.log(sigma_min) / 4] * 2, abs=1e-4)
     del video.unet_output
     expected = video.codec.decode(target.flatten(0, 1), 3).unflatten(0, (2, 3))
     torch.testing.assert_close(clips, expected, atol=2e-2, rtol=0)
