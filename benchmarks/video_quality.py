@@ -1,8 +1,10 @@
-"""Quality of generated clips: `python benchmarks/video_quality.py split=lr [model=para_two_stage]`.
+"""Quality of generated clips: `python benchmarks/video_quality.py [split=lr]`.
 
-Clips start from demos of the split's data set that did not train the video model: its held-out
-demos ("held_out") and those of other positions ("elsewhere"). Writes
-results/benchmarks/video_quality.json and pictures of true frames above generated ones.
+Generates from the video stages of recipes two_stage and two_stage_long_video, which it trains where
+they are missing, with the sampler's last pass at two noise levels. Clips start from demos of the
+split's data set that did not train the video model: its held-out demos ("held_out") and those of
+other positions ("elsewhere"). Writes results/benchmarks/video_quality.json and pictures of true
+frames above generated ones.
 """
 
 import logging
@@ -13,6 +15,7 @@ import numpy as np
 
 from envs.splits import training_indices
 from para.cli import load_config
+from para.config import TrainConfig
 from para.data.dataset import DemoDataset
 from para.data.generate import ensure_dataset
 from para.evaluation.video_quality import (
@@ -24,53 +27,59 @@ from para.evaluation.video_quality import (
 )
 from para.files import atomic_write_json
 from para.system import provenance, set_threads
-from para.training.checkpoint import run_dir
 from para.training.pictures import save_picture
-from para.training.trainer import open_datasets
+from para.training.stages import stage_configs
+from para.training.trainer import open_datasets, train
 
 TIMES = (0.0, 0.3, 0.6)
 MOST_DEMOS = 16
+PUBLISHED_SIGMA_MIN = 0.002
+"""Of Stable Video Diffusion's scheduler."""
+VARIANTS = (("two_stage", PUBLISHED_SIGMA_MIN), ("two_stage", None), ("two_stage_long_video", None))
+"""Recipe whose first stage generates, noise level of the last pass; None: the backbone's own."""
 
 
-def main() -> None:
-    """Generate clips for both kinds of demos and write numbers and pictures."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_config("train", ["backbone=svd_tiny", "model=video", *sys.argv[1:]])
-    folder = run_dir(cfg)
-    backbone = load_video_backbone(folder)
-    threads = set_threads(cfg.workers)
-    clip = (backbone.frames, backbone.frame_stride)
+def clip_sets(cfg: TrainConfig, clip: tuple[int, int]) -> dict[str, DemoDataset]:
+    """Demos that trained no video model of the split, by the kind of their positions."""
     _, held_out = open_datasets(cfg)
     demos, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
     trained = set(training_indices(cfg.split, cfg.layout))
     others = [meta.index for meta in metas if meta.success and meta.index not in trained]
-    few = [others[i] for i in np.linspace(0, len(others) - 1, MOST_DEMOS).astype(int)] * bool(
-        others
-    )
-    sets = {
-        "held_out": held_out,
-        "elsewhere": DemoDataset(demos, few, clip=clip) if few else None,
-    }
-    result = {
-        **provenance("benchmarks/video_quality.py", sys.argv[1:]),
-        "threads": threads,
-        "run": "/".join(folder.parts[-4:]),
-        "sets": {},
-    }
-    for name, dataset in sets.items():
-        if dataset is None:
-            continue
-        start = time.perf_counter()
-        true, generated = generate_clips(backbone, dataset, first_samples(dataset, TIMES))
-        result["sets"][name] = {
-            "demos": len(dataset.metas),
-            "seconds": round(time.perf_counter() - start, 1),
-            "frames": quality(true, generated),
-        }
-        logging.info("%s: %s", name, result["sets"][name])
-        picture = contact_sheet(true[:6], generated[:6])
-        save_picture(f"{cfg.outputs_dir}/figures/video_{cfg.split.name}_{name}.png", picture)
-    atomic_write_json(f"{cfg.results_dir}/benchmarks/video_quality.json", result)
+    sets = {"held_out": held_out} if held_out else {}
+    if others:
+        few = [others[i] for i in np.linspace(0, len(others) - 1, MOST_DEMOS).astype(int)]
+        sets["elsewhere"] = DemoDataset(demos, few, clip=clip)
+    return sets
+
+
+def main() -> None:
+    """Generate clips of every variant and write numbers and pictures."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = sys.argv[1:]
+    result = {**provenance("benchmarks/video_quality.py", arguments), "rows": []}
+    for recipe, sigma_min in VARIANTS:
+        words = ["backbone=svd_tiny", f"recipe={recipe}", *arguments]
+        cfg = stage_configs(load_config("train", words))[0]
+        trained = train(cfg)
+        result["threads"] = set_threads(cfg.workers)
+        backbone = load_video_backbone(trained.folder)
+        backbone.sigma_min = sigma_min or backbone.sigma_min
+        row = {"steps": trained.steps, "sigma_min": backbone.sigma_min, "sets": {}}
+        for name, dataset in clip_sets(cfg, (backbone.frames, backbone.frame_stride)).items():
+            start = time.perf_counter()
+            true, generated = generate_clips(backbone, dataset, first_samples(dataset, TIMES))
+            row["sets"][name] = {
+                "demos": len(dataset.metas),
+                "seconds": round(time.perf_counter() - start, 1),
+                "frames": quality(true, generated),
+            }
+            picture = f"video_{cfg.split.name}_{name}_{trained.steps}_{backbone.sigma_min}.png"
+            save_picture(
+                f"{cfg.outputs_dir}/figures/{picture}", contact_sheet(true[:6], generated[:6])
+            )
+        logging.info("%s", row)
+        result["rows"].append(row)
+        atomic_write_json(f"{cfg.results_dir}/benchmarks/video_quality.json", result)
 
 
 if __name__ == "__main__":

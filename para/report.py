@@ -27,6 +27,7 @@ from para.figures.video_charts import (
     SCALING_MODELS,
     SCALING_SPLITS,
     VIDEO_PAIRS,
+    clip_source,
 )
 from para.files import atomic_write
 from para.statistics import Rate, format_p
@@ -133,12 +134,15 @@ def _setting(runs: Sequence[Run]) -> str:
 def recipe_table(campaign: Campaign, _: Path, name: str) -> str:
     """Success of the recipes on the video backbone that share a budget: one of RECIPE_TABLES."""
     title, models = RECIPE_TABLES[name]
-    lines = _head(title, "steps", "in distribution", "held out")
+    published = all(RECIPES[model].success is not None for model in models)
+    beside = ["published, in dist."] if published else []
+    lines = _head(title, "steps", "in distribution", "held out", *beside)
     for model in models:
         runs = campaign.select(RECIPE_SPLIT, model)
         rates = (_rate(campaign.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
         steps = stage_steps(runs[0].data) if runs else ""
-        lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates))
+        beside = [f"{RECIPES[model].success} %"] if published else []
+        lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates, *beside))
     return "\n".join(lines)
 
 
@@ -182,16 +186,18 @@ def video_quality_table(_: Campaign, results_dir: Path) -> str:
     result = _benchmark(results_dir, "video_quality")
     if not result:
         return "not run: `python benchmarks/video_quality.py`"
-    lines = _head("clips from", "frame", "generated", "first frame repeated")
-    for name, part in result["sets"].items():
-        for row in part["frames"]:
-            pairs = (
-                f"{row[f'{guess}_psnr_db']:.1f} dB, SSIM {row[f'{guess}_ssim']:.3f}"
-                for guess in ("generated", "first_frame")
-            )
-            if row["frame"] in (1, 3, 6):
-                where = f"{CLIP_PLACES[name]}, n={row['clips']}"
-                lines.append(_row(where, str(row["frame"]), *pairs))
+    lines = _head("clips from", "frame", "first frame repeated", *map(clip_source, result["rows"]))
+    for place, title in CLIP_PLACES.items():
+        models = [row["sets"][place]["frames"] for row in result["rows"]]
+        for frames in zip(*models, strict=True):
+            first = frames[0]
+            if first["frame"] in (1, 3, 6):
+                guesses = [(first, "first_frame"), *((row, "generated") for row in frames)]
+                cells = (
+                    f"{row[f'{guess}_psnr_db']:.1f} dB, SSIM {row[f'{guess}_ssim']:.3f}"
+                    for row, guess in guesses
+                )
+                lines.append(_row(f"{title}, n={first['clips']}", str(first["frame"]), *cells))
     return "\n".join(lines)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
 from matplotlib.lines import Line2D
 
@@ -181,40 +183,49 @@ def features_chart(sources: Sources, theme: Theme) -> Drawing:
 
 
 def quality_chart(sources: Sources, theme: Theme) -> Drawing:
-    """PSNR and SSIM of generated frames, against those of repeating the first frame."""
+    """PSNR and SSIM of generated frames, against those of repeating the first frame.
+
+    At positions as in training; how long the video model learned and where the sampler ends differ.
+    """
+    units = {"psnr_db": "PSNR [dB]", "ssim": "SSIM"}
     with sources.benchmark("video_quality") as result:
+        frames = {clip_source(row): row["sets"]["held_out"]["frames"] for row in result["rows"]}
         lines = {
-            (place, guess, unit): {
-                row["frame"]: float(row[f"{guess}_{unit}"]) for row in part["frames"]
+            (name, unit): {row["frame"]: float(row[f"generated_{unit}"]) for row in rows}
+            for name, rows in frames.items()
+            for unit in units
+        } | {
+            ("first frame repeated", unit): {
+                row["frame"]: float(row[f"first_frame_{unit}"]) for row in rows
             }
-            for place, part in result["sets"].items()
-            for guess in ("generated", "first_frame")
-            for unit in ("psnr_db", "ssim")
+            for rows in [next(iter(frames.values()))]
+            for unit in units
         }
     figure = new_figure(5.2, 3.1)
-    panels = dict(zip(("psnr_db", "ssim"), figure.subplots(1, 2), strict=True))
+    panels = dict(zip(units, figure.subplots(1, 2), strict=True))
     blue = model_style(TWO_STAGE).colour
-    for (place, guess, unit), values in lines.items():
-        colour = blue if guess == "generated" else theme.muted
-        look = {"linestyle": "-", "mfc": colour} if place == "held_out" else {"linestyle": ":"}
-        name = "generated" if guess == "generated" else "first frame repeated"
-        label = f"{name}, {CLIP_PLACES.get(place, place)}"
-        axes = panels[unit]
-        axes.plot(*zip(*values.items(), strict=True), color=colour, marker="o", label=label, **look)
-    for unit, title in (("psnr_db", "PSNR [dB]"), ("ssim", "SSIM")):
+    dashes = dict(zip(frames, cycle((":", "--", "-")), strict=False))
+    for (name, unit), values in lines.items():
+        colour = blue if name in frames else theme.muted
+        look = {"color": colour, "linestyle": dashes.get(name, "-"), "marker": "o", "label": name}
+        panels[unit].plot(*zip(*values.items(), strict=True), **look)
+    for unit, title in units.items():
         panels[unit].set_xlabel("Frame of the clip")
         panels[unit].set_ylabel(title)
         soft_grid(panels[unit])
     handles, labels = panels["ssim"].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=1, loc="outside upper left")
-    last = {key: (max(values), values[max(values)]) for key, values in lines.items()}
     words = " ".join(
-        f"{CLIP_PLACES.get(place, place)}, {guess.replace('_', ' ')}: {unit.removesuffix('_db')} "
-        f"{value:.3g} at frame {frame}."
-        for (place, guess, unit), (frame, value) in last.items()
+        f"{name}: {unit.removesuffix('_db')} {values[max(values)]:.3g} at frame {max(values)}."
+        for (name, unit), values in lines.items()
     )
     alt = f"Two line charts of frame quality over the frames of a generated clip. {words}"
     return Drawing(figure, alt, {"/".join(key): values for key, values in lines.items()})
+
+
+def clip_source(row: dict[str, Any]) -> str:
+    """What made the clips of a row of benchmarks/video_quality.py."""
+    return f"{row['steps']} steps, sampled down to noise level {row['sigma_min']:g}"
 
 
 def video_scaling_chart(sources: Sources, theme: Theme) -> Drawing:

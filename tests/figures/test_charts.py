@@ -226,18 +226,23 @@ def test_clip_quality_is_drawn_beside_that_of_the_first_frame(tmp_path):
     sources = Sources.open(tmp_path, tmp_path, tmp_path)
     with pytest.raises(NotRun, match="video_quality"):
         video_charts.quality_chart(sources, LIGHT)
-    frames = [
-        {"frame": k, "clips": 4, "generated_psnr_db": 30.0 - k, "generated_ssim": 0.9}
-        | {"first_frame_psnr_db": 28.0 - 2 * k, "first_frame_ssim": 0.8}
-        for k in (1, 2, 3)
-    ]
-    sets = {name: {"demos": 2, "frames": frames} for name in ("held_out", "elsewhere")}
-    path.write_text(json.dumps({"sets": sets}))
+
+    def row(steps, ssim):
+        frames = [
+            {"frame": k, "clips": 4, "generated_psnr_db": 30.0 - k, "generated_ssim": ssim}
+            | {"first_frame_psnr_db": 28.0 - 2 * k, "first_frame_ssim": 0.8}
+            for k in (1, 2, 3)
+        ]
+        return {"steps": steps, "sigma_min": 3.0, "sets": {"held_out": {"frames": frames}}}
+
+    path.write_text(json.dumps({"rows": [row(600, 0.7), row(2400, 0.9)]}))
     drawing = video_charts.quality_chart(sources, LIGHT)
     psnr, ssim = drawing.figure.axes
-    assert [list(line.get_ydata()) for line in psnr.lines] == [[29, 28, 27], [26, 24, 22]] * 2
-    assert {tuple(line.get_ydata()) for line in ssim.lines} == {(0.9,) * 3, (0.8,) * 3}
-    assert drawing.data["held_out/generated/psnr_db"] == {1: 29, 2: 28, 3: 27}
+    expected = [[29, 28, 27], [29, 28, 27], [26, 24, 22]]
+    assert [list(line.get_ydata()) for line in psnr.lines] == expected
+    assert [line.get_ydata()[0] for line in ssim.lines] == [0.7, 0.9, 0.8]
+    longest = "2400 steps, sampled down to noise level 3"
+    assert drawing.data[f"{longest}/psnr_db"] == {1: 29, 2: 28, 3: 27}
 
 
 def test_video_charts_plot_the_rates_of_each_recipe(tmp_path):
