@@ -47,6 +47,7 @@ class Expected:
     """True and generated clips, and what the policy says on the first frame.
 
     Attributes:
+        model: The policy, by its name in results.
         demos: N demo numbers.
         true: (N, F, H, W, 3) uint8.
         generated: The same, generated from each first frame.
@@ -57,6 +58,7 @@ class Expected:
         steps: Optimiser steps of the last stage.
     """
 
+    model: str
     demos: tuple[int, ...]
     true: np.ndarray
     generated: np.ndarray
@@ -209,8 +211,8 @@ def _film(sources: Sources, name: str, draw: _Draw, what: str) -> Film:
             f"Demonstrations {', '.join(map(str, expected.demos))}, from positions that were not "
             f"trained on. Above: what happened. Below: what the video model generates. Both {what}."
         )
-        model = _result(sources).model
-        data = {"split": RECIPE_SPLIT, "model": model, "demos": list(expected.demos)}
+        demos = list(expected.demos)
+        data = {"split": RECIPE_SPLIT, "model": expected.model, "demos": demos}
         frames = _frames(expected, draw)
         return [save_video(folder / f"{stem}.mp4", frames, _FPS, CLIP_BYTES, alt, data)]
 
@@ -282,11 +284,11 @@ def _episode(folder: Path, index: int) -> Path:
 def _expected(sources: Sources) -> Expected:
     result = _result(sources)
     folder, demos = _demos(sources, result)
-    return _generate(run_folder(sources, result), folder, tuple(demos))
+    return _generate(result.model, run_folder(sources, result), folder, tuple(demos))
 
 
 @cache
-def _generate(run: Path, folder: Path, demos: tuple[int, ...]) -> Expected:
+def _generate(model: str, run: Path, folder: Path, demos: tuple[int, ...]) -> Expected:
     """Generate clips and predict waypoints from the first frames of demos."""
     from para.data.dataset import DemoDataset
     from para.data.format import FRAME_SECONDS
@@ -326,6 +328,7 @@ def _generate(run: Path, folder: Path, demos: tuple[int, ...]) -> Expected:
         maps = chunk.heatmaps[waypoint]
         heatmaps.append(np.concatenate([np.zeros_like(maps[:1]), maps]))
     return Expected(
+        model=model,
         demos=demos,
         true=true,
         generated=generated,

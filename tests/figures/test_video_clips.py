@@ -23,6 +23,7 @@ def expected(monkeypatch):
     maps = np.zeros((N, F, 8, 8))
     maps[:, 1:, 6, 6] = 1
     made = Expected(
+        model="para",
         demos=(10, 20),
         true=np.zeros(shape, np.uint8),
         generated=np.full(shape, 255, np.uint8),
@@ -103,6 +104,13 @@ def test_rollouts_are_the_first_that_differ_and_the_first_failure(tmp_path, monk
         (video_clips.GLOBAL, 2),
     ]
     assert film.tasks == (1, 1, 2, 2)
+
+
+def test_clips_are_those_of_the_video_model_that_learned_longest(tmp_path):
+    for model, steps in ((video_clips.TWO_STAGE, 600), (video_clips.LONG_VIDEO, 2400)):
+        write_result(tmp_path, make_video_result("lr", model, steps, 200))
+        sources = Sources.open(tmp_path, tmp_path, tmp_path)
+        assert video_clips._result(sources).model == model
 
 
 def test_without_a_result_the_training_is_named(tmp_path: Path):
