@@ -107,7 +107,8 @@ class VideoBackbone(Backbone):
     def generate(self, images: Tensor, steps: int = 20, seed: int = 0) -> Tensor:
         """Clips (B, F, 3, H', W') in [0, 1] that begin with images (B, 3, H, W) in [0, 1].
 
-        H' x W' is the video model's own frame size. Frame 0 is generated too.
+        H' x W' is the video model's own frame size. Frame 0 is the given one: the loss does not
+        teach to repeat it.
 
         Args:
             images: First frames.
@@ -116,6 +117,7 @@ class VideoBackbone(Backbone):
         """
         first = self._resized((images - self.mean) / self.std)
         clips = sample(self.video, first, self.noise.shape[1:], steps, seed, self.sigma_min)
+        clips[:, 0] = first
         return clips * self.std + self.mean
 
     def fit_codec(self, images: Tensor) -> None:

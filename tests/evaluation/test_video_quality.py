@@ -64,6 +64,8 @@ def test_clips_are_repeatable_and_compared_with_the_demos(backbone, tmp_path):
     again = generate_clips(backbone, dataset, samples, steps=2)[1]
     assert true.shape == generated.shape == (4, 3, 32, 32, 3)
     np.testing.assert_array_equal(generated, again)
+    np.testing.assert_allclose(generated[:, 0], true[:, 0], atol=1e-6)  # frame 0 is given
+    assert np.abs(generated[:, 1] - true[:, 1]).max() > 0.1
     rows = quality(true, generated)
     assert [row["frame"] for row in rows] == [1, 2]
     assert all(row["first_frame_psnr_db"] > row["generated_psnr_db"] for row in rows)
