@@ -36,7 +36,7 @@ MOST_DEMOS = 16
 PUBLISHED_SIGMA_MIN = 0.002
 """Of Stable Video Diffusion's scheduler."""
 VARIANTS = (("two_stage", PUBLISHED_SIGMA_MIN), ("two_stage", None), ("two_stage_long_video", None))
-"""Recipe whose first stage generates, noise level of the last pass; None: the backbone's own."""
+"""Recipe whose first stage generates, noise level of the last pass; None: configs/backbone's."""
 
 
 def clip_sets(cfg: TrainConfig, clip: tuple[int, int]) -> dict[str, DemoDataset]:
@@ -63,7 +63,7 @@ def main() -> None:
         trained = train(cfg)
         result["threads"] = set_threads(cfg.workers)
         backbone = load_video_backbone(trained.folder)
-        backbone.sigma_min = sigma_min or backbone.sigma_min
+        backbone.sigma_min = sigma_min or cfg.backbone.sigma_min
         row = {"steps": trained.steps, "sigma_min": backbone.sigma_min, "sets": {}}
         for name, dataset in clip_sets(cfg, (backbone.frames, backbone.frame_stride)).items():
             start = time.perf_counter()
