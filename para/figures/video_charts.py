@@ -83,6 +83,12 @@ RECIPE_TABLES = {
     ),
 }
 """What may be compared: id -> (what is equal, policies)."""
+MAIN_TABLES = ("total", "second-stage")
+"""Ids of the tables that show first; the others are controls."""
+MAIN_RECIPES = tuple(
+    dict.fromkeys(model for table in MAIN_TABLES for model in RECIPE_TABLES[table][1])
+)
+"""Policies in the main tables, which are drawn."""
 CLIP_PLACES = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
 """Where benchmarks/video_quality.py takes first frames from."""
 SCALING_SPLITS = {n: f"video_n{n}" for n in (4, 16, 64, 256)}
@@ -105,12 +111,13 @@ VIDEO_PAIRS = (
 
 
 def recipe_chart(sources: Sources, theme: Theme) -> Drawing:
-    """Success of each recipe in distribution and held out, beside the published numbers."""
-    found = sources.results.require(RECIPE_SPLIT, tuple(RECIPES))
-    figure = new_figure(5.2, 1.0 + 0.62 * len(RECIPES))
+    """Success of the main recipes, in distribution and held out, beside the published numbers."""
+    found = sources.results.require(RECIPE_SPLIT, MAIN_RECIPES)
+    figure = new_figure(5.2, 1.0 + 0.62 * len(MAIN_RECIPES))
     axes = figure.add_subplot()
     data, words = {}, []
-    for y, (model, recipe) in enumerate(RECIPES.items()):
+    for y, model in enumerate(MAIN_RECIPES):
+        recipe = RECIPES[model]
         colour = model_style(model).colour
         if recipe.success is not None:
             published_mark = (recipe.success, y - 0.24)
@@ -126,8 +133,8 @@ def recipe_chart(sources: Sources, theme: Theme) -> Drawing:
             data.setdefault(model, {})[test] = rate_data(rate)
             name = "in distribution" if filled else "held out"
             words.append(f"{model_style(model).label}, {name}: {percent(rate)}.")
-    axes.set_yticks(range(len(RECIPES)), [model_style(model).label for model in RECIPES])
-    axes.set_ylim(len(RECIPES) - 0.5, -0.5)
+    axes.set_yticks(range(len(MAIN_RECIPES)), [model_style(model).label for model in MAIN_RECIPES])
+    axes.set_ylim(len(MAIN_RECIPES) - 0.5, -0.5)
     axes.set_xlim(-1.5, 101.5)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_xlabel("Success rate [%]")
@@ -136,7 +143,7 @@ def recipe_chart(sources: Sources, theme: Theme) -> Drawing:
     handles = [*_test_marks(theme), Line2D([], [], marker="d", label="published", **look)]
     figure.legend(handles=handles, ncols=3, loc="outside upper left", columnspacing=1.0)
     alt = "Success rate of each training recipe on the small video backbone. " + " ".join(words)
-    return Drawing(figure, alt, data, missing_notes(found, tuple(RECIPES), RECIPE_SPLIT))
+    return Drawing(figure, alt, data, missing_notes(found, MAIN_RECIPES, RECIPE_SPLIT))
 
 
 def _test_marks(theme: Theme) -> list[Line2D]:

@@ -140,6 +140,7 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         corner_splits=[f"corner_n{count}" for count in content.CORNERS],
         pair_splits=gallery.pair_splits,
         recipes=video_charts.RECIPES,
+        main_tables=video_charts.MAIN_TABLES,
         recipe_tables=video_charts.RECIPE_TABLES,
         recipe_split=video_charts.RECIPE_SPLIT,
         scaling_splits=video_charts.SCALING_SPLITS,

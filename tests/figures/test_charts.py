@@ -262,7 +262,7 @@ def test_video_charts_plot_the_rates_of_each_recipe(tmp_path):
         for test, values in tests.items():
             rate = sources.results.rate("lr", model, test)
             assert (values["successes"], values["n"]) == (rate.successes, rate.n)
-            y = list(video_charts.RECIPES).index(model) + (0.24 if test == "ood" else 0)
+            y = video_charts.MAIN_RECIPES.index(model) + (0.24 if test == "ood" else 0)
             drawn = [xy for line in shown for xy in zip(*line.get_data(), strict=True)]
             assert (pytest.approx(100 * rate.value), pytest.approx(y)) in drawn
     assert any("joint" in note for note in drawing.notes)
