@@ -275,8 +275,14 @@ def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
         if row["precision"] == "fp32" and row["model"] in ("para", "act"):
             yield (
                 f"one prediction, {row['model']}, {row['backbone']}, {result['threads']} thread(s)",
-                f"{row['median_ms']:.0f} ms (n={row['n']})",
+                _latency(row),
             )
+
+
+def _latency(row: dict[str, Any]) -> str:
+    milliseconds = row["median_ms"]
+    time = f"{milliseconds:.0f} ms" if milliseconds < 1e4 else f"{milliseconds / 1e3:.0f} s"
+    return f"{time} (n={row['n']})"
 
 
 def _video_latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -284,7 +290,7 @@ def _video_latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield (
             f"one prediction, {row['model']}, {row['backbone']}, {row['precision']}, "
             f"{result['threads']} thread(s)",
-            f"{row['median_ms']:.0f} ms (n={row['n']})",
+            _latency(row),
         )
 
 
