@@ -32,7 +32,7 @@ def main(cfg: EvalConfig) -> None:
     console.print(rate_table(done.results, cfg.split))
     if table := theta_table(done.results, cfg.split):
         console.print(table)
-    for line in comparisons(done.results):
+    for line in comparisons(done.results, done.paths):
         console.print(line, highlight=False)
     log_to_wandb(cfg, done.results)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,17 @@ def theta_table(results: Mapping[str, Result], split: SplitConfig) -> Table | No
     return table
 
 
-def comparisons(results: Mapping[str, Result]) -> list[str]:
-    """One line for each pair of policies: the exact test on their common held-out starts."""
+def comparisons(results: Mapping[str, Result], new: Collection[str]) -> list[str]:
+    """One line for each pair of policies with a new one: the exact test on common held-out starts.
+
+    Args:
+        results: By policy, those of earlier evaluations too.
+        new: Policies that were evaluated now.
+    """
     return [
         f"{first} vs {second}, same starts: {compare(results[first], results[second])}"
         for first, second in combinations(results, 2)
-        if compare(results[first], results[second]).n
+        if (first in new or second in new) and compare(results[first], results[second]).n
     ]
 
 

@@ -44,6 +44,7 @@ def test_theta_table_only_where_there_are_several():
 
 def test_each_pair_of_policies_is_compared():
     results = _results("lr", ood=50)
-    (line,) = comparisons(results)
+    (line,) = comparisons(results, new=["act"])
+    assert comparisons(results, new=[]) == []
     assert line == f"para vs act, same starts: {compare(results['para'], results['act'])}"
-    assert comparisons({"para": results["para"]}) == []
+    assert comparisons({"para": results["para"]}, new=["para"]) == []
