@@ -13,7 +13,7 @@ from model_fixtures import SMALL_UNET, make_batch, model_config, observations, v
 from para.backbones import build_backbone
 from para.backbones.codec import PcaCodec
 from para.backbones.video_model import Condition
-from para.config import TrainConfig, to_dict, train_config_from_dict
+from para.config import TrainConfig, to_dict, train_config_from_dict, validate
 from para.errors import CheckpointError, ConfigError, UnknownNameError
 from para.heads import frame_weights
 from para.models import build_policy
@@ -352,6 +352,14 @@ def test_impossible_video_backbones():
         build_backbone(video_config(unet={"in_channels": 20}), SIZE, 8)
     with pytest.raises(ConfigError, match=r"backbone\.unet describes no network.*widht"):
         build_backbone(video_config(unet={"widht": 3}), SIZE, 8)
+
+
+@pytest.mark.parametrize("level", [0, 700])
+def test_the_last_noise_level_lies_below_the_first(level):
+    from para.cli import load_config
+
+    with pytest.raises(ConfigError, match=rf"backbone\.sigma_min={level}.*between 0 and 700"):
+        validate(load_config("train", ["backbone=svd_tiny", f"backbone.sigma_min={level}"]))
 
 
 def test_clips_of_another_length_are_refused():
