@@ -1,37 +1,57 @@
 """ACT: action chunking with transformers (Zhao et al., 2023), regressing world coordinates.
 
-A DETR-like encoder reads the image feature, the proprioception (end-effector position and gripper)
-and a latent; a decoder with one learned query per waypoint regresses normalised world positions
-and gripper with an L1 loss. Camera matrices are not given to it, as published: that the camera
-moved is something that it has to see.
+A DETR-like encoder reads every cell of the backbone's last map with 2D sine position embeddings,
+the proprioception and the latent of a CVAE; see `baselines/detr.py`.
 
-Variants (configs/model): `act` reads one global feature (the CLS token, or the pooled feature of
-a convolutional network), as the PARA paper's baseline does; `act_fixed` reads every cell of the
-backbone's last map with 2D sine position embeddings; `act_published` is `act_fixed` with two
-quirks of the published code: only the first decoder layer is used (detr_vae.py:131), and the
-masked L1 is divided by padded steps too (policy.py:31).
+`act` is as the paper describes it; `act_published` has two quirks of the published code: only the
+first decoder layer is used (detr_vae.py:131), and the masked L1 is divided by padded steps too
+(policy.py:31).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from para.backbones import build_backbone
-from para.config import ActModelConfig, AnyBackboneConfig
-from para.errors import UnknownNameError
-from para.policy import Policy
-from para.types import ActionChunk, Observation
-
-TOKENS = ("global", "spatial")
-PADDING = ("supervise", "mask", "published")
+from baselines.detr import EncoderLayer, TransformerConfig, WaypointRegressor, sine_embedding
+from para.backbones import BackboneConfig
+from para.fields import choice, number, require
+from para.policies.base import POLICIES
 
 
-class ActPolicy(Policy):
-    """Action chunking transformer on a backbone's pooled feature or on its map's cells.
+@dataclass
+class ActConfig(TransformerConfig):
+    """configs/model/act*.yaml"""
+
+    kind: str = "act"
+    encoder_layers: int = number(4, least=1)
+    decoder_layers: int = number(4, least=1)
+    read_first_layer: bool = False
+    """Reproduces the published code, which decodes only the first decoder layer's output."""
+    padding: str = choice("mask", ("mask", "published"))
+    """Waypoints past the end of a demo, where the last pose repeats: mask (mean L1 over real
+    steps) | published (masked, but divided by padded steps too)."""
+    latent_dim: int = number(32, least=1)
+    kl_weight: float = number(10.0, least=0)
+
+    def rules(self, key: str, run: Any) -> None:
+        """Sine embeddings take four channels at a time, and there must be one map to read."""
+        super().rules(key, run)
+        require(self.hidden % 4 == 0, f"{key}.hidden={self.hidden} must be a multiple of 4.")
+        require(
+            not run.backbone.learns_video,
+            f"{key}={self.name} reads every cell of one feature map, and a video has one map per "
+            "frame. Use model=regression, which reads the pooled feature.",
+        )
+
+
+@POLICIES.register("act", ActConfig)
+class ActPolicy(WaypointRegressor):
+    """Action chunking transformer on the cells of a backbone's last map, with a CVAE.
 
     Args:
         cfg: The model (configs/model/act*.yaml).
@@ -39,159 +59,43 @@ class ActPolicy(Policy):
         image_size: H = W of the images [px].
     """
 
-    def __init__(self, cfg: ActModelConfig, backbone_cfg: AnyBackboneConfig, image_size: int):
-        super().__init__(cfg, image_size)
-        for kind, value, known in (
-            ("model.tokens", cfg.tokens, TOKENS),
-            ("model.padding", cfg.padding, PADDING),
-        ):
-            if value not in known:
-                raise UnknownNameError(kind, value, known)
-        self.backbone = build_backbone(backbone_cfg, image_size, None)
-        spatial = cfg.tokens == "spatial"
-        width = self.backbone.out_channels if spatial else self.backbone.pooled_channels
-        self.image_token = nn.Linear(width, cfg.hidden)
-        self.state_token = nn.Linear(4, cfg.hidden)
-        cells = self.backbone.map_size if spatial else None
-        # non-image tokens (latent, state) and a pooled image token have learned embeddings
-        self.token_position = nn.Parameter(0.02 * torch.randn(2 if spatial else 3, cfg.hidden))
-        grid = sine_embedding(*cells, cfg.hidden) if cells else torch.zeros(0, cfg.hidden)
-        self.register_buffer("grid_position", grid, persistent=False)
-
-        self.encoder = nn.ModuleList(EncoderLayer(cfg) for _ in range(cfg.encoder_layers))
-        used = 1 if cfg.read_first_layer else cfg.decoder_layers
-        self.decoder = nn.ModuleList(DecoderLayer(cfg) for _ in range(used))
-        self.decoder_norm = nn.LayerNorm(cfg.hidden)
-        self.query = nn.Parameter(torch.randn(cfg.horizon, cfg.hidden))
-        self.action_size = 3 + 1 + (3 if cfg.rotations else 0)
-        self.action = nn.Linear(cfg.hidden, self.action_size)
-        self.latent = nn.Linear(cfg.latent_dim, cfg.hidden) if cfg.cvae else None
-        self.posterior = Posterior(cfg, self.action_size) if cfg.cvae else None
+    def __init__(self, cfg: ActConfig, backbone_cfg: BackboneConfig, image_size: int):
+        used = 1 if cfg.read_first_layer else None
+        super().__init__(cfg, backbone_cfg, image_size, spatial=True, decoder_layers=used)
+        self.latent = nn.Linear(cfg.latent_dim, cfg.hidden)
+        self.posterior = Posterior(cfg, self.action_size)
 
     def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
         """See `Policy.loss`. "l1" is in standard deviations of the waypoints."""
         cfg = self.cfg
-        state = self._state(batch["ee_position"].float(), batch["gripper"].float())
-        waypoints = (batch["waypoints"].float() - self.waypoint_mean) / self.waypoint_std
-        actions = [waypoints, batch["waypoint_gripper"].float()[..., None]]
-        if cfg.rotations:
-            actions.append(batch["waypoint_rotation"].float())
-        target = torch.cat(actions, -1)
-
+        state = self.state(batch["ee_position"].float(), batch["gripper"].float())
+        target = self.targets(batch)
         real = ~batch["padded"]
-        parts: dict[str, Tensor] = {}
-        latent = None
-        if self.posterior is not None:
-            mean, log_variance = self.posterior(state, target, real).float().chunk(2, -1)
-            latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-            divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(-1).mean()
-            parts["kl"] = divergence
-        predicted = self._actions(batch["image"], state, latent)
-        error = (predicted - target).abs()
-        if cfg.padding != "supervise":
-            error = error * real[..., None]
-        count = (
-            real.sum().clamp(min=1) * self.action_size if cfg.padding == "mask" else error.numel()
-        )
-        parts["l1"] = error.sum() / count
-        loss = parts["l1"] + (cfg.kl_weight * parts["kl"] if "kl" in parts else 0)
-        scalars = {"loss": loss, **parts, "masked": loss.new_zeros((), dtype=torch.long)}
-        if metrics:
-            with torch.no_grad():
-                offset = (predicted - target)[..., :3] * self.waypoint_std
-                wrong = (predicted[..., 3] > 0.5) != (target[..., 3] > 0.5)
-                scalars["position_error_mm"] = 1000 * offset.norm(dim=-1).mean()
-                scalars["gripper_error"] = wrong.float().mean()
-        return scalars
 
-    def _predict(self, images: Tensor, observations: Sequence[Observation]) -> list[ActionChunk]:
-        actions = self._actions(images, self._state(*self._states(observations)), None)
-        positions = actions[..., :3] * self.waypoint_std + self.waypoint_mean
-        # labels are the commands "open" and "close": what is commanded is one of the two
-        gripper = (actions[..., 3] > 0.5).float().cpu().numpy()
-        positions = positions.double().cpu().numpy()
-        rotations = actions[..., 4:].cpu().numpy() if self.cfg.rotations else None
-        return [
-            ActionChunk(
-                positions=positions[i],
-                gripper=gripper[i],
-                rotations=None if rotations is None else rotations[i],
-            )
-            for i in range(len(observations))
-        ]
+        mean, log_variance = self.posterior(state, target, real).float().chunk(2, -1)
+        latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(-1).mean()
+        predicted = self.actions(batch["image"], state, latent)
 
-    def _state(self, ee_position: Tensor, gripper: Tensor) -> Tensor:
-        """Normalised proprioception (B, 4)."""
-        position = (ee_position - self.ee_mean) / self.ee_std
-        return torch.cat([position, 2 * gripper[:, None] - 1], 1)
+        error = (predicted - target).abs() * real[..., None]
+        counted = real.sum().clamp(min=1) * self.action_size
+        l1 = error.sum() / (counted if cfg.padding == "mask" else error.numel())
+        loss = l1 + cfg.kl_weight * kl
+        scalars = {"loss": loss, "kl": kl, "l1": l1}
+        scalars["masked"] = loss.new_zeros((), dtype=torch.long)
+        return scalars | (self.errors(predicted, target) if metrics else {})
 
-    def _actions(self, images: Tensor, state: Tensor, latent: Tensor | None) -> Tensor:
-        """Normalised actions (B, T, 4 or 7); no latent (at inference) means the prior's mean, 0."""
-        cfg = self.cfg
-        cells, pooled = self.backbone(images)
-        image = cells.flatten(2).transpose(1, 2) if cfg.tokens == "spatial" else pooled[:, None]
-        image = self.image_token(image)
-        zeros = image.new_zeros(len(state), 1, cfg.hidden)
-        if self.latent is not None:
-            sampled = state.new_zeros(len(state), cfg.latent_dim) if latent is None else latent
-            zeros = self.latent(sampled)[:, None]
-        tokens = torch.cat([zeros, self.state_token(state)[:, None], image], 1)
-        position = torch.cat([self.token_position, self.grid_position])
-        for layer in self.encoder:
-            tokens = layer(tokens, position)
-        queries = torch.zeros_like(self.query).expand(len(tokens), -1, -1)
-        for layer in self.decoder:
-            queries = layer(queries, self.query, tokens, position)
-        return self.action(self.decoder_norm(queries)).float()
-
-
-class EncoderLayer(nn.Module):
-    """DETR's encoder layer (post-norm): position embeddings join queries and keys, not values."""
-
-    def __init__(self, cfg: ActModelConfig):
-        super().__init__()
-        self.attention = nn.MultiheadAttention(
-            cfg.hidden, cfg.heads, dropout=cfg.dropout, batch_first=True
-        )
-        self.feedforward = feedforward(cfg)
-        self.norms = nn.ModuleList(nn.LayerNorm(cfg.hidden) for _ in range(2))
-        self.dropout = nn.Dropout(cfg.dropout)
-
-    def forward(self, x: Tensor, position: Tensor, ignore: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, C), positions (N, C), tokens to ignore (B, N) bool -> (B, N, C)."""
-        placed = x + position
-        attended, _ = self.attention(placed, placed, x, key_padding_mask=ignore, need_weights=False)
-        x = self.norms[0](x + self.dropout(attended))
-        return self.norms[1](x + self.dropout(self.feedforward(x)))
-
-
-class DecoderLayer(nn.Module):
-    """DETR's decoder layer: attention among the queries, then to the encoder's tokens."""
-
-    def __init__(self, cfg: ActModelConfig):
-        super().__init__()
-        self.to_queries, self.to_tokens = (
-            nn.MultiheadAttention(cfg.hidden, cfg.heads, dropout=cfg.dropout, batch_first=True)
-            for _ in range(2)
-        )
-        self.feedforward = feedforward(cfg)
-        self.norms = nn.ModuleList(nn.LayerNorm(cfg.hidden) for _ in range(3))
-        self.dropout = nn.Dropout(cfg.dropout)
-
-    def forward(self, x: Tensor, query: Tensor, tokens: Tensor, position: Tensor) -> Tensor:
-        """Queries so far (B, T, C), their embeddings (T, C), tokens (B, N, C), positions (N, C)."""
-        placed = x + query
-        attended, _ = self.to_queries(placed, placed, x, need_weights=False)
-        x = self.norms[0](x + self.dropout(attended))
-        attended, _ = self.to_tokens(x + query, tokens + position, tokens, need_weights=False)
-        x = self.norms[1](x + self.dropout(attended))
-        return self.norms[2](x + self.dropout(self.feedforward(x)))
+    def actions(self, images: Tensor, state: Tensor, latent: Tensor | None = None) -> Tensor:
+        """As its parent's, for a latent (B, L); none, at inference, is the prior's mean, 0."""
+        if latent is None:
+            latent = state.new_zeros(len(state), self.cfg.latent_dim)
+        return super().actions(images, state, self.latent(latent)[:, None])
 
 
 class Posterior(nn.Module):
     """The CVAE's encoder: q(latent | state, actions), in training only."""
 
-    def __init__(self, cfg: ActModelConfig, action_size: int):
+    def __init__(self, cfg: ActConfig, action_size: int):
         super().__init__()
         self.summary = nn.Parameter(0.02 * torch.randn(cfg.hidden))
         self.state = nn.Linear(4, cfg.hidden)
@@ -209,25 +113,3 @@ class Posterior(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens, self.position, ignore)
         return self.moments(tokens[:, 0])
-
-
-def feedforward(cfg: ActModelConfig) -> nn.Module:
-    """The two-layer network of a transformer layer."""
-    return nn.Sequential(
-        nn.Linear(cfg.hidden, cfg.feedforward),
-        nn.ReLU(),
-        nn.Dropout(cfg.dropout),
-        nn.Linear(cfg.feedforward, cfg.hidden),
-    )
-
-
-def sine_embedding(height: int, width: int, channels: int) -> Tensor:
-    """DETR's 2D sine position embedding, (height * width, channels); channels divisible by 4."""
-    rows, columns = torch.meshgrid(
-        2 * math.pi * (torch.arange(height) + 1) / height,
-        2 * math.pi * (torch.arange(width) + 1) / width,
-        indexing="ij",
-    )
-    frequency = 10000 ** -(torch.arange(channels // 4) / (channels // 4))
-    angles = [coordinate.flatten()[:, None] * frequency for coordinate in (rows, columns)]
-    return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], 1)

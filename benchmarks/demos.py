@@ -11,7 +11,7 @@ import tempfile
 
 from para.cli import load_config
 from para.data.format import episode_path
-from para.data.generate import generate
+from para.data.generate import GenerateConfig, generate
 from para.files import atomic_write_json
 from para.system import available_cores, provenance
 
@@ -19,7 +19,7 @@ from para.system import available_cores, provenance
 def main() -> None:
     """Generate, measure, write."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_config("generate_demos", sys.argv[1:])
+    cfg = load_config(GenerateConfig, sys.argv[1:])
     cfg.limit, cfg.preview = cfg.limit or 32, False
     with tempfile.TemporaryDirectory() as folder:
         cfg.data_dir = folder

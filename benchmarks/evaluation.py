@@ -15,8 +15,10 @@ from functools import partial
 
 from envs.splits import test_conditions
 from para.cli import load_config
+from para.evaluation.config import EvalConfig
 from para.evaluation.pool import run_parallel
 from para.files import atomic_write_json
+from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
 
 EPISODES = 96
@@ -31,13 +33,13 @@ class TimedWorker:
 
         from envs.pick_place import PickPlaceEnv
         from para.evaluation.oracle import Oracle
-        from para.models import build_policy
+        from para.policies.base import build_policy
 
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self.envs = [PickPlaceEnv(robot=cfg.robot, config=cfg.env) for _ in range(cfg.batch)]
-        self.oracle = Oracle(self.envs, train_cfg.model.horizon, train_cfg.model.execute)
-        self.execute = train_cfg.model.execute
+        self.oracle = Oracle(self.envs, train_cfg.model.horizon, cfg.execute)
+        self.inference = cfg.inference
         self.network = build_policy(train_cfg.model, train_cfg.backbone, cfg.env.image_size).eval()
         self.spent = {"inference": 0.0, "render": 0.0}
         for env in self.envs:
@@ -66,7 +68,7 @@ class TimedWorker:
 
         self.spent.update(inference=0.0, render=0.0)
         begin = time.time()
-        outcomes = rollout(self, self.envs, conditions, self.execute)
+        outcomes = rollout(self, self.envs, conditions, self.inference)
         return {"begin": begin, "end": time.time(), "outcomes": outcomes, **self.spent}
 
 
@@ -108,8 +110,8 @@ def main() -> None:
     )
     rows = []
     for robot in robots:
-        cfg = load_config("eval", [*overrides, *([robot] if robot else [])])
-        train_cfg = load_config("train", ["model=para", f"profile={cfg.profile}"])
+        cfg = load_config(EvalConfig, [*overrides, *([robot] if robot else [])])
+        train_cfg = load_config(TrainConfig, ["model=para", f"profile={cfg.profile}"])
         rows.append(row := measure(cfg, train_cfg))
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row["shares"].items())
         print(

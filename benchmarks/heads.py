@@ -22,9 +22,9 @@ import torch
 from para.backbones import build_backbone
 from para.camera import Camera
 from para.cli import load_config
-from para.config import TrainConfig
 from para.files import atomic_write_json
-from para.models import build_policy
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
 
 VARIANTS = ("backbone", "para", "para_volume")
@@ -34,7 +34,7 @@ PROFILES = {"laptop": {"batch": 32, "rounds": 12}, "paper": {"batch": 2, "rounds
 def main() -> None:
     """Measure both profiles and write the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_config("train", sys.argv[1:])
+    cfg = load_config(TrainConfig, sys.argv[1:])
     threads = cfg.workers or available_cores()
     torch.set_num_threads(threads)
     rows = {}
@@ -87,7 +87,9 @@ def compare(profile: str, batch: int, rounds: int) -> dict[str, object]:
 
 def config(profile: str, model: str) -> TrainConfig:
     """The profile's training configuration, with random weights."""
-    return load_config("train", [f"profile={profile}", f"model={model}", "backbone.weights=random"])
+    return load_config(
+        TrainConfig, [f"profile={profile}", f"model={model}", "backbone.weights=random"]
+    )
 
 
 def training_step(profile: str, variant: str, batch_size: int) -> Callable[[], None]:

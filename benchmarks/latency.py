@@ -17,14 +17,14 @@ import torch
 from para.camera import Camera
 from para.cli import load_config
 from para.files import atomic_write_json
-from para.models import build_policy
-from para.policy import INFERENCE_DTYPES
+from para.policies.base import INFERENCE_DTYPES, build_policy
+from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
 from para.types import Observation
 
 CASES = (
-    *(("laptop", model) for model in ("para", "para_volume", "act", "act_fixed")),
-    *(("paper", model) for model in ("para", "para_volume", "act")),
+    *(("laptop", model) for model in ("para", "para_volume", "regression", "act")),
+    *(("paper", model) for model in ("para", "para_volume", "regression")),
 )
 ROUNDS = {"laptop": 40, "paper": 5}
 
@@ -32,7 +32,7 @@ ROUNDS = {"laptop": 40, "paper": 5}
 def main() -> None:
     """Measure every case and write the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_config("train", sys.argv[1:])
+    cfg = load_config(TrainConfig, sys.argv[1:])
     threads = cfg.workers or available_cores()
     torch.set_num_threads(threads)
     rows = []
@@ -40,7 +40,7 @@ def main() -> None:
         policies, observations = {}, {}
         for model in (model for name, model in CASES if name == profile):
             case = load_config(
-                "train", [f"profile={profile}", f"model={model}", "backbone.weights=random"]
+                TrainConfig, [f"profile={profile}", f"model={model}", "backbone.weights=random"]
             )
             policies[model] = build_policy(case.model, case.backbone, case.env.image_size)
             observations[model] = [made_up_observation(case.env.image_size)]

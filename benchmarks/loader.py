@@ -14,10 +14,11 @@ import psutil
 import torch
 
 from para.cli import load_config
-from para.config import AugmentConfig
+from para.data.augment import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset
-from para.data.generate import ensure_dataset
+from para.data.generate import GenerateConfig, ensure_dataset
 from para.files import atomic_write_json
+from para.runs.config import TrainConfig
 from para.system import provenance
 
 BATCH, BATCHES = 32, 300
@@ -27,8 +28,8 @@ GEOMETRY = {"crop": 0.1, "shift": 0.05, "scale": 0.1, "rotate_deg": 5.0, "camera
 def main() -> None:
     """Measure opening a data set, the loader and its memory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cfg = load_config("generate_demos", sys.argv[1:])
-    laptop = load_config("train", ["profile=laptop"]).augment
+    cfg = load_config(GenerateConfig, sys.argv[1:])
+    laptop = load_config(TrainConfig, ["profile=laptop"]).augment
     cases = {
         "none": None,
         "laptop": laptop,

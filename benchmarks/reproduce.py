@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from para.campaign import ReproduceConfig  # noqa: E402
 from para.cli import load_config  # noqa: E402
-from para.config import ReproduceConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware  # noqa: E402
 
@@ -30,7 +30,7 @@ def main() -> None:
     clone, overrides = Path(sys.argv[1]).absolute(), sys.argv[2:]
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     commit = git_hash()
-    cfg = load_config("reproduce", overrides, ReproduceConfig)
+    cfg = load_config(ReproduceConfig, overrides)
     for path in clone.glob("results/*/*/seed*.json"):
         if path.parent.name in cfg.models:
             path.unlink()  # else an evaluation that would end the same is not run again

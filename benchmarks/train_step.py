@@ -12,11 +12,11 @@ import tempfile
 import time
 
 from para.cli import load_config, para_main
-from para.config import TrainConfig
 from para.files import atomic_write_json
+from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
 
-MODELS = ("para", "act")
+MODELS = ("para", "regression")
 WINDOW, WINDOWS = 20, 4
 """Steps per measurement, and measurements; the first is the warm-up."""
 
@@ -44,7 +44,7 @@ def main(cfg: TrainConfig) -> None:
                     "training.checkpoint_every=1000000"
                 )
                 asked = [a for a in sys.argv[1:] if not a.startswith("workers=")]
-                run = load_config("train", [*asked, *fixed.split()])
+                run = load_config(TrainConfig, [*asked, *fixed.split()])
                 folder = train(run, progress=False, datasets=(datasets[0], None)).folder
                 rates = [row["samples_per_s"] for row in read_log(folder) if "loss" in row][1:]
             row = {

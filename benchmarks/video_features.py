@@ -11,10 +11,11 @@ import sys
 from dataclasses import replace
 
 from para.cli import load_config
-from para.config import TrainConfig
+from para.evaluation.config import EvalConfig
 from para.evaluation.results import Result, success_rate
 from para.evaluation.runner import evaluate
 from para.files import atomic_write_json
+from para.runs.config import TrainConfig
 from para.system import provenance
 from para.training.trainer import train
 
@@ -37,7 +38,7 @@ def configuration(name: str, arguments: list[str]) -> TrainConfig:
     """How the policy para_<name>_frozen is trained."""
     _, video, overrides = VARIANTS[name]
     words = ["backbone=svd_tiny", "recipe=frozen", f"model.name=para_{name}"]
-    cfg = load_config("train", [*words, *overrides, *arguments])
+    cfg = load_config(TrainConfig, [*words, *overrides, *arguments])
     stages = dict(cfg.recipe.stages)
     first = replace(stages.pop("video"), steps=VIDEO_STAGES[video])
     return replace(cfg, recipe=replace(cfg.recipe, stages={video: first, **stages}))
@@ -69,7 +70,7 @@ def main() -> None:
         words += [f"split={cfg.split.name}", f"seed={cfg.seed}", f"runs_dir={cfg.runs_dir}"]
         words += [f"outputs_dir={cfg.outputs_dir}", f"data_dir={cfg.data_dir}"]
         words += [f"results_dir={cfg.outputs_dir}/video_features"]
-        evaluation = replace(load_config("eval", words), workers=cfg.workers)
+        evaluation = replace(load_config(EvalConfig, words), workers=cfg.workers)
         evaluated = evaluate(evaluation).results[f"{policy}-svd_tiny"]
         row = {
             "name": name,

@@ -13,12 +13,12 @@ import torch
 from latency import made_up_observation, summary, write
 
 from para.cli import load_config
-from para.models import build_policy
-from para.policy import INFERENCE_DTYPES
+from para.policies.base import INFERENCE_DTYPES, build_policy
+from para.runs.config import TrainConfig
 from para.system import set_threads
 
 ROUNDS = {"svd_tiny": 30, "svd": 3}
-MODELS = ("para", "act")
+MODELS = ("para", "regression")
 
 
 def main() -> None:
@@ -26,14 +26,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     arguments = sys.argv[1:]
     backbones = ["svd_tiny"] + ["svd"] * ("svd" in arguments)
-    cfg = load_config("train", [word for word in arguments if word != "svd"])
+    cfg = load_config(TrainConfig, [word for word in arguments if word != "svd"])
     threads = set_threads(cfg.workers)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
     for backbone in backbones:
         for model in MODELS:
             overrides = [f"backbone={backbone}", f"model={model}", "backbone.weights=random"]
-            case = load_config("train", overrides)
+            case = load_config(TrainConfig, overrides)
             policy = build_policy(case.model, case.backbone, case.env.image_size).to(device)
             seen = [made_up_observation(case.env.image_size)]
             for precision, dtype in INFERENCE_DTYPES.items():

@@ -15,7 +15,6 @@ import numpy as np
 
 from envs.splits import training_indices
 from para.cli import load_config
-from para.config import TrainConfig
 from para.data.dataset import DemoDataset
 from para.data.generate import ensure_dataset
 from para.evaluation.video_quality import (
@@ -26,6 +25,7 @@ from para.evaluation.video_quality import (
     quality,
 )
 from para.files import atomic_write_json
+from para.runs.config import TrainConfig
 from para.system import provenance, set_threads
 from para.training.pictures import save_picture
 from para.training.stages import stage_configs
@@ -59,7 +59,7 @@ def main() -> None:
     result = {**provenance("benchmarks/video_quality.py", arguments), "rows": []}
     for recipe, sigma_min in VARIANTS:
         words = ["backbone=svd_tiny", f"recipe={recipe}", *arguments]
-        cfg = stage_configs(load_config("train", words))[0]
+        cfg = stage_configs(load_config(TrainConfig, words))[0]
         trained = train(cfg)
         result["threads"] = set_threads(cfg.workers)
         backbone = load_video_backbone(trained.folder)

@@ -10,13 +10,13 @@ import mujoco
 import numpy as np
 
 from envs import workspace as ws
+from envs.base import EnvConfig
 from envs.condition import LAYOUTS, Condition, random_condition
 from envs.controller import CONTROL_DT, Glide, make_controller
 from envs.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.robots import FINGER_OPEN
 from envs.scene import PHYSICS_DT, World, shared_world
 from envs.viewpoints import viewpoint_camera
-from para.config import EnvConfig
 from para.errors import ConfigError, UnknownNameError
 from para.types import Observation
 

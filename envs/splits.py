@@ -8,19 +8,21 @@ test are the same whatever n is. No test position lies on the training grid.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from envs import workspace as ws
 from envs.condition import Condition, grid_condition, place_pair
 from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from para.config import RegionConfig, SplitConfig, TestConfig
 from para.errors import ConfigError, UnknownNameError
-from para.evaluation.results import TESTS
+from para.fields import LOCAL, choice, marked, number, require
 
+TESTS = ("ood", "sanity")
+"""What is never trained on, and the training distribution."""
 DEMOS_PER_VIEW = 10
 """Demos of each of the 64 viewpoints in the data set viewpoints."""
 OFF_GRID = 0.002
@@ -28,8 +30,64 @@ OFF_GRID = 0.002
 
 _HALVES = {"left": (1, -1), "right": (1, 1), "near": (0, -1), "far": (0, 1)}
 """Region -> axis (0: x, 1: y) and sign of the half."""
-_REGIONS = ("all", *_HALVES, "corner", "grid", "spread")
+REGIONS = ("all", *_HALVES, "corner", "grid", "spread")
 _FOLDER = Path(__file__).parents[1] / "configs" / "split"
+
+
+@dataclass
+class RegionConfig:
+    """Positions on the workspace, which is [-0.195, 0.195] x [-0.30, 0.30] m around its centre."""
+
+    kind: str = choice("all", REGIONS)
+    """all | left | right | near | far | corner | grid | spread (as grid, but centred).
+    left: y < 0 (left in the default image); near: x < 0 (near the robot)."""
+    count: int | None = number(None, least=1)
+    """Number of grid positions (corner, grid, spread); None takes all of the region."""
+
+
+@dataclass
+class ViewConfig:
+    """Viewpoints on the 8 x 8 cap, by index: theta 0..7 is 0 ... 25 deg, phi 0..7 is 0 ... 315."""
+
+    thetas: list[int] = number([0], least=0, most=7)
+    phis: list[int] = number([0], least=0, most=7)
+
+    def rules(self, key: str, run: Any) -> None:
+        """At least one viewpoint."""
+        for name in ("thetas", "phis"):
+            require(bool(getattr(self, name)), f"{key}.{name}=[] must be indices from 0 to 7.")
+
+
+@dataclass
+class TestConfig:
+    """Start conditions of one test, drawn from `seed`, identical for every policy."""
+
+    positions: RegionConfig = field(default_factory=RegionConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    episodes: int = number(100, least=1)
+    """Total number; with several viewpoints they are spread evenly over them."""
+    distractors: list[int] = number([0, 0], least=0)
+    """Fewest and most distractors; the number is drawn per episode."""
+    jitter_of_training: bool = False
+    """Draw training positions, moved by at most half a grid cell, instead of `positions`."""
+
+
+@dataclass
+class SplitConfig:
+    """Which demos train, which conditions test (configs/split)."""
+
+    name: str = marked(LOCAL, MISSING)
+    title: str = marked(LOCAL, MISSING)
+    """One line for tables and figures."""
+    dataset: str = choice(MISSING, ("objpos", "viewpoints"))
+    """objpos | viewpoints."""
+    train_set: str = MISSING
+    """Name of the training set; splits that share it share training runs."""
+    train_positions: RegionConfig = field(default_factory=RegionConfig)
+    train_views: ViewConfig = field(default_factory=ViewConfig)
+    ood: TestConfig = marked(LOCAL, TestConfig)
+    sanity: TestConfig = marked(LOCAL, TestConfig)
+    test_seed: int = number(20240, least=0, mark=LOCAL)
 
 
 def split_names() -> list[str]:
@@ -160,8 +218,8 @@ def nearest_grid_distance(positions: np.ndarray) -> np.ndarray:
 
 def _inside(region: RegionConfig, positions: np.ndarray) -> np.ndarray:
     """Whether positions (n, 2) lie in a region that is not a choice of grid positions."""
-    if region.kind not in _REGIONS:
-        raise UnknownNameError("region", region.kind, _REGIONS)
+    if region.kind not in REGIONS:
+        raise UnknownNameError("region", region.kind, REGIONS)
     if region.kind not in _HALVES:
         return np.ones(len(positions), bool)
     axis, sign = _HALVES[region.kind]

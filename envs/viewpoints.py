@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs.base import EnvConfig
 from para.camera import Camera
-from para.config import EnvConfig
 
 THETAS = 8
 PHIS = 8

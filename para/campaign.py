@@ -17,7 +17,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
+from omegaconf import MISSING
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,18 +27,44 @@ from rich.text import Text
 
 from envs.splits import load_split
 from para.cli import ROOT, load_config
-from para.config import ReproduceConfig
+from para.common import CommonConfig
 from para.errors import ParaError
 from para.evaluation.results import model_overrides
+from para.fields import choice, number, require
 from para.files import atomic_write_json
+from para.runs.config import TrainConfig
+from para.runs.folders import run_dir
 from para.system import available_cores
-from para.training.checkpoint import run_dir
 from para.training.stages import stage_configs
 
 log = logging.getLogger(__name__)
 
 EXPECTED_S = {"demos": 80.0, "train": 290.0, "eval": 75.0, "website": 500.0}
 """First guess of a job's wall time [s], until one of its kind has been timed."""
+
+
+@dataclass
+class ReproduceConfig(CommonConfig):
+    """scripts/reproduce.py"""
+
+    script: ClassVar[str] = "reproduce"
+
+    splits: list[str] = MISSING
+    """What to test on; campaign=... sets it (configs/campaign)."""
+    models: list[str] = MISSING
+    """Policies by their names in results: para, act, para_two_stage-svd_tiny."""
+    seeds: list[int] = number([0], least=0)
+    precision: str = choice("fp32", ("fp32", "bf16"))
+    """Of inference in evaluations: fp32 | bf16."""
+    episodes: int | None = number(None, least=1)
+    """Episodes per test; null: as many as each split says."""
+    website: bool = True
+    """Build the website at the end."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """An empty campaign is a mistake."""
+        for name in ("splits", "models", "seeds"):
+            require(bool(getattr(self, name)), f"{name}=[] leaves nothing to do.")
 
 
 class CampaignError(ParaError):
@@ -123,7 +151,7 @@ class _SharedStages:
         Raises:
             UnknownNameError, ConfigError: There is no such model, backbone or recipe.
         """
-        *earlier, _ = stage_configs(load_config("train", overrides))
+        *earlier, _ = stage_configs(load_config(TrainConfig, overrides))
         makers = [self._jobs.setdefault(run_dir(stage), job) for stage in earlier]
         return tuple(dict.fromkeys(maker for maker in makers if maker != job))
 

@@ -1,6 +1,6 @@
 """The command line of every script: Hydra composes, typos fail at once, --help shows examples.
 
-    @para_main("train", TrainConfig, examples=["model=para", "model=act split=nf", ...])
+    @para_main("train", TrainConfig, examples=["model=para", "model=regression split=nf", ...])
     def main(cfg: TrainConfig) -> None: ...
 
 Arguments are Hydra overrides: `group=option` (a file of configs/group/) or `key=value`; a value on
@@ -39,16 +39,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from para.config import (
-    BACKBONE_SCHEMAS,
-    MODEL_SCHEMAS,
-    CommonConfig,
-    EvalConfig,
-    GenerateConfig,
-    TrainConfig,
-    validate,
-)
+from para.common import CommonConfig
 from para.errors import ConfigError, ParaError, UnknownNameError, did_you_mean
+from para.fields import check
+from para.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
 """The repository: configs/ lies here, and relative paths start here."""
@@ -57,17 +51,17 @@ Config = TypeVar("Config", bound=CommonConfig)
 
 
 def para_main(
-    name: str, config_class: type[Config], examples: Sequence[str]
+    config_class: type[Config], examples: Sequence[str]
 ) -> Callable[[Callable[[Config], None]], Callable[..., None]]:
     """Turn `main(cfg)` into a script that reads its configuration from the command line.
 
     Args:
-        name: The script's name without `.py`, and the name of its file in configs/.
-        config_class: The dataclass that configs/<name>.yaml is checked against.
+        config_class: Its keys; `config_class.script` names the script and its YAML file.
         examples: Arguments of real calls, for --help.
 
     The script prints the message of a `ParaError` and exits with status 2; Ctrl-C exits with 130.
     """
+    name = config_class.script
 
     def decorate(main: Callable[[Config], None]) -> Callable[..., None]:
         def run(argv: Sequence[str] | None = None) -> None:
@@ -78,11 +72,11 @@ def para_main(
             try:
                 arguments = _parser(name, config_class, main, examples).parse_intermixed_args(argv)
                 for overrides in _jobs(arguments.overrides, arguments.multirun):
-                    cfg = load_config(name, overrides, config_class)
+                    cfg = load_config(config_class, overrides)
                     if arguments.cfg:
                         sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
                         continue
-                    validate(cfg)
+                    check(cfg)
                     main(cfg)
             except ParaError as error:
                 _leave(f"error: {error}", 2)
@@ -96,21 +90,18 @@ def para_main(
     return decorate
 
 
-def load_config(
-    name: str, overrides: Iterable[str] = (), config_class: type[Config] | None = None
-) -> Config:
-    """Compose configs/<name>.yaml with command-line overrides, as instances of the dataclasses.
+def load_config(config_class: type[Config], overrides: Iterable[str] = ()) -> Config:
+    """Compose configs/<script>.yaml with command-line overrides, as instances of the dataclasses.
 
     Args:
-        name: train | eval | generate_demos | ... (a file in configs/).
+        config_class: The script's keys.
         overrides: `group=option` and `key=value` strings.
-        config_class: Its schema; may be left out for the three scripts named above.
 
     Raises:
         UnknownNameError: A key or a group option that does not exist; names the nearest ones.
         ConfigError: A value of the wrong type, or text that is not an override at all.
     """
-    config_class = config_class or _SCHEMAS[name]
+    name = config_class.script
     _register(name, config_class)
     with _hydra():
         groups = _groups(name)
@@ -118,7 +109,7 @@ def load_config(
         for override in map(_parse, overrides):
             key, value = override.key_or_group, override.value()
             if key in groups or (key not in _keys_of(config_class) and _options(key)):
-                _check_option(key, str(value), name, groups)
+                _check_option(key, str(value), config_class, groups)
                 chosen.append(override.input_line)
             else:
                 known = _options(key)
@@ -139,34 +130,12 @@ def load_config(
             raise ConfigError(_first_line(error)) from error
 
 
-def command(name: str, cfg: TrainConfig) -> str:
-    """The shell command that runs scripts/<name>.py (train | eval) on what `cfg` trains."""
-    usual = load_config("train", [f"profile={cfg.profile}"], TrainConfig)
-    words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
-    if cfg.profile != "laptop":
-        words.append(f"profile={cfg.profile}")
-    if cfg.backbone.name != usual.backbone.name:
-        words.append(f"backbone={cfg.backbone.name}")
-    for key in ("robot", "layout", "seed", "data_dir", "runs_dir", "results_dir", "outputs_dir"):
-        if getattr(cfg, key) != getattr(usual, key):
-            words.append(f"{key}={getattr(cfg, key)}")
-    return f"python scripts/{name}.py {' '.join(words)}"
-
-
-_SCHEMAS: dict[str, type[CommonConfig]] = {
-    "train": TrainConfig,
-    "eval": EvalConfig,
-    "generate_demos": GenerateConfig,
-}
-
-
 def _register(name: str, config_class: type[CommonConfig]) -> None:
     store = ConfigStore.instance()
     store.store(name, config_class, group="schema", package="_global_")
-    for kind, schema in MODEL_SCHEMAS.items():
-        store.store(f"{kind}_schema", schema, group="model")
-    for kind, schema in BACKBONE_SCHEMAS.items():
-        store.store(f"{kind}_schema", schema, group="backbone")
+    for registry in Registry.groups.values():
+        for kind in registry:
+            store.store(f"{kind}_schema", registry.config(kind), group=registry.group)
 
 
 def _hydra() -> initialize_config_dir:
@@ -178,7 +147,10 @@ def _groups(name: str) -> dict[str, str | None]:
     """Groups that configs/<name>.yaml chooses from, and what each is by default (None: nothing)."""
     choices = compose(name, return_hydra_config=True).hydra.runtime.choices
     return {
-        group: option for group, option in choices.items() if "/" not in group and group != "schema"
+        group: option
+        for group, option in choices.items()
+        if (group != "schema" and group.split("/")[0] not in ("hydra", "profile"))
+        or group == "profile"
     }
 
 
@@ -216,9 +188,9 @@ def _parse(text: str) -> Override:
     return override
 
 
-def _check_option(group: str, option: str, name: str, groups: dict[str, str]) -> None:
+def _check_option(group: str, option: str, config_class: type, groups: dict[str, str]) -> None:
     if group not in groups:
-        known = [*groups, *_keys_of(_SCHEMAS.get(name, CommonConfig))]
+        known = [*groups, *_keys_of(config_class)]
         raise UnknownNameError("key", group, known)
     if option not in _options(group):
         raise UnknownNameError(group, option, _options(group))

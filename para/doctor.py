@@ -12,8 +12,9 @@ from huggingface_hub import try_to_load_from_cache
 from omegaconf import OmegaConf
 
 from envs.rendering import probe_backends
+from para.backbones.video import VideoBackboneConfig
 from para.cli import ROOT
-from para.config import CommonConfig, VideoBackboneConfig
+from para.common import CommonConfig
 from para.system import available_cores, git_hash, hardware, versions
 
 _INSTALL = "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri (egl) or libosmesa6 (osmesa)"

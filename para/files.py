@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from para.errors import ParaError
+from para.errors import CheckpointError, ParaError
 
 
 class NoSpaceError(ParaError):
@@ -62,3 +62,16 @@ def require_free_space(folder: Path | str, needed_bytes: float) -> None:
             f"{folder} needs about {needed_bytes / 1e6:,.0f} MB but its disk has "
             f"{free / 1e6:,.0f} MB free. Free some space or choose another folder."
         )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises CheckpointError where it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist.") from error
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no JSON object.")
+    return value

@@ -67,7 +67,7 @@ def splits_table(campaign: Campaign, _: Path) -> str:
     for name in names:
         comparison = campaign.comparison(name)
         rates = {
-            test: [_rate(campaign.number(name, model, test)) for model in ("para", "act")]
+            test: [_rate(campaign.number(name, model, test)) for model in ("para", "regression")]
             for test in TESTS
         }
         p_value = format_p(comparison.p_value) if comparison else ""
@@ -82,7 +82,7 @@ def theta_table(campaign: Campaign, _: Path) -> str:
     if not thetas:
         return "not run: `python scripts/reproduce.py splits=[vp_default_to_all]`"
     lines = _head("theta", *(f"{theta:.1f}°" for theta in thetas))
-    for model in ("para", "act"):
+    for model in ("para", "regression"):
         numbers = [campaign.number("vp_default_to_all", model, theta=theta) for theta in thetas]
         cells = [
             f"{100 * n.rate.value:.0f} % [{n.low:.0f}, {n.high:.0f}]" if n else "not run"
@@ -96,7 +96,7 @@ def theta_table(campaign: Campaign, _: Path) -> str:
 def setting_line(campaign: Campaign, _: Path) -> str:
     """Where the numbers of PARA and ACT come from: hardware, dates, budgets."""
     found = _in_splits(campaign, video=False)
-    return _setting([run for run in found if run.model in ("para", "act")])
+    return _setting([run for run in found if run.model in ("para", "regression")])
 
 
 def video_setting_line(campaign: Campaign, _: Path) -> str:
@@ -272,7 +272,7 @@ def _head_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for row in result["rows"]:
-        if row["precision"] == "fp32" and row["model"] in ("para", "act"):
+        if row["precision"] == "fp32" and row["model"] in ("para", "regression"):
             yield (
                 f"one prediction, {row['model']}, {row['backbone']}, {result['threads']} thread(s)",
                 _latency(row),

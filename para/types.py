@@ -46,3 +46,18 @@ class ActionChunk:
     rotations: np.ndarray | None = None
     heatmaps: np.ndarray | None = None
     pixels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a trained policy is run: chosen when it is used, not when it is trained.
+
+    Attributes:
+        execute: Waypoints executed before planning again.
+        subcell: Refine the argmax by a local soft-argmax, for pixels and for heights.
+        precision: Of the network: fp32 | bf16 (autocast).
+    """
+
+    execute: int = 4
+    subcell: bool = True
+    precision: str = "fp32"

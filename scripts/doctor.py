@@ -1,10 +1,10 @@
 """Say what this machine can do for PARA: `python scripts/doctor.py`."""
 
 from para.cli import para_main
-from para.config import CommonConfig
+from para.common import CommonConfig
 
 
-@para_main("doctor", CommonConfig, examples=["", "profile=paper", "data_dir=data runs_dir=runs"])
+@para_main(CommonConfig, examples=["", "profile=paper", "data_dir=data runs_dir=runs"])
 def main(cfg: CommonConfig) -> None:
     """Report versions, usable cores, GPU, rendering backends with fps, cached weights, disk."""
     from para.doctor import examine

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from para.cli import para_main
-from para.config import EvalConfig
+from para.evaluation.config import EvalConfig
 
 
 @para_main(
-    "eval",
     EvalConfig,
     examples=[
         "model=para",
         "split=vp_default_to_all video=4",
-        "split=lr model=act robot=hand tests=[ood] episodes=20 video=0",
+        "split=lr model=regression robot=hand tests=[ood] episodes=20 video=0",
     ],
 )
 def main(cfg: EvalConfig) -> None:

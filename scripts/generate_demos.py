@@ -1,11 +1,10 @@
 """Make a set of demonstrations: `python scripts/generate_demos.py dataset=objpos`."""
 
 from para.cli import para_main
-from para.config import GenerateConfig
+from para.data.generate import GenerateConfig
 
 
 @para_main(
-    "generate_demos",
     GenerateConfig,
     examples=[
         "dataset=objpos",

@@ -4,14 +4,13 @@ import sys
 from pathlib import Path
 
 from para.cli import para_main
-from para.config import MakeWebsiteConfig
+from para.website.config import MakeWebsiteConfig
 
 ASSETS = "assets"
 """Pictures and videos are kept in this folder of `outputs_dir`, so that they are made only once."""
 
 
 @para_main(
-    "make_website",
     MakeWebsiteConfig,
     examples=[
         "serve=true",

@@ -1,15 +1,14 @@
 """Train and evaluate everything, then build the website: `python scripts/reproduce.py`."""
 
+from para.campaign import ReproduceConfig
 from para.cli import para_main
-from para.config import ReproduceConfig
 
 
 @para_main(
-    "reproduce",
     ReproduceConfig,
     examples=[
         "",
-        "splits=[lr,vp_default_to_all] models=[para,act,act_fixed]",
+        "splits=[lr,vp_default_to_all] models=[para,regression,act]",
         "campaign=video_recipes",
         "seeds=[0,1,2] website=false",
     ],

@@ -1,15 +1,14 @@
 """Train a policy: `python scripts/train.py model=para`."""
 
-from para.cli import command, para_main
-from para.config import TrainConfig
+from para.cli import para_main
+from para.runs.config import TrainConfig
 
 
 @para_main(
-    "train",
     TrainConfig,
     examples=[
         "model=para",
-        "model=act split=nf seed=1 budget_minutes=10",
+        "model=regression split=nf seed=1 budget_minutes=10",
         "backbone=svd_tiny recipe=two_stage recipe.stages.video.steps=2000",
         "profile=paper backbone=dinov2_vits14 training.batch_size=16 wandb=offline",
     ],
@@ -19,11 +18,12 @@ def main(cfg: TrainConfig) -> None:
 
     A killed or interrupted run goes on with the same command; a finished one is not repeated.
     """
+    from para.runs.commands import command
     from para.training.stages import stage_configs
     from para.training.trainer import train
 
     print(train(cfg).report())
-    if cfg.model.kind != "video":
+    if cfg.model.acts:
         print(f"Evaluate it:\n  {command('eval', stage_configs(cfg)[-1])}")
 
 

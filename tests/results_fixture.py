@@ -35,7 +35,7 @@ RATES: dict[str, tuple[Any, Any]] = {
     "video_n16": (0.80, 0.10),
     "video_n64": (0.90, 0.20),
 }
-MODELS = ("para", "act")
+MODELS = ("para", "regression")
 
 
 def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def make_result(
     split: str, model: str = "para", seed: int = 0, ood: int = 96, sanity: int = 32
 ) -> dict[str, Any]:
     """One result file as a dictionary; `ood` and `sanity` are numbers of episodes."""
-    kind = "act" if "act" in model else "para"
+    kind = "regression" if "regression" in model else "para"
     rate = RATES[split][MODELS.index(kind)]
     outcome = np.random.default_rng([seed, sum(map(ord, split + model))])
     episodes = []

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envs.base import EnvConfig
 from envs.rendering import Renderer
 from envs.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
 from para.camera import Camera, CameraError
-from para.config import EnvConfig
 
 quick = settings(max_examples=40, deadline=None)
 

@@ -12,19 +12,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from para.campaign import Campaign, CampaignError, Job, plan
+from para.campaign import Campaign, CampaignError, Job, ReproduceConfig, plan
 from para.cli import load_config
-from para.config import ReproduceConfig
 from para.errors import UnknownNameError
 
 
 def _config(**changes: object) -> ReproduceConfig:
     overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    return load_config("reproduce", overrides, ReproduceConfig)
+    return load_config(ReproduceConfig, overrides)
 
 
 def test_splits_with_the_same_training_set_share_one_run():
-    jobs = plan(_config(splits=["lr", "nf", "distractor"], models=["para", "act"], seeds=[0, 1]))
+    jobs = plan(
+        _config(splits=["lr", "nf", "distractor"], models=["para", "regression"], seeds=[0, 1])
+    )
     kinds = [job.kind for job in jobs]
     assert kinds.count("demos") == 1
     assert kinds.count("eval") == 3 * 2 * 2
@@ -32,7 +33,7 @@ def test_splits_with_the_same_training_set_share_one_run():
     assert trained == {
         f"train {train_set} {model} seed{seed}"
         for train_set in ("left", "near", "all")
-        for model in ("para", "act")
+        for model in ("para", "regression")
         for seed in (0, 1)
     }
 
@@ -47,7 +48,7 @@ def test_every_job_comes_after_what_it_needs():
 
 @pytest.mark.parametrize("campaign", ["main", "video_recipes", "video_sweep"])
 def test_every_campaign_can_be_planned(campaign):
-    cfg = load_config("reproduce", [f"campaign={campaign}"], ReproduceConfig)
+    cfg = load_config(ReproduceConfig, [f"campaign={campaign}"], ReproduceConfig)
     jobs = plan(cfg)
     assert sum(job.kind == "eval" for job in jobs) == len(cfg.splits) * len(cfg.models)
     for job in jobs:

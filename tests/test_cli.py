@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 from omegaconf import OmegaConf
 
-from para.cli import ROOT, command, load_config, para_main
-from para.config import (
-    CommonConfig,
-    EvalConfig,
-    GenerateConfig,
-    TrainConfig,
-    differences,
-    to_dict,
-    train_config_from_dict,
-    validate,
-)
+from para.cli import ROOT, load_config, para_main
+from para.common import CommonConfig
+from para.data.generate import GenerateConfig
 from para.errors import ConfigError, DataError, ParaError, UnknownNameError
+from para.evaluation.config import EvalConfig
+from para.fields import check
+from para.runs.commands import command
+from para.runs.config import TrainConfig, differences, train_config_from_dict
 
 SCRIPTS = {"train": TrainConfig, "eval": EvalConfig, "generate_demos": GenerateConfig}
 EXAMPLES = ("seed=1", "profile=smoke", "robot=hand layout=independent")
@@ -58,7 +55,7 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
     ("arguments", "parts"),
     [
         ("train modle=para", ["key 'modle'", "'model'"]),
-        ("train model=prara", ["model 'prara'", "'para'", "act"]),
+        ("train model=prara", ["model 'prara'", "'para'", "regression"]),
         ("train split=lrr", ["split 'lrr'", "'lr'", "vp_default_to_all"]),
         ("train backbone=resnet81", ["backbone 'resnet81'", "'resnet18'"]),
         ("train profile=papper", ["profile 'papper'", "'paper'"]),
@@ -67,7 +64,10 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train trainning.steps=3", ["'trainning.steps'", "'training'"]),
         ("train steps=3", ["key 'steps'", "'training.steps'"]),
         ("train model.heatmap_sise=3", ["'model.heatmap_sise'", "'model.heatmap_size'"]),
-        ("train model=act model.heatmap_size=3", ["'model.heatmap_size'", "model.tokens"]),
+        (
+            "train model=regression model.heatmap_size=3",
+            ["'model.heatmap_size'", "model.feedforward"],
+        ),
         ("train model.name.first=x", ["'model.name.first'"]),
         ("train training.steps=abc", ["training.steps=abc", "Integer", "without it: 800"]),
         ("train training.steps=2.5", ["training.steps=2.5", "Integer"]),
@@ -78,17 +78,16 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train robot=pand", ["robot", "'panda'"]),
         ("train layout=apart", ["layout", "independent, together"]),
         ("train training.precision=bf61", ["training.precision", "'bf16'"]),
-        ("train model.head=volum", ["model.head", "'volume'"]),
+        ("train model/head=volum", ["model/head", "'volume'"]),
         ("train split.train_positions.kind=lefft", ["train_positions.kind", "'left'"]),
         ("train split.train_views.thetas=[8]", ["split.train_views.thetas", "0 to 7"]),
-        ("train model.execute=13", ["model.execute=13", "model.horizon=12"]),
         ("train training.warmup_steps=1500", ["warmup_steps=1500", "training.steps=800"]),
         ("train training.batch_size=0", ["training.batch_size=0"]),
         ("train training.ema_decay=1", ["training.ema_decay=1"]),
         ("train budget_minutes=0", ["budget_minutes=0", "null"]),
         ("train model.heatmap_size=200", ["model.heatmap_size=200", "env.image_size=128"]),
-        ("train model.height_min=0.5", ["model.height_min=0.5", "height_max"]),
-        ("train model=act model.heads=3", ["model.hidden=128", "model.heads=3"]),
+        ("train model.head.height_min=0.5", ["model.head.height_min=0.5", "height_max"]),
+        ("train model=regression model.heads=3", ["model.hidden=128", "model.heads=3"]),
         ("train augment.crop=1.5", ["augment.crop=1.5"]),
         ("train workers=0", ["workers=0"]),
         ("train +foo=1", ["+foo=1", "without + or ~"]),
@@ -135,7 +134,7 @@ def test_help_shows_examples_groups_and_keys(name, capsys):
     assert "profile         laptop*, paper, smoke" in text
     for field in SCRIPTS[name].__dataclass_fields__:
         assert f"  {field}" in text
-    assert ("act_fixed" in text) == (name == "train")
+    assert ("act" in text) == (name == "train")
     assert "_schema" not in text
 
 
@@ -152,14 +151,14 @@ def test_cfg_job_prints_what_would_run(name, capsys):
 
 
 def test_profiles_set_sizes_and_the_command_line_wins():
-    laptop, paper = (load_config("train", [f"profile={p}"]) for p in ("laptop", "paper"))
+    laptop, paper = (load_config(TrainConfig, [f"profile={p}"]) for p in ("laptop", "paper"))
     assert (laptop.env.image_size, paper.env.image_size) == (128, 448)
     assert (laptop.backbone.name, paper.backbone.name) == ("resnet18", "dinov2_vits14")
     assert (laptop.model.heatmap_size, paper.model.heatmap_size) == (32, 64)
     assert laptop.training.steps != paper.training.steps
 
     chosen = load_config(
-        "train",
+        TrainConfig,
         ["backbone=resnet18", "training.steps=9", "profile=paper", "model.heatmap_size=56"],
     )
     assert chosen.backbone == laptop.backbone
@@ -167,8 +166,8 @@ def test_profiles_set_sizes_and_the_command_line_wins():
     assert chosen.training.batch_size == paper.training.batch_size
     assert (chosen.env.image_size, chosen.model.heatmap_size) == (448, 56)
 
-    assert load_config("eval", ["profile=paper"]).env.image_size == 448
-    assert load_config("generate_demos", ["profile=paper"]).env.image_size == 448
+    assert load_config(EvalConfig, ["profile=paper"]).env.image_size == 448
+    assert load_config(GenerateConfig, ["profile=paper"]).env.image_size == 448
 
 
 def test_smoke_keeps_to_folders_of_its_own():
@@ -178,14 +177,14 @@ def test_smoke_keeps_to_folders_of_its_own():
         assert all(folder.startswith("outputs/smoke") for folder in folders)
     train, made = (load_config(name, ["profile=smoke"]) for name in ("train", "generate_demos"))
     assert train.limit == made.limit
-    assert train.robot == made.robot == load_config("eval", ["profile=smoke"]).robot
+    assert train.robot == made.robot == load_config(EvalConfig, ["profile=smoke"]).robot
 
 
 @pytest.mark.parametrize("split", sorted(p.stem for p in (ROOT / "configs/split").glob("*.yaml")))
 def test_every_split_composes(split):
     for name in ("train", "eval"):
         cfg = load_config(name, [f"split={split}"])
-        validate(cfg)
+        check(cfg)
         assert cfg.split.name == split
 
 
@@ -193,10 +192,10 @@ def test_every_split_composes(split):
 @pytest.mark.parametrize("model", sorted(p.stem for p in (ROOT / "configs/model").glob("*.yaml")))
 def test_every_model_composes_with_every_profile(model, profile):
     backbone = ["backbone=svd_tiny"] if model == "video" else []
-    cfg = load_config("train", [f"model={model}", f"profile={profile}", *backbone])
-    validate(cfg)
+    cfg = load_config(TrainConfig, [f"model={model}", f"profile={profile}", *backbone])
+    check(cfg)
     assert (cfg.model.name, cfg.profile) == (model, profile)
-    assert train_config_from_dict(to_dict(cfg)) == cfg
+    assert train_config_from_dict(asdict(cfg)) == cfg
 
 
 def test_scripts_run_in_the_repository_wherever_they_are_called_from():
@@ -216,10 +215,10 @@ def test_multirun_runs_all_combinations():
 
 
 def test_eval_takes_names_where_train_takes_groups():
-    cfg = load_config("eval", ["model=act", "backbone=dinov3_vits16", "video=0"])
-    assert (cfg.model, cfg.backbone, cfg.video) == ("act", "dinov3_vits16", 0)
+    cfg = load_config(EvalConfig, ["model=regression", "backbone=dinov3_vits16", "video=0"])
+    assert (cfg.model, cfg.backbone, cfg.video) == ("regression", "dinov3_vits16", 0)
     with pytest.raises(UnknownNameError, match="'resnet18'"):
-        load_config("eval", ["backbone=resnet81"])
+        load_config(EvalConfig, ["backbone=resnet81"])
 
 
 def test_errors_and_interrupts_set_the_exit_status(capsys):
@@ -242,20 +241,22 @@ def test_errors_and_interrupts_set_the_exit_status(capsys):
 
 
 def test_differences_ignore_what_does_not_train():
-    a = to_dict(load_config("train", []))
+    a = asdict(load_config(TrainConfig, []))
     other = "wandb=offline workers=3 runs_dir=x split=distractor training.log_every=7"
-    b = to_dict(load_config("train", other.split()))
+    b = asdict(load_config(TrainConfig, other.split()))
     assert set(differences(a, b)) == {"split.train_set", "split.train_positions.kind"}
-    c = to_dict(load_config("train", ["training.learning_rate=1", "model.hidden=32", "limit=8"]))
+    c = asdict(
+        load_config(TrainConfig, ["training.learning_rate=1", "model.head.hidden=32", "limit=8"])
+    )
     assert differences(a, c) == {
         "limit": (None, 8),
-        "model.hidden": (a["model"]["hidden"], 32),
+        "model.head.hidden": (a["model"]["head"]["hidden"], 32),
         "training.learning_rate": (a["training"]["learning_rate"], 1.0),
     }
 
 
 def test_unreadable_configurations_are_refused():
-    data = to_dict(load_config("train", []))
+    data = asdict(load_config(TrainConfig, []))
     with pytest.raises(ConfigError, match="another version"):
         train_config_from_dict({**data, "stpes": 3})
     with pytest.raises(UnknownNameError, match="'para'"):
@@ -264,17 +265,20 @@ def test_unreadable_configurations_are_refused():
 
 
 def test_commands_name_only_what_is_unusual():
-    assert command("eval", load_config("train", [])) == "python scripts/eval.py split=lr model=para"
-    overrides = "model=act split=nf seed=2 profile=paper backbone=resnet18 robot=hand"
-    line = command("eval", load_config("train", overrides.split()))
+    assert (
+        command("eval", load_config(TrainConfig, []))
+        == "python scripts/eval.py split=lr model=para"
+    )
+    overrides = "model=regression split=nf seed=2 profile=paper backbone=resnet18 robot=hand"
+    line = command("eval", load_config(TrainConfig, overrides.split()))
     words = line.removeprefix("python scripts/eval.py ").split()
     assert set(words) == set(overrides.split())
-    again = load_config("eval", words)
-    assert (again.model, again.backbone, again.seed) == ("act", "resnet18", 2)
+    again = load_config(EvalConfig, words)
+    assert (again.model, again.backbone, again.seed) == ("regression", "resnet18", 2)
 
 
 def test_evaluation_takes_the_names_of_policies_that_a_recipe_trained():
-    cfg = load_config("eval", ["model=para_two_stage", "backbone=svd_tiny"])
+    cfg = load_config(EvalConfig, ["model=para_two_stage", "backbone=svd_tiny"])
     assert (cfg.model, cfg.backbone) == ("para_two_stage", "svd_tiny")
     with pytest.raises(UnknownNameError, match="parra_two_stage"):
-        load_config("eval", ["model=parra_two_stage"])
+        load_config(EvalConfig, ["model=parra_two_stage"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from para import doctor
-from para.config import CommonConfig
+from para.common import CommonConfig
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from omegaconf import MISSING
 from torch import Tensor, nn
+
+from para.fields import READING, number
+from para.registry import Registry
+
+
+@dataclass
+class BackboneConfig:
+    """What every backbone is told (configs/backbone)."""
+
+    learns_video: ClassVar[bool] = False
+    """It has a `video_loss`, and recipes can train it."""
+
+    name: str = MISSING
+    """Name in run folders and results."""
+    kind: str = MISSING
+    """The registered component that reads the rest."""
+    weights: str = "random"
+    """random | pretrained (hub or its cache) | path of a weight file."""
+    channels: int = number(64, least=1, mark=READING)
+    """Channels of the feature map that the heads read."""
 
 
 class Backbone(nn.Module, ABC):
@@ -17,11 +41,14 @@ class Backbone(nn.Module, ABC):
         map_size: (h, w) of the feature map at the image size that the backbone was built for.
         stride: Image pixels per cell of the map.
         init: How the weights started: "random", "pretrained" or "file".
+        learns_video: It holds a video model, `self.video`, and has a `video_loss`.
         frames: F, where there is one map per frame of a predicted video; None: a single map.
         frame_stride: Demo frames between those; frame 0 is the current image.
 
     Cell (i, j) of the map covers the image pixels [j, j + 1) * W / w by [i, i + 1) * H / h.
     """
+
+    learns_video = False
 
     out_channels: int
     pooled_channels: int
@@ -44,3 +71,29 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The same as `forward`, on normalised images."""
+
+
+BACKBONES: Registry[Callable[[BackboneConfig, int, int | None], Backbone]] = Registry(
+    "backbone", "backbone", packages=("para.backbones",)
+)
+"""Backbones by kind: called with (cfg, image_size, map_size), see `build_backbone`."""
+
+
+def build_backbone(cfg: BackboneConfig, image_size: int, map_size: int | None) -> Backbone:
+    """Build the network, start its weights as `cfg.weights` says, and add what makes the map.
+
+    Args:
+        cfg: Which network (configs/backbone).
+        image_size: H = W of the images [px].
+        map_size: h = w of the feature map. None: the network's own last map, unprojected, for
+            policies that read tokens or the pooled feature.
+
+    Raises:
+        UnknownNameError: There is no such kind of backbone, or timm has no such model.
+        ConfigError: The network cannot serve: no intermediate features, impossible sizes, or
+            `width` / `norm` asked of a network that does not support it.
+        CheckpointError: The weights cannot be had, read or matched.
+    """
+    backbone = BACKBONES[cfg.kind](cfg, image_size, map_size)
+    backbone.init = cfg.weights if cfg.weights in ("random", "pretrained") else "file"
+    return backbone

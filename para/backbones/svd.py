@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,8 +16,10 @@ from torch import nn
 from para.backbones.codec import Codec, KlCodec, PcaCodec
 from para.backbones.video_model import VideoModel
 from para.backbones.weights import load_strict
-from para.config import VideoBackboneConfig
 from para.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from para.backbones.video import VideoBackboneConfig
 
 _CLASSES = {
     "unet": "UNetSpatioTemporalConditionModel",

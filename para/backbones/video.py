@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from para.backbones.base import Backbone
+from para.backbones.base import BACKBONES, Backbone, BackboneConfig
 from para.backbones.codec import PcaCodec
 from para.backbones.conv import POOLED_CELLS
+from para.backbones.svd import build_video_model
 from para.backbones.video_model import VideoModel
 from para.backbones.video_sampler import sample
-from para.config import VideoBackboneConfig
 from para.errors import ConfigError
+from para.fields import LOCAL, READING, choice, marked, number, require
+
+
+@dataclass
+class VideoBackboneConfig(BackboneConfig):
+    """Video diffusion model -> one feature map per frame.
+
+    `weights` may be the path of a folder in diffusers' format. Fields marked READING say how its
+    features are read; they do not change how the video model itself is trained.
+    """
+
+    learns_video: ClassVar[bool] = True
+
+    kind: str = "video"
+    hub: str = "stabilityai/stable-video-diffusion-img2vid"
+    """Where the pretrained weights are on the hub."""
+    size: list[int] | None = None
+    """Height and width [px] of the frames that the video model sees; null: as the images are."""
+    frames: int = number(7, least=1)
+    """F: frames of a clip; frame 0 is the current image."""
+    frame_stride: int = number(6, least=1)
+    """Demo frames (0.1 s each) between the frames of a clip."""
+    codec: str = choice("pca", ("pca", "kl"))
+    """pca (fitted to the training demos in seconds) | kl (Stable Video Diffusion's own)."""
+    image_encoder: bool = False
+    """Condition on the CLIP embedding of the current image too; false: on zeros."""
+    added_time_ids: list[float] = field(default_factory=lambda: [6.0, 127.0, 0.0])
+    """Conditions of the UNet: frames per second - 1, motion bucket, noise on the first frame."""
+    unet: dict[str, Any] = field(default_factory=dict)
+    """Arguments of diffusers' UNetSpatioTemporalConditionModel; weights in a file must agree."""
+    vae: dict[str, Any] = field(default_factory=dict)
+    """Arguments of diffusers' AutoencoderKLTemporalDecoder (codec=kl)."""
+    clip: dict[str, Any] = field(default_factory=dict)
+    """Arguments of transformers' CLIPVisionConfig (image_encoder=true)."""
+    norm_groups: int = number(32, least=1)
+    """Groups of all group norms in the UNet; diffusers always makes 32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third slower."""
+    lora_rank: int = number(0, least=0)
+    """Train low-rank updates of the attention layers only; 0 trains all of the UNet."""
+    blocks: list[int] = marked(READING, [1, 2])
+    """Up blocks of the UNet whose features are read."""
+    sigma: float = number(30.0, above=0, mark=READING)
+    """Noise level of the single pass that features are read from."""
+    noise_seed: int = number(0, least=0, mark=READING)
+    """Of the fixed noise that the UNet sees at inference."""
+    sigma_min: float = number(0.002, above=0, below=700, mark=LOCAL)
+    """Noise level of the last pass when clips are generated."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """The clip must reach as far as the waypoints that are read from it."""
+        model = getattr(run, "model", None)
+        if model is None or not model.acts:
+            return
+        seen, needed = (self.frames - 1) * self.frame_stride, model.horizon * model.waypoint_stride
+        require(
+            seen >= needed,
+            f"{key}.frames={self.frames} frames, {key}.frame_stride={self.frame_stride} apart, end "
+            f"{seen} demo frames ahead, but the last of model.horizon={model.horizon} waypoints is "
+            f"{needed} ahead. Use more frames, a longer stride or fewer waypoints.",
+        )
 
 
 class VideoBackbone(Backbone):
@@ -29,6 +93,8 @@ class VideoBackbone(Backbone):
         map_size: h = w of the map. None: no projection, the map is that of the last block, and
             the pooled feature alone is meant to be read.
     """
+
+    learns_video = True
 
     def __init__(
         self, cfg: VideoBackboneConfig, video: VideoModel, image_size: int, map_size: int | None
@@ -138,3 +204,11 @@ class VideoBackbone(Backbone):
         return F.interpolate(
             images, self.input_size, mode="bilinear", align_corners=False, antialias=True
         )
+
+
+@BACKBONES.register("video", VideoBackboneConfig)
+def video_backbone(
+    cfg: VideoBackboneConfig, image_size: int, map_size: int | None
+) -> VideoBackbone:
+    """See `build_backbone`."""
+    return VideoBackbone(cfg, build_video_model(cfg), image_size, map_size)

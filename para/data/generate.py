@@ -21,16 +21,18 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from envs.base import EnvConfig
 from envs.condition import Condition, grid_condition, random_condition
 from envs.viewpoints import PHIS_DEG, thetas_deg
 from envs.workspace import grid_positions
 from para import __version__
-from para.config import CommonConfig, EnvConfig, GenerateConfig
+from para.common import CommonConfig
 from para.data.format import (
     Episode,
     EpisodeMeta,
@@ -42,6 +44,7 @@ from para.data.format import (
     write_episode,
 )
 from para.errors import ConfigError, DataError, UnknownNameError
+from para.fields import choice, number
 from para.files import require_free_space
 from para.system import available_cores
 
@@ -55,6 +58,20 @@ RETRY_SHIFT = 0.005
 """[m]"""
 BYTES_PER_PIXEL = 60
 """Upper estimate of an episode's file size per pixel of image area (all its frames together)."""
+
+
+@dataclass
+class GenerateConfig(CommonConfig):
+    """scripts/generate_demos.py"""
+
+    script: ClassVar[str] = "generate_demos"
+
+    dataset: str = choice("objpos", DATASETS)
+    """objpos | viewpoints."""
+    limit: int | None = number(None, least=1)
+    """Generate at most this many episodes, spread evenly over the set."""
+    preview: bool = True
+    """Also write a contact sheet and train_demo_*.mp4."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from envs.expert import expert_waypoints
 from envs.pick_place import PickPlaceEnv
-from para.types import ActionChunk, Observation
+from para.types import ActionChunk, Inference, Observation
 
 
 class Oracle:
@@ -35,7 +35,7 @@ class Oracle:
         self._paths: dict[int, list[tuple[np.ndarray, float]]] = {}
 
     def predict(
-        self, observations: Sequence[Observation], *, dtype: object = None
+        self, observations: Sequence[Observation], inference: Inference | None = None
     ) -> list[ActionChunk]:
         """The next waypoints for each observation, in order."""
         return [self._plan(observation) for observation in observations]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from para.config import EvalConfig, SplitConfig, to_dict
+from envs.splits import SplitConfig
 from para.errors import ConfigError
+from para.evaluation.config import EvalConfig
 from para.evaluation.results import (
     STAGES,
     TESTS,
@@ -90,7 +92,7 @@ def log_to_wandb(cfg: EvalConfig, results: Mapping[str, Result]) -> None:
     try:
         run = wandb.init(
             project="para", job_type="eval", name=f"eval/{name}/seed{cfg.seed}", mode=cfg.wandb,
-            dir=cfg.outputs_dir, config=to_dict(cfg), settings=wandb.Settings(silent=True),
+            dir=cfg.outputs_dir, config=asdict(cfg), settings=wandb.Settings(silent=True),
         )  # fmt: skip
     except (wandb.errors.Error, OSError) as error:
         raise ConfigError(

@@ -132,7 +132,7 @@ def read_result(path: Path | str) -> Result:
 
 def model_order(label: str) -> tuple[int, str]:
     """Sort key of policies: PARA first, then ACT, then the others by name."""
-    return {"para": 0, "act": 1}.get(label, 2), label
+    return {"para": 0, "regression": 1}.get(label, 2), label
 
 
 def total_steps(result: Result) -> int:

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from envs.condition import Condition
 from envs.pick_place import PickPlaceEnv
 from para.errors import CheckpointError
-from para.policy import Policy
-from para.types import ActionChunk, Observation
+from para.policies.base import Policy
+from para.types import ActionChunk, Inference, Observation
 
 WAIT_STEPS = 5
 """Control steps that pass when all waypoints of a plan have been reached already: 0.1 s."""
@@ -44,22 +43,20 @@ def rollout(
     policy: Policy,
     envs: Sequence[PickPlaceEnv],
     conditions: Sequence[Condition],
-    execute: int,
+    inference: Inference,
     recorders: Mapping[int, Recorder] | None = None,
-    dtype: torch.dtype | None = None,
 ) -> list[dict[str, Any]]:
     """Run one episode per condition; return their outcomes, in order.
 
-    Each plan's first `execute` waypoints are servoed to one after the other, then the policy plans
+    The first `inference.execute` waypoints of each plan are servoed to, then the policy plans
     again, until the env says that the episode is over (success, or its control steps used up).
 
     Args:
         policy: In eval mode.
         envs: At least as many as there are conditions.
         conditions: Start conditions.
-        execute: Waypoints executed per plan.
+        inference: How the policy is run.
         recorders: By position in `conditions`.
-        dtype: Of inference, see `Policy.predict`.
 
     Returns:
         Per episode: stage, success, steps (of 20 ms), place_error_m, seconds (wall time; inference
@@ -77,11 +74,11 @@ def rollout(
     while active := [i for i in range(len(conditions)) if not envs[i].done]:
         begin = time.perf_counter()
         observations = [envs[i].observe() for i in active]
-        chunks = policy.predict(observations, dtype=dtype)
+        chunks = policy.predict(observations, inference)
         shared = (time.perf_counter() - begin) / len(active)
         for i, observation, chunk in zip(active, observations, chunks, strict=True):
             begin = time.perf_counter()
-            _execute(envs[i], observation, chunk, execute, recorders.get(i))
+            _execute(envs[i], observation, chunk, inference.execute, recorders.get(i))
             plans[i] += 1
             seconds[i] += shared + time.perf_counter() - begin
 

@@ -22,10 +22,11 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from envs.base import EnvConfig
 from envs.condition import Condition
 from envs.splits import test_conditions
-from para.config import EnvConfig, EvalConfig, to_dict
 from para.errors import CheckpointError, ConfigError, ResultError
+from para.evaluation.config import EvalConfig
 from para.evaluation.journal import Episodes, Journal
 from para.evaluation.pool import run_parallel
 from para.evaluation.results import (
@@ -42,13 +43,14 @@ from para.evaluation.results import (
 )
 from para.statistics import Rate
 from para.system import available_cores, git_hash, hardware, versions
+from para.types import Inference
 
 _logger = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[2]
 
 _CODE = (
     *("envs/**/*.py", "baselines/**/*.py", "para/backbones/*.py", "para/heads/*.py"),
-    *("para/camera.py", "para/types.py", "para/policy.py", "para/para_policy.py"),
+    *("para/camera.py", "para/types.py", "para/policies/*.py"),
     "para/evaluation/rollout.py",
 )
 """Files that decide the outcome of an episode: results of other versions of them are not reused."""
@@ -129,7 +131,7 @@ def evaluate(cfg: EvalConfig, console: Console | None = None) -> Evaluation:
     stem = partial(_video_stem, experiment, cfg.seed)
     setup = partial(
         _Evaluator,
-        *(cfg.robot, cfg.layout, cfg.env, cfg.precision),
+        *(cfg.robot, cfg.layout, cfg.env, cfg.inference),
         *(cfg.split.title, _videos_dir(cfg), stem),
     )
     with _progress(jobs, console) as show:
@@ -154,7 +156,8 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
         CheckpointError: There are none; names the training command.
         ConfigError: One was trained on images of another size than `cfg.env` renders.
     """
-    from para.training.checkpoint import find_runs, read_policy_meta
+    from para.runs.folders import find_runs
+    from para.runs.policy_file import read_policy_meta
 
     folders = find_runs(
         cfg.runs_dir, cfg.profile, cfg.split.train_set, cfg.robot, cfg.layout,
@@ -340,7 +343,7 @@ class _Job:
             "hardware": hardware(),
             "versions": versions(),
             "config": {
-                "evaluation": _portable(to_dict(cfg)),
+                "evaluation": _portable(asdict(cfg)),
                 "training": _portable(meta["config"]),
             },
             "evaluation": {
@@ -359,7 +362,7 @@ class _Evaluator:
         robot: str,
         layout: str,
         env: EnvConfig,
-        precision: str,
+        inference: Inference,
         title: str,
         videos: Path,
         stem: Callable[[str, str, int], str],
@@ -372,7 +375,7 @@ class _Evaluator:
         cv2.setNumThreads(1)
         self._make_env = partial(PickPlaceEnv, robot=robot, layout=layout, config=env)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._precision = precision
+        self._inference = inference
         self._title, self._videos, self._stem = title, videos, stem
         self._envs: list[Any] = []
         self._folder: Path | None = None
@@ -380,10 +383,9 @@ class _Evaluator:
     def __call__(self, chunk: _Chunk) -> Episodes:
         """Run a chunk, record what is to be recorded, return the episodes' records."""
         from para.evaluation.rollout import rollout
-        from para.policy import INFERENCE_DTYPES
 
         if self._folder != chunk.run.folder:
-            from para.training.checkpoint import load_policy
+            from para.runs.policy_file import load_policy
 
             policy, _ = load_policy(chunk.run.folder)
             self._policy, self._folder = policy.to(self._device), chunk.run.folder
@@ -391,10 +393,8 @@ class _Evaluator:
             self._envs.append(self._make_env())
         recorders = {index - chunk.first: self._recorder(chunk, index) for index in chunk.record}
         try:
-            execute = chunk.run.meta["config"]["model"]["execute"]
-            dtype = INFERENCE_DTYPES[self._precision]
             outcomes = rollout(
-                self._policy, self._envs, chunk.conditions, execute, recorders, dtype
+                self._policy, self._envs, chunk.conditions, self._inference, recorders
             )
             for i, recorder in recorders.items():
                 recorder.finish(self._envs[i])
@@ -429,11 +429,10 @@ def _key(cfg: EvalConfig, run: TrainedRun) -> str:
         code.update(path.read_bytes())
     parts = {
         "policy": run.meta["sha256"],
-        "execute": run.meta["config"]["model"]["execute"],
         "env": asdict(cfg.env),
         "robot": cfg.robot,
         "batch": cfg.batch,
-        "precision": cfg.precision,
+        "inference": asdict(cfg.inference),
         "code": code.hexdigest(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -471,8 +470,9 @@ def _video_stem(experiment: str, seed: int, label: str, test: str, index: int) -
 
 def _default_backbone(profile: str) -> str:
     from para.cli import load_config
+    from para.runs.config import TrainConfig
 
-    return load_config("train", [f"profile={profile}"]).backbone.name
+    return load_config(TrainConfig, [f"profile={profile}"]).backbone.name
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from para.backbones.video import VideoBackbone
 from para.data.dataset import DemoDataset
 from para.errors import ConfigError
-from para.training.checkpoint import load_policy
+from para.runs.policy_file import load_policy
 
 _BATCH = 8
 
@@ -51,7 +51,7 @@ def load_video_backbone(folder: Path | str) -> VideoBackbone:
         CheckpointError: See `para.training.checkpoint.load_policy`.
     """
     policy, _ = load_policy(folder)
-    if not isinstance(policy.backbone, VideoBackbone):
+    if not policy.backbone.learns_video:
         raise ConfigError(f"{folder} has no video backbone: nothing can be generated from it.")
     return policy.backbone
 

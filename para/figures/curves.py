@@ -14,7 +14,7 @@ from para.figures.drawing import Drawing, panel_title
 from para.figures.sources import MAIN_MODELS, NotRun, ResultSet, Sources, run_command
 from para.figures.style import Theme, model_style, new_figure, soft_grid
 from para.files import atomic_write
-from para.training.checkpoint import read_policy_meta
+from para.runs.policy_file import read_policy_meta
 from para.training.log import read_log
 
 CURVES = "curves"

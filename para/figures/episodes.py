@@ -41,7 +41,7 @@ class EpisodeTask:
         test: ood | sanity | demo.
         stage: Recorded stage.
         steps: Recorded number of control steps.
-        precision: Of inference, as evaluated: fp32 | bf16.
+        inference: How the policy was run when it was evaluated.
         size: Height and width of the film [px].
         stride: Control steps per frame.
         overlay: Also film the policy's input with its heatmap, to the right of the scene.
@@ -59,7 +59,7 @@ class EpisodeTask:
     test: str
     stage: str
     steps: int
-    precision: str
+    inference: Inference
     size: int
     stride: int
     overlay: bool
@@ -118,13 +118,11 @@ class _Camera:
     ) -> dict[str, Any]:
         from envs.condition import Condition
         from para.evaluation.rollout import rollout
-        from para.policy import INFERENCE_DTYPES
 
-        policy, execute = self._load(task.run_dir)
+        policy = self._load(task.run_dir)
         starts = [Condition.from_dict(c) for c in conditions]
         envs = self._environments(task, len(starts))
-        dtype = INFERENCE_DTYPES[task.precision]
-        outcomes = rollout(policy, envs, starts, execute, {place: recorder}, dtype)
+        outcomes = rollout(policy, envs, starts, task.inference, {place: recorder})
         return outcomes[place]
 
     def _film_expert(self, task: EpisodeTask) -> list[np.ndarray]:
@@ -143,20 +141,20 @@ class _Camera:
             )
         return recorder.frames
 
-    def _load(self, run_dir: str) -> tuple[Any, int]:
+    def _load(self, run_dir: str) -> Any:
         import torch
 
-        from para.training.checkpoint import load_policy
+        from para.runs.policy_file import load_policy
 
         if self._policy is None or self._policy[0] != run_dir:
-            policy, meta = load_policy(Path(run_dir))
+            policy, _ = load_policy(Path(run_dir))
             policy = policy.to("cuda" if torch.cuda.is_available() else "cpu")  # as evaluated
-            self._policy = run_dir, policy, meta["config"]["model"]["execute"]
-        return self._policy[1:]
+            self._policy = run_dir, policy
+        return self._policy[1]
 
     def _environments(self, task: EpisodeTask, count: int) -> list[Any]:
+        from envs.base import EnvConfig
         from envs.pick_place import PickPlaceEnv
-        from para.config import EnvConfig
 
         key = task.robot, task.layout, tuple(sorted(task.env.items()))
         make: Callable[[], Any] = partial(

@@ -68,12 +68,12 @@ def predict(run_dir: Path) -> Prediction:
     """Ask the policy of `run_dir` at the first held-out start, and note what happens inside it."""
     import torch
 
+    from envs.base import EnvConfig
     from envs.pick_place import PickPlaceEnv
     from envs.splits import load_split, test_conditions
-    from para.config import EnvConfig
     from para.heads.pixel import FactorisedHead
-    from para.para_policy import ParaPolicy
-    from para.training.checkpoint import load_policy
+    from para.policies.para import ParaPolicy
+    from para.runs.policy_file import load_policy
 
     policy, meta = load_policy(run_dir)
     if not isinstance(policy, ParaPolicy) or not isinstance(policy.head, FactorisedHead):

@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 
+from envs.base import EnvConfig
 from envs.condition import Condition
 from envs.pick_place import PickPlaceEnv
 from envs.viewpoints import viewpoint_camera
 from para.camera import Camera
-from para.config import EnvConfig
 
 
 @cache

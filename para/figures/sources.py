@@ -16,7 +16,7 @@ from para.errors import ParaError, ResultError
 from para.evaluation.results import experiment_name, model_commands, read_result
 from para.statistics import Rate
 
-MAIN_MODELS = ("para", "act")
+MAIN_MODELS = ("para", "regression")
 """The two policies that every comparison shows, in this order."""
 PUBLISHED_FILE = Path(__file__).parents[2] / "website" / "published.yaml"
 

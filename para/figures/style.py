@@ -59,10 +59,10 @@ class ModelStyle:
 PARA_BLUE, ACT_ORANGE = "#1f83c6", "#d8611f"
 _MODELS = {
     "para": ModelStyle("PARA", PARA_BLUE, "o"),
-    "act": ModelStyle("ACT", ACT_ORANGE, "s"),
+    "regression": ModelStyle("ACT", ACT_ORANGE, "s"),
     "para_volume": ModelStyle("PARA, volume head", PARA_BLUE, "P", "--"),
     "act_published": ModelStyle("ACT as published", ACT_ORANGE, "D", ":"),
-    "act_fixed": ModelStyle("ACT fixed", ACT_ORANGE, "^", "--"),
+    "act": ModelStyle("ACT fixed", ACT_ORANGE, "^", "--"),
     "para_two_stage-svd_tiny": ModelStyle("PARA on video, two stages", PARA_BLUE, "D", "--"),
     "para_two_stage_all-svd_tiny": ModelStyle("PARA, video of all demos", PARA_BLUE, "P", ":"),
     "para_joint-svd_tiny": ModelStyle("PARA on video, joint", PARA_BLUE, "^", "-."),
@@ -80,8 +80,10 @@ _MODELS = {
     ),
     "para_frozen-svd_tiny_64px": ModelStyle("PARA, frozen, 64 px frames", PARA_BLUE, "<", ":"),
     "para_heads_only-svd_tiny": ModelStyle("PARA on random video model", PARA_BLUE, "h", ":"),
-    "act_two_stage-svd_tiny": ModelStyle("Global regression, video", ACT_ORANGE, "D", "--"),
-    "act_two_stage_long-svd_tiny": ModelStyle("Global regression, longer", ACT_ORANGE, "d", ":"),
+    "regression_two_stage-svd_tiny": ModelStyle("Global regression, video", ACT_ORANGE, "D", "--"),
+    "regression_two_stage_long-svd_tiny": ModelStyle(
+        "Global regression, longer", ACT_ORANGE, "d", ":"
+    ),
 }
 _OTHER_COLOURS = ("#b0619a", "#8a7d00", "#6f7bd6", "#7a828a")
 _OTHER_MARKERS = ("v", "X", "*", "h")

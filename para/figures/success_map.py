@@ -17,9 +17,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
 
 from envs import workspace as ws
-from envs.splits import training_indices
+from envs.splits import SplitConfig, training_indices
 from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from para.config import SplitConfig
 from para.evaluation.results import Result, success_rate
 from para.figures.style import (
     LIGHT,

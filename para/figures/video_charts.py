@@ -45,7 +45,7 @@ RECIPES = {
     "para_joint_short-svd_tiny": Recipe("Joint from scratch, short"),
     "para_heads_only-svd_tiny": Recipe("Heads on a random, frozen video model"),
     "para_two_stage_short-svd_tiny": Recipe("Two stages, short"),
-    "act_two_stage_long-svd_tiny": Recipe("Global regression, four times as long"),
+    "regression_two_stage_long-svd_tiny": Recipe("Global regression, four times as long"),
     "para_two_stage_long_video-svd_tiny": Recipe("Two stages, four times as much video"),
     "para_frozen_long_video-svd_tiny": Recipe("Frozen video features, four times as much video"),
     "para_two_stage-svd_tiny_64px": Recipe("Two stages, frames of 64 px"),
@@ -53,7 +53,7 @@ RECIPES = {
 }
 """Policy on the video backbone -> its recipe: the published ones, then controls."""
 RECIPE_SPLIT = "lr"
-TWO_STAGE, GLOBAL = "para_two_stage-svd_tiny", "act_two_stage-svd_tiny"
+TWO_STAGE, GLOBAL = "para_two_stage-svd_tiny", "regression_two_stage-svd_tiny"
 ALL_VIDEO, LONG_VIDEO = "para_two_stage_all-svd_tiny", "para_two_stage_long_video-svd_tiny"
 FROZEN, JOINT_SHORT = "para_frozen-svd_tiny", "para_joint_short-svd_tiny"
 RECIPE_TABLES = {
@@ -79,7 +79,7 @@ RECIPE_TABLES = {
     ),
     "regression": (
         "Global regression, with more steps after the video stage",
-        (GLOBAL, "act_two_stage_long-svd_tiny"),
+        (GLOBAL, "regression_two_stage_long-svd_tiny"),
     ),
 }
 """What may be compared: id -> (what is equal, policies)."""

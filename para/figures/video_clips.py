@@ -293,7 +293,7 @@ def _generate(model: str, run: Path, folder: Path, demos: tuple[int, ...]) -> Ex
     from para.data.dataset import DemoDataset
     from para.data.format import FRAME_SECONDS
     from para.evaluation.video_quality import first_samples, generate_clips
-    from para.training.checkpoint import load_policy
+    from para.runs.policy_file import load_policy
     from para.training.pictures import observations_of
 
     policy, meta = load_policy(run)

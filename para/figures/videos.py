@@ -23,6 +23,7 @@ from para.figures.episodes import EpisodeTask
 from para.figures.sources import MAIN_MODELS, NotRun, Result, Sources, run_command
 from para.figures.style import DARK, FAIL_RED, STAGE_MEANING, SUCCESS_GREEN, model_style
 from para.files import atomic_write
+from para.types import Inference
 from para.video import draw_text, probe_video, write_video
 
 PAIR_RULE = "the first start on which PARA and ACT end differently, else the first start"
@@ -114,7 +115,8 @@ def run_folder(sources: Sources, result: Result) -> Path:
         NotRun: It is not on this machine.
         ResultError: It has been trained again since.
     """
-    from para.training.checkpoint import find_runs, read_policy_meta
+    from para.runs.folders import find_runs
+    from para.runs.policy_file import read_policy_meta
 
     evaluated, trained = recorded_configs(result)
     folders = find_runs(
@@ -165,7 +167,9 @@ def episode_task(
         test=test,
         stage=record["stage"],
         steps=record["steps"],
-        precision=evaluated.get("precision", "fp32"),  # older results do not say
+        inference=Inference(
+            **{k: evaluated[k] for k in ("execute", "subcell", "precision") if k in evaluated}
+        ),
         size=size,
         stride=stride,
         overlay=more.get("overlay", False),
@@ -481,7 +485,7 @@ def train_demos(sources: Sources) -> Film:
                 test="demo",
                 stage="PLACE" if meta.success else "GRASP",
                 steps=0,
-                precision="fp32",
+                inference=Inference(),
                 size=CLIP,
                 stride=STRIDE,
                 overlay=False,

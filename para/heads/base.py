@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omegaconf import MISSING
 from torch import Tensor, nn
 
-from para.config import ParaModelConfig
+from para.fields import number, require
 from para.heads.decode import refine_bins
 from para.heads.targets import circular_bin_target, divergence, masked_mean
+from para.registry import Registry
+
+
+@dataclass
+class HeadConfig:
+    """What every pixel-aligned head is told (configs/model/head)."""
+
+    kind: str = MISSING
+    """The registered component that reads the rest."""
+    hidden: int = number(64, least=1)
+    height_bins: int = number(32, least=2)
+    height_min: float = 0.0
+    """Lowest bin centre, world z [m]."""
+    height_max: float = 0.32
+    """Highest bin centre, world z [m]."""
+    target_sigma: float = number(1.5, above=0)
+    """Standard deviation of the soft heatmap target [cells]."""
+    rotation_bins: int = number(0, least=0)
+    """Bins per Euler axis; 0 predicts no rotation."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """Bins go upwards."""
+        require(
+            self.height_min < self.height_max,
+            f"{key}.height_min={self.height_min} m must be below "
+            f"{key}.height_max={self.height_max} m.",
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +96,8 @@ class Head(nn.Module, ABC):
     and points around it are read (teacher forcing), because at inference the pixel may be off.
 
     Args:
-        cfg: The model's configuration.
+        cfg: The head's configuration.
+        horizon: T, waypoints per prediction.
         in_channels: C.
         timing: (T, F) weights of the frames' features for each waypoint, where there are frames.
         reads_heights: The reader predicts height bins too.
@@ -75,25 +105,26 @@ class Head(nn.Module, ABC):
 
     def __init__(
         self,
-        cfg: ParaModelConfig,
+        cfg: HeadConfig,
+        horizon: int,
         in_channels: int,
         timing: Tensor | None = None,
         *,
         reads_heights: bool,
     ):
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.horizon = cfg, horizon
         self.register_buffer("timing", timing, persistent=False)
         self.trunk = nn.Sequential(
             nn.ReLU(), nn.Conv2d(in_channels, cfg.hidden, 3, padding=1), nn.ReLU()
         )
         self.sizes = (cfg.height_bins if reads_heights else 0, 1, 3 * cfg.rotation_bins)
         width, outputs = 2 * cfg.hidden, sum(self.sizes)
-        self.waypoint = nn.Parameter(torch.randn(cfg.horizon, cfg.hidden))
+        self.waypoint = nn.Parameter(torch.randn(horizon, cfg.hidden))
         self.reader = nn.Sequential(nn.Linear(cfg.hidden, width), nn.GELU())
         # one output layer per waypoint: with a shared one, "when" is learned many times slower
-        self.outputs = nn.Parameter(torch.randn(cfg.horizon, width, outputs) * width**-0.5)
-        self.bias = nn.Parameter(torch.zeros(cfg.horizon, 1, outputs))
+        self.outputs = nn.Parameter(torch.randn(horizon, width, outputs) * width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(horizon, 1, outputs))
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
@@ -165,6 +196,10 @@ class Head(nn.Module, ABC):
         position = refine_bins(logits, bins, circular=True) if subcell else bins
         angles = position * (2 * torch.pi / self.cfg.rotation_bins)
         return angles.remainder(2 * torch.pi) - torch.pi
+
+
+HEADS: Registry[type[Head]] = Registry("head", "model/head", packages=("para.heads",))
+"""Pixel-aligned heads by kind, with arguments (cfg, horizon, in_channels, timing)."""
 
 
 def _sample(maps: Tensor, grid: Tensor) -> Tensor:

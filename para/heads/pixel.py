@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from para.config import ParaModelConfig
-from para.heads.base import Decoded, Head, Labels
+from para.heads.base import HEADS, Decoded, Head, HeadConfig, Labels
 from para.heads.decode import peak_cells, refine_cells
 from para.heads.targets import bin_target, divergence, entropy, gaussian_target, masked_mean
 
 
+@dataclass
+class FactorisedConfig(HeadConfig):
+    """configs/model/head/factorised.yaml"""
+
+    kind: str = "factorised"
+
+
+@HEADS.register("factorised", FactorisedConfig)
 class FactorisedHead(Head):
     """p(cell) p(height | cell): T heatmaps, and heights read at one cell.
 
     Costs T maps instead of T x Z: the heights are read at one pixel.
     """
 
-    def __init__(self, cfg: ParaModelConfig, in_channels: int, timing: Tensor | None = None):
-        super().__init__(cfg, in_channels, timing, reads_heights=True)
-        self.heatmaps = nn.Conv2d(cfg.hidden, cfg.horizon, 1)
+    def __init__(
+        self, cfg: FactorisedConfig, horizon: int, in_channels: int, timing: Tensor | None = None
+    ):
+        super().__init__(cfg, horizon, in_channels, timing, reads_heights=True)
+        self.heatmaps = nn.Conv2d(cfg.hidden, horizon, 1)
 
     def _logits(self, trunk: Tensor) -> Tensor:
         """(B, T, h, w); waypoint t's layer reads map t where each waypoint has its own."""

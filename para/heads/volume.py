@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from para.config import ParaModelConfig
-from para.heads.base import Decoded, Head, Labels
+from para.heads.base import HEADS, Decoded, Head, HeadConfig, Labels
 from para.heads.decode import peak_cells, refine_cells
 from para.heads.targets import bin_target, entropy, gaussian_target, masked_mean
 
 
+@dataclass
+class VolumeConfig(HeadConfig):
+    """configs/model/head/volume.yaml"""
+
+    kind: str = "volume"
+
+
+@HEADS.register("volume", VolumeConfig)
 class VolumeHead(Head):
     """p(cell, height) over T x Z x h x w logits: a soft-max along and across all rays.
 
@@ -18,13 +27,15 @@ class VolumeHead(Head):
     head; benchmarks/heads.py measures it.
     """
 
-    def __init__(self, cfg: ParaModelConfig, in_channels: int, timing: Tensor | None = None):
-        super().__init__(cfg, in_channels, timing, reads_heights=False)
-        self.volume = nn.Conv2d(cfg.hidden, cfg.horizon * cfg.height_bins, 1)
+    def __init__(
+        self, cfg: VolumeConfig, horizon: int, in_channels: int, timing: Tensor | None = None
+    ):
+        super().__init__(cfg, horizon, in_channels, timing, reads_heights=False)
+        self.volume = nn.Conv2d(cfg.hidden, horizon * cfg.height_bins, 1)
 
     def _logits(self, trunk: Tensor) -> Tensor:
         """(B, T, Z, h, w); waypoint t's layer reads map t where each waypoint has its own."""
-        shape = (self.cfg.horizon, self.cfg.height_bins)
+        shape = (self.horizon, self.cfg.height_bins)
         if trunk.ndim == 4:
             return self.volume(trunk).float().unflatten(1, shape)
         weight = self.volume.weight[:, :, 0, 0].unflatten(0, shape)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from para.config import TrainConfig, to_dict
 from para.errors import ConfigError
 from para.files import atomic_write
+from para.runs.config import TrainConfig
 
 _logger = logging.getLogger(__name__)
 Row = dict[str, float]
@@ -150,7 +151,7 @@ class Wandb:
                 resume="allow",
                 mode=cfg.wandb,
                 dir=str(folder),
-                config=to_dict(cfg),
+                config=asdict(cfg),
                 settings=wandb.Settings(silent=True),
             )
         except (wandb.errors.Error, OSError) as error:

@@ -20,9 +20,8 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from para.backbones.video import VideoBackbone
 from para.errors import ConfigError
-from para.policy import Policy
+from para.policies.base import Policy
 
 
 def asked_by_launcher() -> bool:
@@ -74,7 +73,7 @@ def shard(losses: nn.Module, policy: Policy, average: Policy, device_type: str) 
 
 def _blocks(policy: Policy) -> Iterator[nn.Module]:
     """Parts that are gathered on their own; the rest of the policy is gathered as one."""
-    if isinstance(policy.backbone, VideoBackbone):
+    if policy.backbone.learns_video:
         video = policy.backbone.video
         yield from video.unet.down_blocks
         yield video.unet.mid_block

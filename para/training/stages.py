@@ -15,17 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from para.backbones.video import VideoBackbone
 from para.backbones.weights import load_strict
-from para.config import (
-    StageConfig,
-    TrainConfig,
-    VideoModelConfig,
-)
 from para.data.dataset import Batch
 from para.errors import CheckpointError
-from para.policy import Policy
-from para.training.checkpoint import read_policy_meta, read_safetensors, run_dir
+from para.policies.base import POLICIES, Policy
+from para.policies.video import VideoConfig
+from para.runs.config import StageConfig, TrainConfig
+from para.runs.folders import run_dir
+from para.runs.policy_file import read_policy_meta
+from para.tensors import read_safetensors
 
 VIDEO = "backbone.video."
 """Prefix of the video model's tensors in the state dict of any policy on a video backbone."""
@@ -44,7 +42,7 @@ def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
         stage = replace(cfg.recipe.stages[name], after=after, after_steps=steps)
         steps += stage.steps
         if stage.losses == ["video"] and after is None:
-            video = VideoModelConfig(name=name, kind="video")
+            video = VideoConfig(name=name)
             configs.append(replace(_with_stage(cfg, stage), model=video))
         else:
             suffix = "" if name == names[-1] else f"_{name}"
@@ -71,14 +69,12 @@ def _with_stage(cfg: TrainConfig, stage: StageConfig) -> TrainConfig:
 
 def needs_clips(cfg: TrainConfig) -> bool:
     """Does the run of `cfg` learn to predict frames?"""
-    return isinstance(cfg.model, VideoModelConfig) or (
-        cfg.stage is not None and "video" in cfg.stage.losses
-    )
+    return not cfg.model.acts or (cfg.stage is not None and "video" in cfg.stage.losses)
 
 
 def freeze(policy: Policy, cfg: TrainConfig) -> None:
     """Let gradients reach only what the run trains and its losses depend on."""
-    if not isinstance(policy.backbone, VideoBackbone):
+    if not policy.backbone.learns_video:
         return
     for name, parameter in policy.named_parameters():
         part = "video" if name.startswith(VIDEO) else "heads"
@@ -112,7 +108,7 @@ def load_start(policy: Policy, folder: Path) -> dict[str, Any]:
         )
     path = folder / "policy.safetensors"
     state = read_safetensors(path)
-    if meta["config"]["model"]["kind"] == "video":
+    if not POLICIES.config(meta["config"]["model"]["kind"]).acts:
         video = {k.removeprefix(VIDEO): v for k, v in state.items() if k.startswith(VIDEO)}
         load_strict(policy.backbone.video, video, str(path))
     else:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,14 +33,17 @@ from accelerate.utils import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from para.backbones.video import VideoBackbone
 from para.backbones.weights import load_strict
-from para.config import TrainConfig, TrainingConfig, differences, to_dict, validate
 from para.data.dataset import Batch, BatchLoader, DemoDataset, batch_samples
 from para.errors import ConfigError, ParaError
-from para.files import atomic_write_json, require_free_space
-from para.models import build_policy
+from para.fields import check
+from para.files import atomic_write_json, read_json, require_free_space
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig, TrainingConfig, differences
+from para.runs.folders import run_dir
+from para.runs.policy_file import read_policy_meta, save_policy
 from para.system import available_cores, git_hash, hardware, set_threads, versions
+from para.tensors import Tensors
 from para.training import checkpoint, pictures, sharding
 from para.training.log import Display, Row, RunLog, Wandb
 from para.training.stages import (
@@ -110,7 +113,7 @@ def train(
     are not repeated.
 
     Args:
-        cfg: A whole configuration, `para.cli.load_config("train", [...])` makes one.
+        cfg: A whole configuration, `para.cli.load_config(TrainConfig, [...])` makes one.
         progress: Show a progress bar (or lines, where there is no terminal).
         datasets: Training and held-out demos, with clips where a stage needs them; None opens
             (and generates) those of `cfg.split`.
@@ -124,7 +127,7 @@ def train(
     """
     if sharding.asked_by_launcher():
         cfg = replace(cfg, training=replace(cfg.training, shard=True))
-    validate(cfg)
+    check(cfg)
     *earlier, last = stage_configs(cfg)
     for stage in earlier:
         # fresh=true trains the last stage again; those before it only where they changed
@@ -141,7 +144,7 @@ def _train(
 ) -> TrainSummary:
     """`train` for one run; `wait` for another process that trains it, which recipes may share."""
     accelerator = _accelerator(cfg.training)
-    with _only_one(folder := checkpoint.run_dir(cfg), accelerator, wait):
+    with _only_one(folder := run_dir(cfg), accelerator, wait):
         finished = _claim(folder, cfg) if accelerator.is_main_process else None
         (finished,) = broadcast_object_list([finished])
         if finished:
@@ -275,7 +278,7 @@ class _Run:
         torch.manual_seed(cfg.seed)
         self.policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
         self.policy.fit_normalisation(train_set.stats())
-        if isinstance(self.policy.backbone, VideoBackbone):
+        if self.policy.backbone.learns_video:
             self.policy.backbone.fit_codec(train_set.spread(_CODEC_IMAGES))
         self.sharded = cfg.training.shard
         if not self.sharded:
@@ -450,7 +453,7 @@ class _Run:
             torch.manual_seed(0)
             with self.accelerator.autocast():
                 loss += float(policy.loss(self._to_device(batch))["loss"]) * len(part) / count
-            if not policy.acts:
+            if not policy.cfg.acts:
                 continue
             seen = pictures.observations_of(batch)
             predicted = policy.predict(seen)
@@ -458,12 +461,12 @@ class _Run:
             positions = np.stack([chunk.positions for chunk in predicted])
             distance = np.linalg.norm(positions - batch["waypoints"].numpy(), axis=-1)
             distances.append(distance[~batch["padded"].numpy()])
-        if wandb.run and policy.acts:
+        if wandb.run and policy.cfg.acts:
             few = np.linspace(0, count - 1, min(8, count)).astype(int)
             picture = pictures.draw_heatmaps(*([x[i] for i in few] for x in (observations, chunks)))
             if picture is not None:
                 wandb.picture("heatmaps", picture, self.step)
-        if not policy.acts:
+        if not policy.cfg.acts:
             return {"val_loss": loss}
         return {"val_loss": loss, "val_error_mm": 1e3 * float(np.concatenate(distances).mean())}
 
@@ -525,11 +528,11 @@ class _Run:
             },
         )
 
-    def _whole(self, tensors: checkpoint.Tensors) -> checkpoint.Tensors:
+    def _whole(self, tensors: Tensors) -> Tensors:
         """The tensors of a state dict, put together on the main process where they are split."""
         return sharding.gathered(tensors, keep=self.is_main) if self.sharded else tensors
 
-    def _resume(self, parts: dict[str, checkpoint.Tensors], state: dict[str, Any]) -> None:
+    def _resume(self, parts: dict[str, Tensors], state: dict[str, Any]) -> None:
         """Go on from a checkpoint, whose weights are loaded already."""
         source, groups = str(self.folder / "checkpoint"), state["optimizer_groups"]
         optimizer, moments = self.optimizer.optimizer, parts["optimizer"]
@@ -561,7 +564,7 @@ class _Run:
         cfg = self.cfg
         meta = {
             "finished": finished,
-            "config": to_dict(cfg),
+            "config": asdict(cfg),
             "backbone": {"name": cfg.backbone.name, "init": self.policy.backbone.init},
             "training": {
                 "steps": summary.steps,
@@ -576,7 +579,7 @@ class _Run:
             "versions": versions(),
             "hardware": hardware() | {"threads": self.threads},
         }
-        checkpoint.save_policy(self.folder, tensors, meta)
+        save_policy(self.folder, tensors, meta)
 
     def _summary(self, log: RunLog, samples_per_s: float) -> TrainSummary:
         row = log.last("loss").items()
@@ -627,7 +630,7 @@ def _claim(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
     if checkpoint.has_checkpoint(folder):
         _refuse_other_config(folder, cfg)
         if (folder / "policy.json").exists():
-            meta = checkpoint.read_policy_meta(folder)
+            meta = read_policy_meta(folder)
             if meta["finished"]:
                 return TrainSummary(
                     folder=folder,
@@ -636,19 +639,19 @@ def _claim(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
                     validation=meta["validation"],
                     already_trained=True,
                 )
-    atomic_write_json(folder / "config.json", to_dict(cfg))
+    atomic_write_json(folder / "config.json", asdict(cfg))
     return None
 
 
 def _has_other_config(cfg: TrainConfig) -> bool:
     """Is there a run in the folder of `cfg` that would train something else?"""
-    path = checkpoint.run_dir(cfg) / "config.json"
-    return path.exists() and bool(differences(checkpoint.read_json(path), to_dict(cfg)))
+    path = run_dir(cfg) / "config.json"
+    return path.exists() and bool(differences(cfg, read_json(path)))
 
 
 def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:
-    old = checkpoint.read_json(folder / "config.json")
-    different = differences(old, to_dict(cfg))
+    old = read_json(folder / "config.json")
+    different = differences(cfg, old)
     if different:
         listed = "; ".join(f"{k} was {a}, now {b}" for k, (a, b) in list(different.items())[:6])
         more = f"; and {len(different) - 6} more" if len(different) > 6 else ""

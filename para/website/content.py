@@ -27,7 +27,7 @@ from para.evaluation.results import (
 from para.statistics import Comparison, Rate, mcnemar
 
 PUBLISHED = Path(__file__).parents[2] / "website" / "published.yaml"
-MAIN_MODELS = ("para", "act")
+MAIN_MODELS = ("para", "regression")
 OTHER_FOLDERS = ("benchmarks", "curves")
 """Folders among the results that hold no result files: timings, and logs of training runs."""
 CORNERS = (4, 8, 16, 32, 64)
@@ -176,7 +176,7 @@ class Campaign:
         self,
         split: str,
         first: str = "para",
-        second: str = "act",
+        second: str = "regression",
         theta: float | None = None,
         test: str = "ood",
     ) -> Comparison | None:

@@ -157,7 +157,7 @@ def _remarks(pairs: Sequence[tuple[BuiltAsset, Media]]) -> str:
 
 def _ordered(media: Sequence[Media], gallery: Gallery) -> tuple[Clip, ...]:
     """Clips, PARA first, then ACT, then by name."""
-    rank = {"para": 0, "act": 1}
+    rank = {"para": 0, "regression": 1}
     ordered = sorted(
         media, key=lambda m: (rank.get(str(m.data.get("model")).partition("_")[0], 2), m.file)
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from envs.base import EnvConfig
 from para import __version__
 from para.camera import Camera
-from para.config import EnvConfig
 from para.data.format import Episode, EpisodeMeta, encode_image, episode_path, write_episode
 
 SIZE = 64

@@ -10,8 +10,7 @@ import torch
 from synthetic_demos import camera as default_camera
 
 from para.camera import Camera
-from para.config import AugmentConfig
-from para.data.augment import augment, resample
+from para.data.augment import AugmentConfig, augment, resample
 
 SIZE = 96
 GEOMETRIC = {

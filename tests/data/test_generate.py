@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from synthetic_demos import make_episode
 
+from envs.base import EnvConfig
 from envs.condition import Condition
 from envs.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
 from envs.workspace import BOWL_OFFSET, EE_START, X_HALF, Y_HALF, grid_positions
-from para.config import EnvConfig, GenerateConfig
 from para.data import generate as generation
 from para.data.format import (
     check_dataset,
@@ -29,7 +29,7 @@ from para.data.format import (
     episode_path,
     write_episode,
 )
-from para.data.generate import ensure_dataset, generate, plan, record
+from para.data.generate import GenerateConfig, ensure_dataset, generate, plan, record
 from para.errors import ConfigError, DataError, UnknownNameError
 from para.files import NoSpaceError
 

@@ -11,13 +11,13 @@ import pytest
 from envs import rendering
 from envs import workspace as ws
 from envs.assets import AssetError, lathe, panda_mesh
+from envs.base import EnvConfig
 from envs.condition import grid_condition, place_independent
 from envs.distractors import POOL, draw_clutter
 from envs.expert import FRAME_STEPS, run_expert
 from envs.pick_place import PickPlaceEnv
 from envs.reach import reach_errors, task_points
 from envs.viewpoints import LOOK_AT, PHIS_DEG, THETAS_DEG, viewpoint_camera
-from para.config import EnvConfig
 from para.errors import ConfigError, RenderError
 
 

@@ -7,6 +7,7 @@ from envs import workspace as ws
 from envs.condition import Condition, grid_condition
 from envs.splits import (
     OFF_GRID,
+    RegionConfig,
     grid_indices,
     load_split,
     nearest_grid_distance,
@@ -15,7 +16,6 @@ from envs.splits import (
     training_indices,
 )
 from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from para.config import RegionConfig
 from para.errors import ConfigError, UnknownNameError
 
 SPLITS = split_names()

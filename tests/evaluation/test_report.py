@@ -17,7 +17,7 @@ def _text(renderable):
 
 
 def _results(split, **numbers):
-    return {model: make_result(split, model, **numbers) for model in ("para", "act")}
+    return {model: make_result(split, model, **numbers) for model in ("para", "regression")}
 
 
 def test_rates_with_n_interval_and_stages():
@@ -27,7 +27,7 @@ def test_rates_with_n_interval_and_stages():
         for test in ("ood", "sanity"):
             assert str(success_rate(result, test)) in text
     assert "Left to right (lr)" in text
-    results["act"]["episodes"] = []
+    results["regression"]["episodes"] = []
     assert _text(rate_table(results, load_split("lr"))).count("not run") == 2
 
 
@@ -44,7 +44,7 @@ def test_theta_table_only_where_there_are_several():
 
 def test_each_pair_of_policies_is_compared():
     results = _results("lr", ood=50)
-    (line,) = comparisons(results, new=["act"])
+    (line,) = comparisons(results, new=["regression"])
     assert comparisons(results, new=[]) == []
-    assert line == f"para vs act, same starts: {compare(results['para'], results['act'])}"
+    assert line == f"para vs act, same starts: {compare(results['para'], results['regression'])}"
     assert comparisons({"para": results["para"]}, new=["para"]) == []

@@ -73,7 +73,7 @@ def test_round_trip(tmp_path):
     ("label", "training", "evaluation"),
     [
         ("para", "model=para", "model=para"),
-        ("act_fixed", "model=act_fixed", "model=act_fixed"),
+        ("act", "model=act", "model=act"),
         ("para-resnet50", "model=para backbone=resnet50", "model=para backbone=resnet50"),
         (
             "para_two_stage-svd_tiny",
@@ -187,7 +187,7 @@ def test_rates():
 
 def test_policies_are_compared_on_common_starts():
     para = _result(successes=(True,) * 8)
-    act = _result("act", successes=(False,) * 6)
+    act = _result("regression", successes=(False,) * 6)
     comparison = compare(para, act)
     assert (comparison.only_first, comparison.only_second, comparison.n) == (6, 0, 6)
     assert comparison.p_value == pytest.approx(2 / 2**6)
@@ -205,7 +205,9 @@ def test_committed_results_are_valid():
 
 def test_the_made_up_campaign_of_other_tests_is_valid(tmp_path):
     for split in ("lr", "vp_io"):
-        write_result(tmp_path / split / "act" / "seed0.json", make_result(split, "act"))
+        write_result(
+            tmp_path / split / "regression" / "seed0.json", make_result(split, "regression")
+        )
     assert len(load_runs(tmp_path)[0]) == 2
 
 

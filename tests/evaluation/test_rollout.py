@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from envs.base import EnvConfig
 from envs.condition import place_pair
 from envs.pick_place import PickPlaceEnv
 from envs.splits import load_split, split_names, test_conditions
-from para.config import EnvConfig
 from para.errors import CheckpointError
 from para.evaluation.oracle import Oracle
 from para.evaluation.rollout import WAIT_STEPS, rollout

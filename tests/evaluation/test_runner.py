@@ -9,19 +9,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 from para.cli import load_config
-from para.config import to_dict
 from para.errors import CheckpointError, ConfigError
 from para.evaluation import runner
+from para.evaluation.config import EvalConfig
 from para.evaluation.results import read_result
 from para.evaluation.runner import evaluate, trained_runs
-from para.models import build_policy
-from para.training.checkpoint import run_dir, save_policy
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig
+from para.runs.folders import run_dir
+from para.runs.policy_file import save_policy
 from para.video import probe_video
 
 ROOT = Path(__file__).parents[2]
@@ -34,12 +37,12 @@ def _folders(root):
 
 def _train(root, *overrides):
     """A run folder with an untrained policy in it."""
-    cfg = load_config("train", ["profile=smoke", *_folders(root), *overrides])
+    cfg = load_config(TrainConfig, ["profile=smoke", *_folders(root), *overrides])
     torch.manual_seed(0)
     policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
     meta = {
         "finished": True,
-        "config": to_dict(cfg),
+        "config": asdict(cfg),
         "backbone": {"name": cfg.backbone.name, "init": "random"},
         "training": {"steps": 20, "minutes": 0.1, "demos": 16},
         "git": "unknown",
@@ -52,7 +55,7 @@ def _train(root, *overrides):
 
 def _config(root, *overrides):
     small = ["episodes=5", "batch=2", "video=0", "workers=2"]
-    return load_config("eval", [*SMALL, *small, *_folders(root), *overrides])
+    return load_config(EvalConfig, [*SMALL, *small, *_folders(root), *overrides])
 
 
 def _untimed(path):
@@ -71,14 +74,14 @@ def evaluated(tmp_path_factory):
     """Two policies, evaluated without disturbance."""
     root = tmp_path_factory.mktemp("evaluated")
     _train(root, "model=para")
-    _train(root, "model=act")
+    _train(root, "model=regression")
     return root, evaluate(_config(root))
 
 
 @pytest.mark.slow
 def test_results(evaluated):
     root, done = evaluated
-    assert list(done.results) == ["para", "act"]
+    assert list(done.results) == ["para", "regression"]
     assert done.new_episodes == 20
     for model, path in done.paths.items():
         assert path == root / "results" / "lr-hand" / model / "seed0.json"
@@ -141,10 +144,10 @@ def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
 @pytest.mark.slow
 def test_videos_and_damaged_results(evaluated, caplog):
     root, done = evaluated
-    path = done.paths["act"]
+    path = done.paths["regression"]
     whole = path.read_bytes()
     path.write_bytes(whole[:700])
-    cfg = _config(root, "model=act", "video=1", "tests=[sanity]")
+    cfg = _config(root, "model=regression", "video=1", "tests=[sanity]")
     again = evaluate(cfg)
     assert "seed0.json is damaged" in caplog.text
     assert [e["index"] for e in read_result(path)["episodes"]] == list(range(5))
@@ -162,11 +165,11 @@ def test_videos_and_damaged_results(evaluated, caplog):
 
 def test_nothing_trained(tmp_path):
     with pytest.raises(CheckpointError) as caught:
-        evaluate(_config(tmp_path, "split=nf", "model=act", "seed=3", "layout=independent"))
+        evaluate(_config(tmp_path, "split=nf", "model=regression", "seed=3", "layout=independent"))
     command = str(caught.value).splitlines()[-1].strip()
-    assert command.startswith("python scripts/train.py model=act split=nf")
+    assert command.startswith("python scripts/train.py model=regression split=nf")
     # The command asks for exactly the run that is missing.
-    cfg = load_config("train", [*command.split()[2:], *_folders(tmp_path)])
+    cfg = load_config(TrainConfig, [*command.split()[2:], *_folders(tmp_path)])
     found = _config(tmp_path, "split=nf", "seed=3", "layout=independent")
     assert run_dir(cfg).parents[1].name == "near-hand-independent"
     _train(tmp_path, *command.split()[2:])
@@ -176,9 +179,9 @@ def test_nothing_trained(tmp_path):
 def test_labels_and_image_size(tmp_path):
     other = ["backbone=convnext_pico", "backbone.weights=random", "backbone.width=1"]
     _train(tmp_path, "model=para", "split=vp_lr", *other)
-    _train(tmp_path, "model=act_fixed", "split=vp_lr")
+    _train(tmp_path, "model=act", "split=vp_lr")
     cfg = _config(tmp_path, "split=vp_lr")
-    assert [run.label for run in trained_runs(cfg)] == ["act_fixed", "para-convnext_pico"]
+    assert [run.label for run in trained_runs(cfg)] == ["act", "para-convnext_pico"]
     cfg.env.image_size = 48
     with pytest.raises(ConfigError, match=r"trained on 64 px images.*instead of 48"):
         trained_runs(cfg)

@@ -23,10 +23,10 @@ def campaign(tmp_path_factory) -> Path:
     write_results(folder, seeds=(0, 1))
     for split, model in (
         ("lr", "para_two_stage-svd_tiny"),
-        ("video_n64", "act_two_stage-svd_tiny"),
+        ("video_n64", "regression_two_stage-svd_tiny"),
     ):
         write_result(folder, make_video_result(split, model, 1000, 300))
-    for model, level in (("para", 3.0), ("act", 0.3)):
+    for model, level in (("para", 3.0), ("regression", 0.3)):
         path = folder / "curves" / "left" / f"{model}-resnet18" / "seed0.csv"
         path.parent.mkdir(parents=True)
         rows = [f"{step},{step / 5},{level / (1 + step / 50)},\n" for step in range(20, 400, 20)]

@@ -25,7 +25,7 @@ vp_io_polar_overview vp_leftright_hemi_distribution per_theta_chart"""
 def test_the_names_of_the_published_page_are_registered():
     assert set(NOTES_NAMES.split()) <= set(ASSETS)
     for split in ("vp_default_to_all", "vp_lr", "vp_io"):
-        for model in ("para", "act"):
+        for model in ("para", "regression"):
             assert f"{split}_{model}_rollout_grid" in ASSETS
 
 
@@ -130,7 +130,7 @@ def test_a_damaged_result_file_is_left_out_and_named(tmp_path):
     ((path, reason),) = found.damaged
     assert path == broken
     assert str(broken) in reason
-    assert [r.model for r in found.results] == ["act"]
+    assert [r.model for r in found.results] == ["regression"]
 
 
 def test_an_unusable_input_fails_its_asset_only(tmp_path):

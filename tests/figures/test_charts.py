@@ -11,7 +11,7 @@ from para.figures.sources import NotRun, Sources
 from para.figures.style import ACT_ORANGE, LIGHT, PARA_BLUE, themed
 from para.statistics import wilson
 
-COLOURS = {"para": PARA_BLUE, "act": ACT_ORANGE}
+COLOURS = {"para": PARA_BLUE, "regression": ACT_ORANGE}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def solid_lines(axes, model):
     return [(np.asarray(ln.get_xdata()), np.asarray(ln.get_ydata())) for ln in lines]
 
 
-@pytest.mark.parametrize("model", ["para", "act"])
+@pytest.mark.parametrize("model", ["para", "regression"])
 def test_per_theta_chart_plots_the_rates_and_wilson_intervals(campaign, sources, model):
     drawing = charts.per_theta_chart(sources, LIGHT)
     episodes = records(campaign, "vp_default_to_all", model)
@@ -67,7 +67,7 @@ def test_stage_bars_are_the_shares_of_each_stage(campaign, sources):
     drawing = charts.stage_breakdown(sources, LIGHT)
     bars = iter(drawing.figure.axes[0].patches)
     for split in charts.SPLIT_TITLES:
-        for model in ("para", "act"):
+        for model in ("para", "regression"):
             stages = [e["stage"] for e in records(campaign, split, model)]
             widths = [next(bars).get_width() for _ in range(3)]
             expected = [100 * stages.count(s) / len(stages) for s in ("PLACE", "GRASP", "MISS")]
@@ -78,16 +78,16 @@ def test_stage_bars_are_the_shares_of_each_stage(campaign, sources):
 def test_error_distribution_is_the_empirical_one(campaign, sources):
     drawing = charts.place_error_distribution(sources, LIGHT)
     axes = next(a for a in drawing.figure.axes if a.get_title(loc="left") == "Near → far")
-    errors = np.sort([e["place_error_m"] for e in records(campaign, "nf", "act")])
-    steps = max(solid_lines(axes, "act"), key=lambda line: len(line[0]))
+    errors = np.sort([e["place_error_m"] for e in records(campaign, "nf", "regression")])
+    steps = max(solid_lines(axes, "regression"), key=lambda line: len(line[0]))
     np.testing.assert_allclose(steps[0][1:-1], 100 * errors)
     np.testing.assert_allclose(steps[1][1:-1], 100 * np.arange(1, len(errors) + 1) / len(errors))
-    assert drawing.data["nf"]["act"]["median_cm"] == pytest.approx(100 * np.median(errors))
+    assert drawing.data["nf"]["regression"]["median_cm"] == pytest.approx(100 * np.median(errors))
 
 
 def test_scaling_chart_plots_every_corner_split(campaign, sources):
     drawing = charts.data_scaling_chart(sources, LIGHT)
-    for model in ("para", "act"):
+    for model in ("para", "regression"):
         expected = {}
         for n in (4, 8, 16, 32, 64):
             outcomes = [e["success"] for e in records(campaign, f"corner_n{n}", model)]
@@ -99,7 +99,7 @@ def test_scaling_chart_plots_every_corner_split(campaign, sources):
 
 def test_position_map_has_a_mark_for_every_start_where_it_was(campaign, sources):
     drawing = maps.position_success_map(sources, LIGHT, "lr")
-    for axes, model in zip(drawing.figure.axes, ("para", "act"), strict=True):
+    for axes, model in zip(drawing.figure.axes, ("para", "regression"), strict=True):
         own = records(campaign, "lr", model)
         # in the default image y runs to the right, and far (+x) is at the bottom
         for stage, line in zip(("MISS", "GRASP", "PLACE"), axes.lines[1:4], strict=True):
@@ -113,7 +113,7 @@ def test_position_map_has_a_mark_for_every_start_where_it_was(campaign, sources)
 
 
 def test_view_map_pools_all_azimuths_of_the_default_view(campaign):
-    episodes = records(campaign, "vp_default_to_all", "act")
+    episodes = records(campaign, "vp_default_to_all", "regression")
     rates = maps.view_rates(episodes)
     assert len(rates) == 1 + 7 * 8
     centre = [e["success"] for e in episodes if e["condition"]["theta_deg"] == 0]
@@ -133,14 +133,14 @@ def test_a_policy_that_was_not_run_is_noted_and_not_drawn(tmp_path):
     only_para = Sources.open(tmp_path, tmp_path, tmp_path)
     drawing = charts.per_theta_chart(only_para, LIGHT)
     assert drawing.notes == ("ACT was not run on vp_default_to_all.",)
-    assert not solid_lines(drawing.figure.axes[0], "act")
+    assert not solid_lines(drawing.figure.axes[0], "regression")
     with pytest.raises(NotRun, match="corner"):
         charts.data_scaling_chart(only_para, LIGHT)
 
 
 def test_learning_curves_draw_the_logged_losses(sources):
     drawing = curves.learning_curves(sources, LIGHT)
-    assert drawing.data == {"para": 1, "act": 1}
+    assert drawing.data == {"para": 1, "regression": 1}
     line = drawing.figure.axes[0].lines[0]
     steps = np.arange(20, 400, 20)
     np.testing.assert_array_equal(line.get_xdata(), steps)
@@ -187,7 +187,7 @@ def test_latency_bars_show_the_medians_of_the_benchmark(tmp_path):
         for p, m, precision, t in (
             ("laptop", "para", "fp32", 9.5),
             ("laptop", "para", "bf16", 99.0),
-            ("laptop", "act", "fp32", 8.0),
+            ("laptop", "regression", "fp32", 8.0),
             ("paper", "para", "fp32", 310.0),
         )
     ]
@@ -248,7 +248,7 @@ def test_clip_quality_is_drawn_beside_that_of_the_first_frame(tmp_path):
 def test_video_charts_plot_the_rates_of_each_recipe(tmp_path):
     from results_fixture import make_result, make_video_result, write_result
 
-    two_stage, regression = "para_two_stage-svd_tiny", "act_two_stage-svd_tiny"
+    two_stage, regression = "para_two_stage-svd_tiny", "regression_two_stage-svd_tiny"
     for model in (two_stage, regression):
         write_result(tmp_path, make_video_result("lr", model, 1000, 300))
     write_result(tmp_path, make_video_result("video_n16", two_stage, 1000, 300))

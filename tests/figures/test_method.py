@@ -1,23 +1,25 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
 from para.cli import load_config
-from para.config import to_dict
 from para.errors import CheckpointError
 from para.figures import method
 from para.figures.style import LIGHT, themed
-from para.models import build_policy
-from para.training.checkpoint import save_policy
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig
+from para.runs.policy_file import save_policy
 
 
 def make_run(folder, model):
     """A run of an untrained policy."""
-    cfg = load_config("train", ["profile=smoke", f"model={model}", "robot=hand"])
+    cfg = load_config(TrainConfig, ["profile=smoke", f"model={model}", "robot=hand"])
     torch.manual_seed(0)
     policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
     folder.mkdir()
-    save_policy(folder, policy.state_dict(), {"config": to_dict(cfg), "finished": True})
+    save_policy(folder, policy.state_dict(), {"config": asdict(cfg), "finished": True})
     return folder
 
 
@@ -50,4 +52,4 @@ def test_the_diagram_shows_one_real_prediction_from_image_to_point(tmp_path, mon
 
 def test_another_policy_cannot_explain_the_method(tmp_path):
     with pytest.raises(CheckpointError, match="no PARA policy"):
-        method.predict(make_run(tmp_path / "run", "act"))
+        method.predict(make_run(tmp_path / "run", "regression"))

@@ -43,7 +43,7 @@ def test_pairs_that_are_compared_differ_without_green_vision(a, b):
 
 
 def test_para_and_act_differ_in_colour_and_in_mark():
-    para, act = model_style("para"), model_style("act")
+    para, act = model_style("para"), model_style("regression")
     assert para.colour != act.colour
     assert para.marker != act.marker
     assert model_style("para-dinov2_vits14").colour == para.colour

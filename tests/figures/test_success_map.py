@@ -27,9 +27,11 @@ def test_one_mark_per_episode_at_its_start():
 
 
 def test_views_show_their_counts():
-    episodes = [e for e in make_result("vp_lr", "act", ood=56)["episodes"] if e["test"] == "ood"]
+    episodes = [
+        e for e in make_result("vp_lr", "regression", ood=56)["episodes"] if e["test"] == "ood"
+    ]
     axes = new_figure().subplots(subplot_kw={"projection": "polar"})
-    module._draw_views(axes, episodes, model_style("act"))
+    module._draw_views(axes, episodes, model_style("regression"))
     counts = [text.get_text().split("/") for text in axes.texts]
     assert sum(int(n) for _, n in counts) == 56
     assert sum(int(k) for k, _ in counts) == sum(e["success"] for e in episodes)
@@ -37,7 +39,7 @@ def test_views_show_their_counts():
 
 @pytest.mark.parametrize("split", ["lr", "vp_io"])
 def test_files(tmp_path, split):
-    results = {model: make_result(split, model, ood=32) for model in ("para", "act")}
+    results = {model: make_result(split, model, ood=32) for model in ("para", "regression")}
     svg, png = success_map(results, load_split(split), tmp_path / "map", robot="hand")
     assert (svg.name, png.name) == ("map.svg", "map.png")
     assert svg.read_text().startswith("<?xml")
@@ -45,7 +47,7 @@ def test_files(tmp_path, split):
     assert image.shape[1] > 1.5 * image.shape[0]
     # Each policy's colour is on its own side only.
     half = image.shape[1] // 2
-    for model, (mine, other) in {"para": (0, 1), "act": (1, 0)}.items():
+    for model, (mine, other) in {"para": (0, 1), "regression": (1, 0)}.items():
         close = np.abs(image - to_rgb(model_style(model).colour)).max(-1) < 0.03
         sides = [close[:, :half].sum(), close[:, half:].sum()]
         assert sides[mine] > 30

@@ -15,6 +15,7 @@ from para.figures.build import build
 from para.figures.episodes import EpisodeTask, RerunError
 from para.figures.registry import ASSETS, VIDEO_CODE
 from para.figures.sources import Sources
+from para.types import Inference
 from para.video import probe_video, read_video
 
 ENV = {"image_size": 32, "max_steps": 600}
@@ -46,7 +47,7 @@ def set_outcomes(result, test, successes):
 def sources(tmp_path):
     """Results of two policies on three splits, and the runs that they came from."""
     for split in ("lr", "nf", "vp_lr"):
-        for model in ("para", "act"):
+        for model in ("para", "regression"):
             result = full_result(split, model)
             if split == "lr":
                 set_outcomes(
@@ -160,14 +161,14 @@ def test_grid_has_a_cell_for_each_viewpoint_and_counts_what_was_placed(
 
 
 def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
-    result = sources.results.select("lr", "act")[0]
+    result = sources.results.select("lr", "regression")[0]
     task = videos.episode_task(sources, result, "ood", 13, 64, 4)
     assert len(task.conditions) == 8
     assert task.place == 5
     record = next(e for e in result.episodes("ood") if e["index"] == 13)
     assert task.conditions[5]["bowl"] == record["condition"]["bowl"]
     assert (task.stage, task.steps) == (record["stage"], record["steps"])
-    assert Path(task.run_dir).parts[-3:] == ("lr", "act-resnet18", "seed0")
+    assert Path(task.run_dir).parts[-3:] == ("lr", "regression-resnet18", "seed0")
 
 
 def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatch):
@@ -176,7 +177,9 @@ def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatc
     pair = {"lr_test_pair": ASSETS["lr_test_pair"]}
     monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed again"))
     assert build(pair, sources, out)[0].status == "cached"
-    weights = sources.runs_dir / "laptop" / "lr" / "act-resnet18" / "seed0" / "policy.safetensors"
+    weights = (
+        sources.runs_dir / "laptop" / "lr" / "regression-resnet18" / "seed0" / "policy.safetensors"
+    )
     weights.write_bytes(b"another training run")
     make("lr_test_pair", sources, out, monkeypatch)
     assert "envs" in VIDEO_CODE
@@ -200,14 +203,14 @@ def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
     sources, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed"))
-    run = sources.runs_dir / "laptop" / "lr" / "act-resnet18" / "seed0" / "policy.json"
+    run = sources.runs_dir / "laptop" / "lr" / "regression-resnet18" / "seed0" / "policy.json"
     meta = json.loads(run.read_text())
     meta["training"]["minutes"] += 1
     run.write_text(json.dumps(meta))
     (built,) = build({"lr_test_pair": ASSETS["lr_test_pair"]}, sources, tmp_path / "out")
     assert built.status == "failed"
     assert "another training run" in built.message
-    assert "scripts/eval.py model=act split=lr" in built.message
+    assert "scripts/eval.py model=regression split=lr" in built.message
 
 
 def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
@@ -235,7 +238,7 @@ def hand_task(tmp_path, **changes):
     task = EpisodeTask(
         source="results/lr/para/seed0.json", run_dir="runs/x", robot="hand", layout="together",
         env=ENV, conditions=(start,), place=0, index=7, test="ood", stage="PLACE", steps=0,
-        precision="fp32", size=48, stride=20, overlay=False, out=str(tmp_path / "frames.npy"),
+        inference=Inference(), size=48, stride=20, overlay=False, out=str(tmp_path / "frames.npy"),
     )  # fmt: skip
     return dataclasses.replace(task, **changes)
 

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
+from para.backbones import BACKBONES, BackboneConfig
 from para.camera import Camera
-from para.config import BACKBONE_SCHEMAS, MODEL_SCHEMAS, AnyBackboneConfig, ModelConfig
+from para.heads import HEADS
+from para.policies.base import POLICIES, PolicyConfig
 from para.types import Observation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml") if path.stem != "video")
-BACKBONES = sorted(
+BACKBONE_NAMES = sorted(
     path.stem for path in (CONFIGS / "backbone").glob("*.yaml") if not path.stem.startswith("svd")
 )
 SMALL_VIDEO = {"frames": 3, "frame_stride": 6, "channels": 8, "norm_groups": 4, "blocks": [0, 1]}
@@ -28,17 +30,18 @@ SMALL_UNET = {
 SMALL = {"name": "small", "timm_name": "resnet18", "width": 0.25, "norm": "group", "channels": 32}
 
 
-def model_config(name: str, **changes: object) -> ModelConfig:
-    """configs/model/<name>.yaml as its dataclass, with changes."""
+def model_config(name: str, **changes: object) -> PolicyConfig:
+    """configs/model/<name>.yaml as its dataclass, with changes; `head` may be a dictionary."""
     values = OmegaConf.to_container(OmegaConf.load(CONFIGS / "model" / f"{name}.yaml"))
-    del values["defaults"]
+    schema, *others, _ = values.pop("defaults")
     values.pop("heatmap_size", None)  # the profile's
-    schema = OmegaConf.structured(MODEL_SCHEMAS[values["kind"]])
-    merged = OmegaConf.merge(schema, values, changes)
-    return OmegaConf.to_object(merged)
+    merged = OmegaConf.structured(POLICIES.config(schema.removesuffix("_schema")))
+    for other in others:
+        merged.head = OmegaConf.structured(HEADS.config(other["head"]))
+    return OmegaConf.to_object(OmegaConf.merge(merged, values, changes))
 
 
-def backbone_config(name: str | None = None, **changes: object) -> AnyBackboneConfig:
+def backbone_config(name: str | None = None, **changes: object) -> BackboneConfig:
     """configs/backbone/<name>.yaml as its dataclass, with changes; None: a small one."""
     values, kind = SMALL, "timm"
     if name:
@@ -48,11 +51,11 @@ def backbone_config(name: str | None = None, **changes: object) -> AnyBackboneCo
             return backbone_config(base, **values | changes)
         kind = base.removesuffix("_schema")
     return OmegaConf.to_object(
-        OmegaConf.merge(OmegaConf.structured(BACKBONE_SCHEMAS[kind]), values, changes)
+        OmegaConf.merge(OmegaConf.structured(BACKBONES.config(kind)), values, changes)
     )
 
 
-def video_config(**changes: object) -> AnyBackboneConfig:
+def video_config(**changes: object) -> BackboneConfig:
     """svd_tiny, much smaller, with changes."""
     unet = SMALL_UNET | changes.pop("unet", {})
     return backbone_config("svd_tiny", **SMALL_VIDEO | changes, unet=unet)

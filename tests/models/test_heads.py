@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_fixtures import default_camera, model_config
+from model_fixtures import default_camera
 
 from para.heads import HEADS, Labels
 from para.heads.decode import peak_cells, refine_bins, refine_cells
@@ -77,8 +77,8 @@ class Fixed(torch.nn.Module):
 
 def perfect_head(kind: str, cells: torch.Tensor, heights: torch.Tensor, size: tuple[int, int]):
     """A head whose logits are the logs of its own targets for labels (B, T, 2), (B, T)."""
-    cfg = model_config("para", head=kind, horizon=cells.shape[1], execute=1)
-    head = HEADS[kind](cfg, 8)
+    cfg = HEADS.config(kind)()
+    head = HEADS[kind](cfg, cells.shape[1], 8)
     rows, columns = gaussian_target(cells, size, cfg.target_sigma)
     where = rows.clamp(min=1e-30).log()[..., :, None] + columns.clamp(min=1e-30).log()[..., None, :]
     bins = bin_target(heights, cfg.height_min, cfg.height_max, cfg.height_bins).clamp(min=1e-9)
@@ -147,8 +147,8 @@ def test_plain_argmax_decodes_to_cell_centres():
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_masked_labels_give_no_gradient(kind):
     torch.manual_seed(0)
-    cfg = model_config("para", head=kind, horizon=2, execute=1, rotation_bins=8)
-    head = HEADS[kind](cfg, 8)
+    cfg = HEADS.config(kind)(rotation_bins=8)
+    head = HEADS[kind](cfg, 2, 8)
 
     def gradient(second_cell: float, visible: list[bool]) -> torch.Tensor:
         torch.manual_seed(1)
@@ -177,8 +177,8 @@ def test_masked_labels_give_no_gradient(kind):
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_loss_of_a_uniform_prediction_does_not_depend_on_the_batch(kind):
     """A mean over labels, not over pixels or batch entries; the value is known."""
-    cfg = model_config("para", head=kind, horizon=2, execute=1)
-    head = HEADS[kind](cfg, 8)
+    cfg = HEADS.config(kind)()
+    head = HEADS[kind](cfg, 2, 8)
     for parameter in head.parameters():
         torch.nn.init.zeros_(parameter)
     for batch, size in ((1, 16), (3, 16), (2, 32)):
@@ -211,8 +211,7 @@ def test_divergence_is_zero_at_the_target_only():
 
 
 def test_features_are_read_between_cells():
-    cfg = model_config("para", horizon=1, execute=1, hidden=2)
-    head = HEADS["factorised"](cfg, 2)
+    head = HEADS["factorised"](HEADS.config("factorised")(hidden=2), 1, 2)
     head.waypoint.data.zero_()
     head.reader = torch.nn.Identity()
     head.outputs.data = torch.eye(2)[None]

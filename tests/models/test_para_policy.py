@@ -7,14 +7,14 @@ import pytest
 import torch
 from model_fixtures import backbone_config, make_batch, model_config, observations
 
-from para.models import build_policy
+from para.policies.base import build_policy
 
 SIZE, HORIZON = 128, 3
 
 
-def build(seed: int = 0, **changes):
+def build(seed: int = 0, model: str = "para", **changes):
     torch.manual_seed(seed)
-    cfg = model_config("para", horizon=HORIZON, execute=1, **changes)
+    cfg = model_config(model, horizon=HORIZON, **changes)
     return build_policy(cfg, backbone_config(), SIZE)
 
 
@@ -136,10 +136,10 @@ def test_a_training_step_is_reproducible_to_the_bit():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("head", ["factorised", "volume"])
-def test_a_prediction_is_consistent_with_its_pixels(head):
+@pytest.mark.parametrize("model", ["para", "para_volume"])
+def test_a_prediction_is_consistent_with_its_pixels(model):
     """Every 3D waypoint lies on the ray of its own pixel, at a height within the bins."""
-    policy = build(head=head)
+    policy = build(model=model)
     cameras = observations(make_batch(2, HORIZON, SIZE))
     for observation, chunk in zip(cameras, policy.predict(cameras), strict=True):
         pixels, _ = observation.camera.project(chunk.positions)

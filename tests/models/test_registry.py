@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from model_fixtures import (
-    BACKBONES,
+    BACKBONE_NAMES,
     MODELS,
     backbone_config,
     make_batch,
@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from para.backbones import build_backbone
 from para.errors import CheckpointError, ConfigError, UnknownNameError
-from para.models import build_policy
-from para.policy import STATISTICS, ObservationError
+from para.policies.base import STATISTICS, ObservationError, build_policy
 
 SIZE, HORIZON = 64, 3
 
@@ -26,8 +25,8 @@ SIZE, HORIZON = 64, 3
 def tiny(name: str, **changes):
     """The model with fewer waypoints and cells, everything else as configured."""
     if name.startswith("para"):
-        changes |= {"heatmap_size": 16, "height_bins": 8}
-    return model_config(name, horizon=HORIZON, execute=1, **changes)
+        changes |= {"heatmap_size": 16, "head": {"height_bins": 8}}
+    return model_config(name, horizon=HORIZON, **changes)
 
 
 def statistics(batch):
@@ -40,7 +39,7 @@ def statistics(batch):
     }
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONE_NAMES)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_on_every_backbone(model, backbone, tmp_path):
     torch.manual_seed(0)
@@ -105,16 +104,16 @@ def test_pooled_feature_knows_where_things_are(size):
 
 
 def test_normalisation_travels_in_the_state_dict():
-    policy = build_policy(tiny("act"), backbone_config(), SIZE)
+    policy = build_policy(tiny("regression"), backbone_config(), SIZE)
     policy.fit_normalisation({name: torch.tensor([0.1, 0.2, 0.3]) for name in STATISTICS})
-    other = build_policy(tiny("act"), backbone_config(), SIZE)
+    other = build_policy(tiny("regression"), backbone_config(), SIZE)
     other.load(policy.state_dict(), "memory")
     assert other.waypoint_std.tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_another_architecture_is_named():
     para = build_policy(tiny("para"), backbone_config(), SIZE)
-    act = build_policy(tiny("act"), backbone_config(), SIZE)
+    act = build_policy(tiny("regression"), backbone_config(), SIZE)
     with pytest.raises(CheckpointError, match=r"act\.safetensors.*another architecture") as raised:
         para.load(act.state_dict(), "act.safetensors")
     assert "missing: " in str(raised.value)
@@ -128,7 +127,7 @@ def test_unknown_names():
     with pytest.raises(UnknownNameError, match="'para'"):
         build_policy(tiny("para", kind="pra"), backbone_config(), SIZE)
     with pytest.raises(UnknownNameError, match="Did you mean 'factorised'"):
-        build_policy(tiny("para", head="factorized"), backbone_config(), SIZE)
+        build_policy(tiny("para", head={"kind": "factorized"}), backbone_config(), SIZE)
     with pytest.raises(UnknownNameError, match="Did you mean 'resnet18'"):
         build_policy(tiny("para"), backbone_config(timm_name="resnet81"), SIZE)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from model_fixtures import backbone_config, make_batch, model_config, observations
 
-from para.models import build_policy
+from para.policies.base import build_policy
 
 
 def build_meta(**changes: object):
@@ -44,9 +44,7 @@ def test_one_joint_step_and_one_prediction():
     cfg = backbone_config(
         "svd", weights="random", frames=2, size=[64, 64], image_encoder=False, channels=32
     )
-    policy = build_policy(
-        model_config("para", horizon=horizon, execute=1, heatmap_size=16), cfg, 64
-    )
+    policy = build_policy(model_config("para", horizon=horizon, heatmap_size=16), cfg, 64)
     batch = make_batch(1, horizon, 64)
     optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], 1e-4)
     loss = policy.loss(batch)["loss"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from model_fixtures import SMALL_UNET, make_batch, model_config, observations, v
 from para.backbones import build_backbone
 from para.backbones.codec import PcaCodec
 from para.backbones.video_model import Condition
-from para.config import TrainConfig, to_dict, train_config_from_dict, validate
 from para.errors import CheckpointError, ConfigError, UnknownNameError
+from para.fields import check
 from para.heads import frame_weights
-from para.models import build_policy
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig, train_config_from_dict
 
 SIZE, HORIZON = 32, 4
 KL = {
@@ -41,8 +43,10 @@ ENCODER = {
 
 
 def tiny(name: str):
-    changes = {"heatmap_size": 8, "height_bins": 8, "hidden": 16} if "para" in name else {}
-    return model_config(name, horizon=HORIZON, execute=1, **changes)
+    changes = (
+        {"heatmap_size": 8, "head": {"height_bins": 8, "hidden": 16}} if "para" in name else {}
+    )
+    return model_config(name, horizon=HORIZON, **changes)
 
 
 def clip_batch(batch: int = 2, frames: int = 3) -> dict[str, torch.Tensor]:
@@ -158,7 +162,7 @@ def test_video_loss_learns():
         policy.predict(observations(batch))
 
 
-@pytest.mark.parametrize("model", ["para", "para_volume", "act"])
+@pytest.mark.parametrize("model", ["para", "para_volume", "regression"])
 def test_every_model_on_a_video_backbone(model):
     torch.manual_seed(0)
     policy = build_policy(tiny(model), video_config(), SIZE)
@@ -196,9 +200,9 @@ def test_a_video_whose_frames_are_alike_reads_as_one_image():
     from para.heads import HEADS
 
     for name in ("para", "para_volume"):
-        cfg = tiny(name)
-        video = HEADS[cfg.head](cfg, 8, frame_weights(HORIZON, 3, 3, 6))
-        image = HEADS[cfg.head](cfg, 8)
+        cfg = tiny(name).head
+        video = HEADS[cfg.kind](cfg, HORIZON, 8, frame_weights(HORIZON, 3, 3, 6))
+        image = HEADS[cfg.kind](cfg, HORIZON, 8)
         image.load_state_dict(video.state_dict())
         features = torch.randn(2, 8, 8, 8)
         one = image.decode(features, subcell=True)
@@ -359,7 +363,7 @@ def test_the_last_noise_level_lies_below_the_first(level):
     from para.cli import load_config
 
     with pytest.raises(ConfigError, match=rf"backbone\.sigma_min={level}.*between 0 and 700"):
-        validate(load_config("train", ["backbone=svd_tiny", f"backbone.sigma_min={level}"]))
+        check(load_config(TrainConfig, ["backbone=svd_tiny", f"backbone.sigma_min={level}"]))
 
 
 def test_clips_of_another_length_are_refused():
@@ -371,14 +375,14 @@ def test_clips_of_another_length_are_refused():
 def test_configurations_survive_json():
     from para.cli import load_config
 
-    cfg = load_config("train", ["backbone=svd_tiny", "recipe=two_stage"])
-    again = train_config_from_dict(json.loads(json.dumps(to_dict(cfg))))
+    cfg = load_config(TrainConfig, ["backbone=svd_tiny", "recipe=two_stage"])
+    again = train_config_from_dict(json.loads(json.dumps(asdict(cfg))))
     assert isinstance(again, TrainConfig)
     assert again == cfg
-    old = to_dict(load_config("train"))
+    old = asdict(load_config(TrainConfig))
     del old["recipe"], old["stage"]
-    assert train_config_from_dict(old) == load_config("train")
-    broken = to_dict(cfg)
+    assert train_config_from_dict(old) == load_config(TrainConfig)
+    broken = asdict(cfg)
     broken["backbone"]["kind"] = "vidoe"
     with pytest.raises(UnknownNameError, match="Did you mean 'video'"):
         train_config_from_dict(broken)

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from synthetic_demos import make_dataset
 from tiny import tiny_config
 
-from para.config import TrainConfig
 from para.data.dataset import DemoDataset
+from para.runs.config import TrainConfig
 
 Datasets = tuple[DemoDataset, DemoDataset | None]
 

@@ -14,8 +14,8 @@ from tiny import tiny_config
 from torch.distributed.tensor import DTensor
 
 from para.cli import load_config
-from para.config import TrainConfig
 from para.data.dataset import DemoDataset
+from para.runs.config import TrainConfig
 from para.training import sharding
 from para.training.trainer import train
 
@@ -60,7 +60,7 @@ def _config(kind: str, runs_dir: Path, overrides: list[str]) -> TrainConfig:
         return tiny_config(runs_dir, "training.precision=fp32", *overrides)
     stage = "recipe.stages.joint"
     words = ["backbone=svd_tiny", "recipe=joint", f"{stage}.steps=5", f"{stage}.batch_size=2"]
-    return load_config("train", [*words, *SMALL, f"runs_dir={runs_dir}", *overrides])
+    return load_config(TrainConfig, [*words, *SMALL, f"runs_dir={runs_dir}", *overrides])
 
 
 if __name__ == "__main__":

@@ -13,18 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tiny import tiny_config
 
+from para import tensors
 from para.errors import CheckpointError, ConfigError
 from para.files import NoSpaceError
-from para.models import build_policy
+from para.policies.base import build_policy
+from para.runs.folders import find_runs, run_dir
+from para.runs.policy_file import load_policy, save_policy
 from para.training import checkpoint
-from para.training.checkpoint import (
-    find_runs,
-    load_checkpoint,
-    load_policy,
-    run_dir,
-    save_checkpoint,
-    save_policy,
-)
+from para.training.checkpoint import load_checkpoint, save_checkpoint
 from para.training.pictures import observations_of
 from para.training.trainer import train
 
@@ -56,7 +52,7 @@ def copied(trained, tmp_path):
 
 def test_a_crash_at_any_moment_leaves_a_complete_checkpoint(tmp_path, monkeypatch):
     operations = [
-        (checkpoint, "save_file"),
+        (tensors, "save_file"),
         (checkpoint, "atomic_write_json"),
         (checkpoint.shutil, "rmtree"),
         (checkpoint.os, "rename"),
@@ -140,7 +136,7 @@ def test_a_full_disk_keeps_the_last_files(tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError('Os { code: 28, message: "No space left on device" }')
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(tensors, "save_file", full)
     with pytest.raises(NoSpaceError, match="run the same command again"):
         save_checkpoint(tmp_path, parts(2.0), {"step": 2})
     with pytest.raises(NoSpaceError, match="run the same command again"):
@@ -254,7 +250,7 @@ def test_find_runs(trained):
     where = (cfg.runs_dir, "smoke", "left", "hand")
     assert find_runs(*where) == [summary.folder]
     assert find_runs(*where, model="para", backbone="resnet18", seed=0) == [summary.folder]
-    for other in ({"model": "act"}, {"backbone": "convnext_pico"}, {"seed": 1}):
+    for other in ({"model": "regression"}, {"backbone": "convnext_pico"}, {"seed": 1}):
         assert find_runs(*where, **other) == []
     assert find_runs(cfg.runs_dir, "smoke", "left", "panda") == []
 
@@ -265,13 +261,13 @@ def test_run_dir_names_what_differs_from_the_usual(config):
         for overrides in [
             ("robot=panda",),
             ("layout=independent", "seed=3"),
-            ("robot=panda", "model=act", "split=nf"),
+            ("robot=panda", "model=regression", "split=nf"),
         ]
     }
     assert list(names.values()) == [
         "smoke/left/para-resnet18/seed0",
         "smoke/left-hand-independent/para-resnet18/seed3",
-        "smoke/near/act-resnet18/seed0",
+        "smoke/near/regression-resnet18/seed0",
     ]
 
 

@@ -17,15 +17,19 @@ from test_resume import assert_same, kill_at
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
+from dataclasses import asdict
+
 from model_fixtures import SMALL_UNET, SMALL_VIDEO
 
 from para.cli import load_config
-from para.config import differences, to_dict, validate
 from para.data.dataset import DemoDataset
 from para.errors import CheckpointError, ConfigError, UnknownNameError
-from para.models import build_policy
+from para.fields import check
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig, differences
+from para.runs.folders import find_runs, run_dir
+from para.runs.policy_file import load_policy
 from para.training import trainer
-from para.training.checkpoint import find_runs, load_policy, run_dir
 from para.training.log import read_log
 from para.training.stages import StageLoss, load_start, needs_clips, stage_configs, start_folder
 from para.training.trainer import train
@@ -33,7 +37,7 @@ from para.training.trainer import train
 SMALL = [
     *(f"backbone.{key}={value}".replace(" ", "") for key, value in SMALL_VIDEO.items()),
     *(f"backbone.unet.{key}={value}".replace(" ", "") for key, value in SMALL_UNET.items()),
-    *("env.image_size=32", "heatmap_size=8", "model.hidden=16", "model.horizon=4", "workers=1"),
+    *("env.image_size=32", "heatmap_size=8", "model.horizon=4", "workers=1"),
     *("training.warmup_steps=1", "training.log_every=2", "training.checkpoint_every=2"),
     *("training.precision=fp32", "training.ema_decay=0.9"),
 ]
@@ -57,13 +61,11 @@ def config(tmp_path):
         if recipe:
             words.append(f"recipe={recipe}")
             for name in load_config(
-                "train", ["backbone=svd_tiny", f"recipe={recipe}"]
+                TrainConfig, ["backbone=svd_tiny", f"recipe={recipe}"]
             ).recipe.stages:
                 words.append(f"recipe.stages.{name}.steps={STEPS[name]}")
                 words.append(f"recipe.stages.{name}.batch_size=2")
-        if "model=video" in overrides or "model=act" in overrides:
-            words.remove("model.hidden=16")
-        return load_config("train", [*words, *overrides])
+        return load_config(TrainConfig, [*words, *overrides])
 
     return make
 
@@ -80,7 +82,7 @@ def test_stages_are_runs_with_names_of_their_own(config):
         "joint": ["left/para_joint-svd_tiny/seed0"],
         "heads_only": ["left/para_heads_only-svd_tiny/seed0"],
     }
-    short = stage_configs(load_config("train", ["backbone=svd_tiny", "recipe=two_stage_short"]))
+    short = stage_configs(load_config(TrainConfig, ["backbone=svd_tiny", "recipe=two_stage_short"]))
     assert [run_dir(c).parts[-2] for c in short] == (
         ["video_short-svd_tiny", "para_two_stage_short-svd_tiny"]
     )
@@ -98,11 +100,11 @@ def test_the_video_stage_depends_on_neither_policy_nor_reading(config):
 
     def differing(other):
         assert run_dir(other) == run_dir(base)
-        return set(differences(to_dict(base), to_dict(other)))
+        return set(differences(asdict(base), asdict(other)))
 
     for recipe, *overrides in (
         ("frozen",),
-        ("two_stage", "model=act"),
+        ("two_stage", "model=regression"),
         ("two_stage", "backbone.sigma=3", "backbone.blocks=[1]", "backbone.channels=16"),
         ("two_stage", "model.name=other", "recipe.stages.joint.steps=9"),
     ):
@@ -166,13 +168,15 @@ def test_resume_is_exact_inside_and_between_stages(stage, config, datasets, monk
 
 
 def test_global_regression_on_video_features(config, datasets):
-    """`model=act backbone=svd_tiny` needs no code of its own, with a recipe or without."""
+    """`model=regression backbone=svd_tiny` needs no code of its own, with a recipe or without."""
     for recipe in (None, "two_stage"):
-        overrides = ("model=act", "training.steps=3", "training.batch_size=2")
+        overrides = ("model=regression", "training.steps=3", "training.batch_size=2")
         summary = train(config(recipe, *overrides), progress=False, datasets=datasets)
         policy, meta = load_policy(summary.folder)
-        assert policy.acts
-        assert meta["config"]["model"]["name"] == ("act_two_stage" if recipe else "act")
+        assert policy.cfg.acts
+        assert meta["config"]["model"]["name"] == (
+            "regression_two_stage" if recipe else "regression"
+        )
         assert summary.validation["val_error_mm"] > 0
 
 
@@ -279,28 +283,28 @@ def test_recipes_that_cannot_work(config):
         "recipe.stages.video.steps=1": "above training.warmup_steps",
         "budget_minutes=3": r"recipe\.stages\.NAME\.minutes",
         "model.horizon=9": "Use more frames",
-        "model=act_fixed": "one map per frame",
+        "model=act": "one map per frame",
     }
     for override, message in bad.items():
         words = (override,)
         with pytest.raises((ConfigError, UnknownNameError), match=message):
-            validate(_without_hidden(config, *words))
+            check(_without_hidden(config, *words))
     cfg = config("two_stage")
     del cfg.recipe.stages["joint"]
     with pytest.raises(ConfigError, match="last stage of a recipe must train a policy"):
-        validate(cfg)
+        check(cfg)
     with pytest.raises(ConfigError, match=r"resnet18 is no video model.*svd_tiny"):
-        validate(load_config("train", ["recipe=two_stage"]))
+        check(load_config(TrainConfig, ["recipe=two_stage"]))
     with pytest.raises(ConfigError, match="resnet18 is not"):
-        validate(load_config("train", ["model=video"]))
+        check(load_config(TrainConfig, ["model=video"]))
     with pytest.raises(UnknownNameError, match="Did you mean 'two_stage'"):
-        load_config("train", ["backbone=svd_tiny", "recipe=two_stages"])
+        load_config(TrainConfig, ["backbone=svd_tiny", "recipe=two_stages"])
 
 
 def _without_hidden(config, *overrides):
     """A broken configuration; other models do not have every key of para's."""
-    cfg = config("two_stage", *(o for o in overrides if o != "model=act_fixed"))
-    if "model=act_fixed" in overrides:
-        other = load_config("train", ["model=act_fixed", "model.horizon=4"]).model
+    cfg = config("two_stage", *(o for o in overrides if o != "model=act"))
+    if "model=act" in overrides:
+        other = load_config(TrainConfig, ["model=act", "model.horizon=4"]).model
         cfg = dataclasses.replace(cfg, model=other)
     return cfg

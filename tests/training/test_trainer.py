@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from para.config import TrainingConfig
 from para.errors import ConfigError
-from para.models import build_policy
+from para.policies.base import build_policy
+from para.runs.config import TrainingConfig
 from para.training import trainer
 from para.training.log import RunLog, read_log
 from para.training.pictures import draw_batch, draw_heatmaps, observations_of, save_picture
@@ -96,7 +96,7 @@ def test_accumulated_batches_make_the_same_steps(config, datasets):
     assert np.ptp([loss for loss, _ in rows["a"]]) > 0.02  # the losses do change
 
 
-@pytest.mark.parametrize("model", ["para", "para_volume", "act", "act_fixed", "act_published"])
+@pytest.mark.parametrize("model", ["para", "para_volume", "regression", "act", "act_published"])
 def test_every_parameter_is_trained(model, config, datasets):
     """DDP stops at a parameter without a gradient; and it would be dead weight."""
     cfg = config(f"model={model}")
@@ -151,7 +151,7 @@ def test_training_learns(config, datasets):
 
 
 def test_a_second_process_in_the_same_folder_is_refused(config, datasets):
-    from para.training.checkpoint import run_dir
+    from para.runs.folders import run_dir
 
     folder = run_dir(cfg := config())
     folder.mkdir(parents=True)

@@ -56,15 +56,15 @@ def make_assets(folder: Path) -> list[BuiltAsset]:
     assets = [make_figure(folder, name, *size) for name, size in FIGURES.items()]
     for test, word in (("sanity", "sanity"), ("ood", "test")):
         pair = []
-        for colour, (model, seconds) in enumerate((("para", 3.0), ("act", 4.5))):
-            outcome = "fail" if (model, test) == ("act", "ood") else "success"
+        for colour, (model, seconds) in enumerate((("para", 3.0), ("regression", 4.5))):
+            outcome = "fail" if (model, test) == ("regression", "ood") else "success"
             video = make_video(folder, f"{model}_lr_{word}_ep000_{outcome}", seconds, colour)
             video.data.update(split="lr", model=model, test=test, index=0, outcome=outcome)
             stage = "MISS" if outcome == "fail" else "PLACE"
             video.data.update(stage=stage, rule="the first start where the outcomes differ")
             pair.append(video)
         assets.append(BuiltAsset(f"lr_{word}_pair", "video", "built", "A pair.", tuple(pair)))
-    for colour, model in enumerate(("para", "act")):
+    for colour, model in enumerate(("para", "regression")):
         name = f"vp_default_to_all_{model}_rollout_grid"
         video = make_video(folder, name, 4.0, colour, 256)
         video.data.update(split="vp_default_to_all", model=model)

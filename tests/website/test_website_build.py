@@ -239,9 +239,9 @@ def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path, cap
     page = tmp_path / "outputs" / "website" / "index.html"
     assert f"Website: {page}" in capsys.readouterr().out
     assert 'id="fig-two_stage_diagram"' in page.read_text()
-    (tmp_path / "results" / "lr" / "act" / "seed0.json").write_text("{")
+    (tmp_path / "results" / "lr" / "regression" / "seed0.json").write_text("{")
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 1
-    assert "lr/act/seed0.json" in capsys.readouterr().out
-    assert "lr/act/seed0.json" in page.read_text()
+    assert "lr/regression/seed0.json" in capsys.readouterr().out
+    assert "lr/regression/seed0.json" in page.read_text()

@@ -63,10 +63,10 @@ def campaign(tmp_path_factory) -> tuple[Path, Node]:
     write_results(results, ["lr", "vp_default_to_all", "distractor"], seeds=(0, 1))
     write_results(results, ["nf", "corner_n32"])
     write_results(results, ["vp_lr"], ["para"])
-    write_result(results, make_result("lr", "act_fixed") | {"git": "f" * 40 + "-dirty"})
+    write_result(results, make_result("lr", "act") | {"git": "f" * 40 + "-dirty"})
     for split, model in (
         ("lr", "para_two_stage-svd_tiny"),
-        ("lr", "act_two_stage-svd_tiny"),
+        ("lr", "regression_two_stage-svd_tiny"),
         ("video_n16", "para_two_stage-svd_tiny"),
     ):
         write_result(results, make_video_result(split, model, 1000, 300))
@@ -212,8 +212,8 @@ def test_what_was_not_run_says_so_with_the_command(campaign):
     assert para.find("a", href="results/vp_lr/para/seed0.json")
     assert act.find("summary")[0].text == "not run"
     assert act.find("code")[0].text == (
-        "python scripts/train.py model=act split=vp_lr && "
-        "python scripts/eval.py model=act split=vp_lr"
+        "python scripts/train.py model=regression split=vp_lr && "
+        "python scripts/eval.py model=regression split=vp_lr"
     )
     assert difference.text == "not run"
     assert "10" not in act.text  # the published number

@@ -1,0 +1,205 @@
+"""What the regressing opponents share: DETR's transformer, from image tokens to waypoints.
+
+Tokens are a latent, the proprioception (end-effector position and gripper) and the image; a decoder
+with one learned query per waypoint regresses normalised world positions and gripper. Camera
+matrices are not given: that the camera moved is something that the policy has to see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from para.backbones import BackboneConfig, build_backbone
+from para.fields import number, require
+from para.policies.base import Policy, PolicyConfig
+from para.types import ActionChunk, Inference, Observation
+
+
+@dataclass
+class TransformerConfig(PolicyConfig):
+    """Sizes of the transformer."""
+
+    hidden: int = number(128, least=4)
+    heads: int = number(4, least=1)
+    encoder_layers: int = number(2, least=1)
+    decoder_layers: int = number(2, least=1)
+    feedforward: int = number(512, least=1)
+    dropout: float = number(0.1, least=0, below=1)
+    rotations: bool = False
+    """Regress Euler angles too."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """Heads share the channels."""
+        require(
+            self.hidden % self.heads == 0,
+            f"{key}.hidden={self.hidden} must be a multiple of {key}.heads={self.heads}.",
+        )
+
+
+class WaypointRegressor(Policy):
+    """Image tokens and proprioception -> normalised waypoints, through an encoder and a decoder.
+
+    Args:
+        cfg: The model.
+        backbone_cfg: The backbone (configs/backbone).
+        image_size: H = W of the images [px].
+        spatial: Read every cell of the backbone's last map; else its one pooled feature.
+        decoder_layers: Layers that are built; None: as many as `cfg` says.
+    """
+
+    def __init__(
+        self,
+        cfg: TransformerConfig,
+        backbone_cfg: BackboneConfig,
+        image_size: int,
+        *,
+        spatial: bool,
+        decoder_layers: int | None = None,
+    ):
+        super().__init__(cfg, image_size)
+        self.spatial = spatial
+        self.backbone = build_backbone(backbone_cfg, image_size, None)
+        width = self.backbone.out_channels if spatial else self.backbone.pooled_channels
+        self.image_token = nn.Linear(width, cfg.hidden)
+        self.state_token = nn.Linear(4, cfg.hidden)
+        cells = self.backbone.map_size if spatial else None
+        # non-image tokens (latent, state) and a pooled image token have learned embeddings
+        self.token_position = nn.Parameter(0.02 * torch.randn(2 if spatial else 3, cfg.hidden))
+        grid = sine_embedding(*cells, cfg.hidden) if cells else torch.zeros(0, cfg.hidden)
+        self.register_buffer("grid_position", grid, persistent=False)
+
+        self.encoder = nn.ModuleList(EncoderLayer(cfg) for _ in range(cfg.encoder_layers))
+        layers = decoder_layers or cfg.decoder_layers
+        self.decoder = nn.ModuleList(DecoderLayer(cfg) for _ in range(layers))
+        self.decoder_norm = nn.LayerNorm(cfg.hidden)
+        self.query = nn.Parameter(torch.randn(cfg.horizon, cfg.hidden))
+        self.action_size = 3 + 1 + (3 if cfg.rotations else 0)
+        self.action = nn.Linear(cfg.hidden, self.action_size)
+
+    def state(self, ee_position: Tensor, gripper: Tensor) -> Tensor:
+        """Normalised proprioception (B, 4)."""
+        position = (ee_position - self.ee_mean) / self.ee_std
+        return torch.cat([position, 2 * gripper[:, None] - 1], 1)
+
+    def targets(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Normalised actions (B, T, 4 or 7) of a training batch."""
+        waypoints = (batch["waypoints"].float() - self.waypoint_mean) / self.waypoint_std
+        actions = [waypoints, batch["waypoint_gripper"].float()[..., None]]
+        if self.cfg.rotations:
+            actions.append(batch["waypoint_rotation"].float())
+        return torch.cat(actions, -1)
+
+    def actions(self, images: Tensor, state: Tensor, latent: Tensor | None = None) -> Tensor:
+        """Normalised actions (B, T, 4 or 7); the latent token (B, 1, C) is zero where none is."""
+        cells, pooled = self.backbone(images)
+        image = cells.flatten(2).transpose(1, 2) if self.spatial else pooled[:, None]
+        image = self.image_token(image)
+        if latent is None:
+            latent = image.new_zeros(len(state), 1, self.cfg.hidden)
+        tokens = torch.cat([latent, self.state_token(state)[:, None], image], 1)
+        position = torch.cat([self.token_position, self.grid_position])
+        for layer in self.encoder:
+            tokens = layer(tokens, position)
+        queries = torch.zeros_like(self.query).expand(len(tokens), -1, -1)
+        for layer in self.decoder:
+            queries = layer(queries, self.query, tokens, position)
+        return self.action(self.decoder_norm(queries)).float()
+
+    @torch.no_grad()
+    def errors(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Metrics of normalised actions (B, T, 4 or 7)."""
+        offset = (predicted - target)[..., :3] * self.waypoint_std
+        wrong = (predicted[..., 3] > 0.5) != (target[..., 3] > 0.5)
+        return {
+            "position_error_mm": 1000 * offset.norm(dim=-1).mean(),
+            "gripper_error": wrong.float().mean(),
+        }
+
+    def _predict(
+        self, images: Tensor, observations: Sequence[Observation], inference: Inference
+    ) -> list[ActionChunk]:
+        actions = self.actions(images, self.state(*self._states(observations)))
+        positions = actions[..., :3] * self.waypoint_std + self.waypoint_mean
+        # labels are the commands "open" and "close": what is commanded is one of the two
+        gripper = (actions[..., 3] > 0.5).float().cpu().numpy()
+        positions = positions.double().cpu().numpy()
+        rotations = actions[..., 4:].cpu().numpy() if self.cfg.rotations else None
+        return [
+            ActionChunk(
+                positions=positions[i],
+                gripper=gripper[i],
+                rotations=None if rotations is None else rotations[i],
+            )
+            for i in range(len(observations))
+        ]
+
+
+class EncoderLayer(nn.Module):
+    """DETR's encoder layer (post-norm): position embeddings join queries and keys, not values."""
+
+    def __init__(self, cfg: TransformerConfig):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(
+            cfg.hidden, cfg.heads, dropout=cfg.dropout, batch_first=True
+        )
+        self.feedforward = feedforward(cfg)
+        self.norms = nn.ModuleList(nn.LayerNorm(cfg.hidden) for _ in range(2))
+        self.dropout = nn.Dropout(cfg.dropout)
+
+    def forward(self, x: Tensor, position: Tensor, ignore: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, C), positions (N, C), tokens to ignore (B, N) bool -> (B, N, C)."""
+        placed = x + position
+        attended, _ = self.attention(placed, placed, x, key_padding_mask=ignore, need_weights=False)
+        x = self.norms[0](x + self.dropout(attended))
+        return self.norms[1](x + self.dropout(self.feedforward(x)))
+
+
+class DecoderLayer(nn.Module):
+    """DETR's decoder layer: attention among the queries, then to the encoder's tokens."""
+
+    def __init__(self, cfg: TransformerConfig):
+        super().__init__()
+        self.to_queries, self.to_tokens = (
+            nn.MultiheadAttention(cfg.hidden, cfg.heads, dropout=cfg.dropout, batch_first=True)
+            for _ in range(2)
+        )
+        self.feedforward = feedforward(cfg)
+        self.norms = nn.ModuleList(nn.LayerNorm(cfg.hidden) for _ in range(3))
+        self.dropout = nn.Dropout(cfg.dropout)
+
+    def forward(self, x: Tensor, query: Tensor, tokens: Tensor, position: Tensor) -> Tensor:
+        """Queries so far (B, T, C), their embeddings (T, C), tokens (B, N, C), positions (N, C)."""
+        placed = x + query
+        attended, _ = self.to_queries(placed, placed, x, need_weights=False)
+        x = self.norms[0](x + self.dropout(attended))
+        attended, _ = self.to_tokens(x + query, tokens + position, tokens, need_weights=False)
+        x = self.norms[1](x + self.dropout(attended))
+        return self.norms[2](x + self.dropout(self.feedforward(x)))
+
+
+def feedforward(cfg: TransformerConfig) -> nn.Module:
+    """The two-layer network of a transformer layer."""
+    return nn.Sequential(
+        nn.Linear(cfg.hidden, cfg.feedforward),
+        nn.ReLU(),
+        nn.Dropout(cfg.dropout),
+        nn.Linear(cfg.feedforward, cfg.hidden),
+    )
+
+
+def sine_embedding(height: int, width: int, channels: int) -> Tensor:
+    """DETR's 2D sine position embedding, (height * width, channels); channels divisible by 4."""
+    rows, columns = torch.meshgrid(
+        2 * math.pi * (torch.arange(height) + 1) / height,
+        2 * math.pi * (torch.arange(width) + 1) / width,
+        indexing="ij",
+    )
+    frequency = 10000 ** -(torch.arange(channels // 4) / (channels // 4))
+    angles = [coordinate.flatten()[:, None] * frequency for coordinate in (rows, columns)]
+    return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], 1)

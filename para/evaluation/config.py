@@ -1,0 +1,56 @@
+"""Every key of scripts/eval.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from envs.splits import TESTS, SplitConfig
+from para.common import CommonConfig
+from para.fields import choice, number, require
+from para.types import Inference
+
+
+@dataclass
+class EvalConfig(CommonConfig):
+    """scripts/eval.py"""
+
+    script: ClassVar[str] = "eval"
+
+    split: SplitConfig = MISSING
+    model: str | None = None
+    """Model to evaluate; null: every trained model of the split."""
+    backbone: str | None = None
+    """Backbone to evaluate; null: every trained one."""
+    tests: list[str] = choice(list(TESTS), TESTS)
+    episodes: int | None = number(None, least=1)
+    """Episodes per test; null: as many as the split says."""
+    batch: int = number(8, least=1)
+    """Episodes that one process runs in lock step, so that inference is batched."""
+    execute: int = number(4, least=1)
+    """Waypoints executed before planning again."""
+    subcell: bool = True
+    """Refine the argmax by a local soft-argmax, for pixels and for heights."""
+    precision: str = choice("fp32", ("fp32", "bf16"))
+    """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
+    video: int = number(1, least=0)
+    """Rollout videos to save per model and test."""
+    fresh: bool = False
+    """Forget episodes that were evaluated before."""
+    wandb: str = choice("off", ("off", "offline", "online"))
+    """off | offline | online."""
+
+    @property
+    def inference(self) -> Inference:
+        """How the policies are run."""
+        return Inference(self.execute, self.subcell, self.precision)
+
+    def rules(self, key: str, run: Any) -> None:
+        """Something is tested, once."""
+        require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
+        require(
+            len(set(self.tests)) == len(self.tests),
+            f"tests={self.tests} names a test twice; use [ood,sanity].",
+        )

@@ -1,0 +1,1 @@
+"""Policies: losses from a batch, action chunks from observations; opponents are in baselines/."""

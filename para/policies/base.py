@@ -1,0 +1,168 @@
+"""What every policy is: losses from a batch, action chunks from observations.
+
+Training batch (`para.data.dataset` makes it), torch tensors:
+    image (B, 3, H, W) float in [0, 1]; intrinsics (B, 3, 3) [px]; T_world_camera (B, 4, 4);
+    ee_position (B, 3) [m]; gripper (B,) in [0, 1];
+    waypoints (B, T, 3) [m]; waypoint_gripper (B, T) in [0, 1], commanded;
+    waypoint_rotation (B, T, 3) [rad]; padded (B, T) bool. World frame throughout;
+    clip (B, F, 3, H, W) float in [0, 1] where a video model learns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from omegaconf import MISSING
+from torch import Tensor, nn
+
+from para.backbones import BackboneConfig
+from para.backbones.weights import load_strict
+from para.errors import ParaError
+from para.fields import number
+from para.registry import Registry
+from para.types import ActionChunk, Inference, Observation
+
+INFERENCE_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
+"""`Inference.precision` -> type of autocast."""
+DEFAULT = Inference()
+STATISTICS = ("ee_mean", "ee_std", "waypoint_mean", "waypoint_std")
+"""Names of the normalisation statistics, each (3,) [m]."""
+
+
+@dataclass
+class PolicyConfig:
+    """What every policy is told (configs/model)."""
+
+    acts: ClassVar[bool] = True
+    """Its policies can `predict`; False for what only prepares other policies."""
+
+    name: str = MISSING
+    """Name in run folders, results and figures."""
+    kind: str = MISSING
+    """The registered component that reads the rest."""
+    horizon: int = number(12, least=1)
+    """T: waypoints per prediction."""
+    waypoint_stride: int = number(3, least=1)
+    """Demo frames (0.1 s each) between waypoints."""
+
+
+class ObservationError(ParaError):
+    """Observations that this policy cannot read."""
+
+
+class Policy(nn.Module, ABC):
+    """Base class: holds what all policies share, the normalisation statistics among it.
+
+    Args:
+        cfg: The model's configuration.
+        image_size: H = W of the images [px].
+    """
+
+    def __init__(self, cfg: PolicyConfig, image_size: int):
+        super().__init__()
+        self.cfg = cfg
+        self.image_size = image_size
+        for name in STATISTICS:
+            start = torch.zeros(3) if name.endswith("mean") else torch.ones(3)
+            self.register_buffer(name, start)
+
+    def fit_normalisation(self, statistics: Mapping[str, Tensor]) -> None:
+        """Store mean and standard deviation of end-effector and waypoint positions.
+
+        Args:
+            statistics: `STATISTICS`, each (3,) [m], world frame. They travel in the state dict.
+        """
+        for name in STATISTICS:
+            value = torch.as_tensor(statistics[name], dtype=torch.float32)
+            if name.endswith("std"):
+                value = value.clamp(min=1e-3)
+            getattr(self, name).copy_(value)
+
+    def load(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Load a whole state dict, from `source` (named in errors).
+
+        Raises:
+            CheckpointError: It belongs to another architecture; names the keys.
+        """
+        load_strict(self, state, source)
+
+    @abstractmethod
+    def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
+        """Scalars of a training batch: "loss", its parts, and counts.
+
+        Args:
+            batch: See the module's docstring.
+            metrics: Also decode the predictions and report their errors ([mm], [px]); costs time.
+        """
+
+    def predict(
+        self, observations: Sequence[Observation], inference: Inference = DEFAULT
+    ) -> list[ActionChunk]:
+        """Predict the next waypoints of each observation, in one batch, without gradients.
+
+        The same batch gives the same bits, always; another batch size may move the last bits.
+
+        Args:
+            observations: At least one, with images of the size that the policy was built for.
+            inference: Precision and decoding.
+
+        Raises:
+            ObservationError: No observations, or images of another size.
+        """
+        if not observations:
+            raise ObservationError("predict: no observations.")
+        expected = (self.image_size, self.image_size, 3)
+        for observation in observations:
+            if observation.image.shape != expected:
+                raise ObservationError(
+                    f"This policy reads images {expected}, got {observation.image.shape}. Render "
+                    f"with image_size={self.image_size}, or resize image and camera together."
+                )
+        device = self.ee_mean.device
+        images = np.stack([observation.image for observation in observations])
+        images = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+        was_training = self.training
+        self.eval()
+        dtype = INFERENCE_DTYPES[inference.precision]
+        enabled = dtype is not None
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=enabled):
+            chunks = self._predict(images, observations, inference)
+        self.train(was_training)
+        return chunks
+
+    @abstractmethod
+    def _predict(
+        self, images: Tensor, observations: Sequence[Observation], inference: Inference
+    ) -> list[ActionChunk]:
+        """`predict` for images (B, 3, H, W) in [0, 1] on the policy's device."""
+
+    def _states(self, observations: Sequence[Observation]) -> tuple[Tensor, Tensor]:
+        """End-effector positions (B, 3) [m] and grippers (B,) on the policy's device."""
+        positions = np.stack([observation.ee_position for observation in observations])
+        grippers = [float(observation.gripper) for observation in observations]
+        device = self.ee_mean.device
+        return (
+            torch.as_tensor(positions, dtype=torch.float32, device=device),
+            torch.tensor(grippers, dtype=torch.float32, device=device),
+        )
+
+
+POLICIES: Registry[Callable[[PolicyConfig, BackboneConfig, int], Policy]] = Registry(
+    "policy", "model", packages=("para.policies", "baselines")
+)
+"""Policies by kind, with arguments (cfg, backbone_cfg, image_size)."""
+
+
+def build_policy(cfg: PolicyConfig, backbone_cfg: BackboneConfig, image_size: int) -> Policy:
+    """Build the policy that `cfg.kind` names, for images of image_size x image_size px.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+        CheckpointError, ConfigError: See `para.backbones.build_backbone`.
+    """
+    return POLICIES[cfg.kind](cfg, backbone_cfg, image_size)

@@ -1,0 +1,184 @@
+"""Components by name: each is one file that registers its class with its configuration dataclass.
+
+    @dataclass
+    class KeypointConfig(PolicyConfig): ...
+
+    @POLICIES.register("keypoint", KeypointConfig)
+    class KeypointPolicy(Policy): ...
+
+Beside it stands one YAML, `configs/<group>/<name>.yaml`, that begins with
+`defaults: [<kind>_schema, _self_]`. Nothing else lists a component: choices, `--help`, validation,
+tests, tables and the website ask the registry.
+
+Components of other packages are added by an installed package's entry point, or by
+`plugins=[my_package]` on a command line (`load_plugin`):
+
+    [project.entry-points."para.plugins"]
+    my_package = "my_package"
+
+All modules of a plug-in are imported, and its folder `configs/`, if it has one, is laid out like
+ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from para.errors import ParaError, UnknownNameError
+
+ENTRY_POINTS = "para.plugins"
+"""Entry-point group of installed plug-in packages."""
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+
+class RegistryError(ParaError):
+    """A component that cannot be registered, or a plug-in that cannot be loaded."""
+
+
+@dataclass(frozen=True)
+class Component(Generic[T]):
+    """One entry: the class, and the dataclass that its YAML files are checked against."""
+
+    name: str
+    cls: T
+    config: type
+
+
+class Registry(Generic[T]):
+    """The components of one kind, found in the modules of `packages` and in plug-ins.
+
+    Args:
+        kind: What one is called in messages: "policy", "backbone", ...
+        group: Its folder under configs/, and the configuration key of the chosen one.
+        packages: Packages whose modules register the built-in ones.
+    """
+
+    groups: dict[str, Registry[Any]] = {}
+    """All registries, by group."""
+
+    def __init__(self, kind: str, group: str, packages: Sequence[str]):
+        self.kind, self.group, self.packages = kind, group, tuple(packages)
+        self._components: dict[str, Component[T]] = {}
+        self._found = False
+        Registry.groups[group] = self
+
+    def register(self, name: str, config: type | None = None) -> Callable[[C], C]:
+        """Class decorator: `name` is the class's `kind` in YAML files, `config` its schema.
+
+        Raises:
+            RegistryError: No dataclass was given, or another class has this name already.
+        """
+        if not (isinstance(config, type) and is_dataclass(config)):
+            raise RegistryError(
+                f"{self.kind} {name!r} is registered without a schema: give the dataclass of its "
+                f'configuration, as in @register("{name}", MyConfig).'
+            )
+
+        def decorate(cls: C) -> C:
+            known = self._components.get(name)
+            if known and _place(known.cls) != _place(cls):
+                raise RegistryError(
+                    f"Two of kind {self.kind} are called {name!r}: {_place(known.cls)} and "
+                    f"{_place(cls)}. Rename one of them."
+                )
+            self._components[name] = Component(name, cls, config)
+            return cls
+
+        return decorate
+
+    def component(self, name: str) -> Component[T]:
+        """The component called `name`; `UnknownNameError` names those that exist."""
+        self._find()
+        if name not in self._components:
+            raise UnknownNameError(self.kind, name, self._components)
+        return self._components[name]
+
+    def __getitem__(self, name: str) -> T:
+        """The class called `name`; `UnknownNameError` names those that exist."""
+        return self.component(name).cls
+
+    def config(self, name: str) -> type:
+        """The configuration dataclass of the component called `name`."""
+        return self.component(name).config
+
+    def __iter__(self) -> Iterator[str]:
+        """All names, sorted."""
+        self._find()
+        return iter(sorted(self._components))
+
+    def __contains__(self, name: object) -> bool:
+        """Is there such a component?"""
+        self._find()
+        return name in self._components
+
+    def __len__(self) -> int:
+        """Number of components."""
+        self._find()
+        return len(self._components)
+
+    def _find(self) -> None:
+        """Import everything that may register a component; done once."""
+        if self._found:
+            return
+        self._found = True
+        for package in self.packages:
+            import_all(package)
+        load_installed_plugins()
+
+
+# --- plug-ins ------------------------------------------------------------------------------------
+
+_plugins: dict[str, Path | None] = {}
+"""Loaded plug-ins: name of the package -> its folder of YAML files, if it has one."""
+
+
+def load_plugin(name: str) -> None:
+    """Import every module of a plug-in package (or the one module it is); loading twice is fine.
+
+    Raises:
+        RegistryError: It cannot be imported; says why.
+    """
+    if name in _plugins:
+        return
+    try:
+        import_all(name)
+    except ParaError:
+        raise
+    except Exception as error:
+        raise RegistryError(
+            f"plugins=[{name}]: cannot import it ({type(error).__name__}: {error}). Install the "
+            "package, or put its parent folder on PYTHONPATH."
+        ) from error
+    file = importlib.import_module(name).__file__
+    configs = Path(file).parent / "configs" if file else None
+    _plugins[name] = configs if configs and configs.is_dir() else None
+
+
+def load_installed_plugins() -> None:
+    """Load the packages that announce themselves by an entry point."""
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        load_plugin(entry.value)
+
+
+def plugin_config_folders() -> list[Path]:
+    """Folders of YAML files that plug-ins bring, in the order of loading."""
+    return [folder for folder in _plugins.values() if folder is not None]
+
+
+def import_all(package: str) -> None:
+    """Import a package and all modules in it, so that what they register is known."""
+    root = importlib.import_module(package)
+    for module in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{package}."):
+        importlib.import_module(module.name)
+
+
+def _place(cls: Any) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,1 @@
+"""What a training run is: its configuration, where it lies, and the policy that it leaves."""

@@ -1,0 +1,20 @@
+"""Shell commands that messages can end with."""
+
+from __future__ import annotations
+
+from para.cli import load_config
+from para.runs.config import TrainConfig
+
+
+def command(script: str, cfg: TrainConfig) -> str:
+    """The shell command that runs scripts/<script>.py (train | eval) on what `cfg` trains."""
+    usual = load_config(TrainConfig, [f"profile={cfg.profile}"])
+    words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
+    if cfg.profile != "laptop":
+        words.append(f"profile={cfg.profile}")
+    if cfg.backbone.name != usual.backbone.name:
+        words.append(f"backbone={cfg.backbone.name}")
+    for key in ("robot", "layout", "seed", "data_dir", "runs_dir", "results_dir", "outputs_dir"):
+        if getattr(cfg, key) != getattr(usual, key):
+            words.append(f"{key}={getattr(cfg, key)}")
+    return f"python scripts/{script}.py {' '.join(words)}"

@@ -1,0 +1,241 @@
+"""The configuration of a training run: every key of scripts/train.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, ClassVar
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from envs.splits import SplitConfig
+from para.backbones import BACKBONES
+from para.common import CommonConfig
+from para.data.augment import AugmentConfig
+from para.errors import ConfigError
+from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require
+from para.heads import HEADS
+from para.policies.base import POLICIES
+from para.registry import Registry, load_plugin
+
+
+@dataclass
+class TrainingConfig:
+    """The optimisation (part of configs/profile)."""
+
+    steps: int = number(1500, least=1)
+    batch_size: int = number(32, least=1)
+    learning_rate: float = number(1e-3, above=0)
+    backbone_learning_rate: float | None = number(None, least=0)
+    """None: the same as learning_rate."""
+    weight_decay: float = number(0.05, least=0)
+    warmup_steps: int = number(50, least=0)
+    clip_norm: float = number(1.0, above=0)
+    accumulate: int = number(1, least=1)
+    """Batches per optimiser step."""
+    ema_decay: float = number(0.998, least=0, below=1)
+    precision: str = choice("bf16", ("bf16", "fp16", "fp32"))
+    """bf16 | fp16 | fp32."""
+    log_every: int = number(20, least=1, mark=LOCAL)
+    checkpoint_every: int = number(250, least=1, mark=LOCAL)
+    validation_demos: int = number(8, least=0)
+    """Held-out training-distribution demos, for the validation loss (never used to choose)."""
+    shard: bool = marked(LOCAL, False)
+    """Split weights, gradients, moments and averages over all processes, for models that do not
+    fit one GPU; needs `accelerate launch` or `torchrun` with several. Launching with
+    configs/accelerate/fsdp.yaml sets it."""
+    data_workers: int = number(0, least=0, mark=LOCAL)
+    """Loader processes; 0 loads in a background thread of the training process."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """What contradicts itself."""
+        require(
+            self.warmup_steps < self.steps,
+            f"{key}.warmup_steps={self.warmup_steps} must be below {key}.steps={self.steps}, or "
+            "training ends before the warm-up does.",
+        )
+        require(
+            not (self.shard and self.precision == "fp16"),
+            f"{key}.shard=true does not work with {key}.precision=fp16: use bf16 or fp32.",
+        )
+
+
+@dataclass
+class RatesConfig:
+    """Peak learning rates of the parts of a policy on a video backbone; null freezes a part."""
+
+    video: float | None = number(None, above=0)
+    """Of the UNet. Codec and image encoder are never trained by a recipe."""
+    heads: float | None = number(None, above=0)
+    """Of all that reads the UNet's features."""
+
+
+@dataclass
+class StageConfig:
+    """One stage of a recipe: a training run of its own, in a folder of its own."""
+
+    losses: list[str] = choice(MISSING, ("video", "policy"))
+    """video (predict the clip's frames) and / or policy (predict the waypoints). Each is divided
+    by a running mean of itself where there are both."""
+    rates: RatesConfig = field(default_factory=RatesConfig)
+    steps: int = number(MISSING, least=1)
+    batch_size: int = number(8, least=1)
+    minutes: float | None = number(None, above=0)
+    """Stop after this many minutes, even if steps remain."""
+    split: str | None = None
+    """Split whose demos it trains on; null: the run's own."""
+    after: str | None = None
+    """Run (<train_set>/<model>-<backbone>) that it starts from; a recipe sets it, not the user."""
+    after_steps: int = number(0, least=0)
+    """Steps that the stages before it were given; a recipe sets it, not the user."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """Something is learned, and everything that learns has a loss."""
+        rates = {name for name, rate in asdict(self.rates).items() if rate is not None}
+        require(bool(self.losses), f"{key}.losses is empty; give some of: video, policy.")
+        require(bool(rates), f"{key}.rates freezes video and heads; give one of them a rate.")
+        require(
+            "video" in rates or "video" not in self.losses,
+            f"{key}.losses has video, but {key}.rates has no rate for video: nothing would learn "
+            "it.",
+        )
+        require(
+            "policy" in self.losses or "heads" not in rates,
+            f"{key}.rates has heads, but {key}.losses has no policy: nothing would teach them.",
+        )
+        require(
+            self.steps > run.training.warmup_steps,
+            f"{key}.steps={self.steps} must be above "
+            f"training.warmup_steps={run.training.warmup_steps}.",
+        )
+
+
+@dataclass
+class RecipeConfig:
+    """How a video backbone and the heads on it are trained (configs/recipe)."""
+
+    name: str = MISSING
+    """Becomes part of the policy's name: para + two_stage is para_two_stage."""
+    stages: dict[str, StageConfig] = field(default_factory=dict)
+    """In the order in which they are trained; each starts from the weights of the one before. A
+    first stage that only learns video is shared by all recipes that give it this name."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """A recipe ends with a policy, on a backbone that learns video."""
+        stages = list(self.stages.values())
+        require(
+            run.budget_minutes is None,
+            f"budget_minutes does not say which stage it is for. Use {key}.stages.NAME.minutes.",
+        )
+        require(
+            run.model.acts,
+            f"model={run.model.name} is a stage of recipes itself: leave {key} away.",
+        )
+        require(
+            bool(stages) and "policy" in stages[-1].losses,
+            "The last stage of a recipe must train a policy: add policy to its losses.",
+        )
+
+
+@dataclass
+class TrainConfig(CommonConfig):
+    """scripts/train.py"""
+
+    script: ClassVar[str] = "train"
+
+    model: Any = MISSING
+    backbone: Any = MISSING
+    split: SplitConfig = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    recipe: RecipeConfig | None = None
+    """Stages of training for video backbones; null: one run with training.* and all losses of the
+    policy."""
+    stage: StageConfig | None = None
+    """What this run does as a stage of a recipe; a recipe sets it, not the user."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    budget_minutes: float | None = number(None, above=0)
+    """Stop after this many minutes of training, even if steps remain; null: no time limit."""
+    fresh: bool = marked(LOCAL, False)
+    """Delete what an earlier run of the same name left, instead of resuming it."""
+    limit: int | None = number(None, least=1)
+    """Use the demo set made with the same `limit` (smoke runs)."""
+    wandb: str = choice("off", ("off", "offline", "online"), mark=LOCAL)
+    """off | offline | online."""
+    heatmap_size: int = number(32, least=2, mark=LOCAL)
+    """Cells per side of a heatmap at this profile; pixel-aligned models read it from here."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """Components have schemas, and only video backbones follow recipes."""
+        for name in ("model", "backbone"):
+            require(
+                is_dataclass(getattr(self, name)),
+                f"{name}: its YAML file names no schema. Begin it with: defaults: [KIND_schema, "
+                "_self_].",
+            )
+        for name, value in (("recipe", self.recipe), ("stage", self.stage)):
+            require(
+                value is None or self.backbone.learns_video,
+                f"{name}: backbone={self.backbone.name} is no video model, and recipes train video "
+                f"models. Add backbone=svd_tiny, or leave {name} away.",
+            )
+
+
+def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
+    """A `TrainConfig` from plain data (`dataclasses.asdict`); refuses what this version lacks.
+
+    Raises:
+        UnknownNameError: A component that is not registered (a plug-in that is missing?).
+        ConfigError: Keys that this version does not know.
+    """
+    data = dict(data)
+    for name in data.get("plugins") or []:
+        load_plugin(name)
+    try:
+        parts = {
+            "model": structured(POLICIES, data.pop("model", None)),
+            "backbone": structured(BACKBONES, data.pop("backbone", None)),
+        }
+        if "head" in parts["model"]:
+            parts["model"].head = structured(HEADS, parts["model"].head)
+        cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), data)
+        for name, part in parts.items():
+            cfg[name] = part
+        return OmegaConf.to_object(cfg)
+    except (OmegaConfBaseException, KeyError) as error:
+        raise ConfigError(
+            "This configuration was written by another version of PARA: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
+
+
+def structured(registry: Registry[Any], values: Any) -> Any:
+    """Plain values with a `kind` as a node of that component's schema."""
+    kind = values.get("kind") if isinstance(values, Mapping) else None
+    return OmegaConf.merge(OmegaConf.structured(registry.config(str(kind))), values)
+
+
+def differences(cfg: TrainConfig, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys (dotted) in which `other` would train something else than `cfg`.
+
+    Returns:
+        {key: (value in `other`, value in `cfg`)}.
+    """
+    skipped = keys_marked(cfg, LOCAL)
+    if not cfg.model.acts and other["model"].get("kind") == cfg.model.kind:
+        skipped += keys_marked(cfg, READING)
+    a, b = dict(_flatten(other)), dict(_flatten(asdict(cfg)))
+    return {
+        key: (a.get(key), b.get(key))
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+        and not any(key == skip or key.startswith(skip + ".") for skip in skipped)
+    }
+
+
+def _flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

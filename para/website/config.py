@@ -1,0 +1,25 @@
+"""Every key of scripts/make_website.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from para.common import CommonConfig
+from para.fields import number
+
+
+@dataclass
+class MakeWebsiteConfig(CommonConfig):
+    """scripts/make_website.py"""
+
+    script: ClassVar[str] = "make_website"
+
+    out: str | None = None
+    """Folder of the site, replaced when the new one is complete; null: website in outputs_dir."""
+    only: list[str] | None = None
+    """Names of figures and videos to make; null: all. The page says what is not there."""
+    serve: bool = False
+    """Serve the site on this machine until Ctrl-C."""
+    port: int = number(8000, least=0, most=65535)
+    """Where to serve it; a free port is taken if this one is in use."""
