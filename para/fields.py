@@ -87,7 +87,8 @@ def check(cfg: Any) -> None:
     for key, node in nodes:
         for item in fields(node):
             _check_field(f"{key}.{item.name}" if key else item.name, item, getattr(node, item.name))
-    for key, node in nodes:
+    root, *parts = nodes
+    for key, node in [root, *reversed(parts)]:  # the whole first, then parts before what holds them
         if hasattr(node, "rules"):
             node.rules(key, cfg)
 
@@ -143,7 +144,8 @@ def _check_bounds(
 ) -> None:
     require(least is None or value >= least, f"{what} must be at least {least}{optional}.")
     require(most is None or value <= most, f"{what} must be at most {most}{optional}.")
-    require(above is None or value > above, f"{what} must be above {above}{optional}.")
+    bound = "positive" if above == 0 else f"above {above}"
+    require(above is None or value > above, f"{what} must be {bound}{optional}.")
     require(below is None or value < below, f"{what} must be below {below}{optional}.")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from para.errors import ParaError
+from para.types import Inference
 
 SIMULATED_FPS = 50
 """Control steps per second of simulated time."""

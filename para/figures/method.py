@@ -106,7 +106,7 @@ def predict(run_dir: Path) -> Prediction:
         image=observation.image,
         features=_colours(seen["features"][0].float().cpu().numpy()),
         heatmap=chunk.heatmaps[k],
-        heights=np.linspace(cfg.height_min, cfg.height_max, cfg.height_bins),
+        heights=np.linspace(cfg.head.height_min, cfg.head.height_max, cfg.head.height_bins),
         height_probability=torch.softmax(logits, -1).cpu().numpy(),
         pixel=chunk.pixels[k],
         position=chunk.positions[k],

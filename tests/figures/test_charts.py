@@ -158,7 +158,7 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
     write_result(tmp_path / "results", {**make_result("lr"), "profile": "laptop"})
     kept = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path).results
     assert curves.keep_curves(tmp_path / "runs", kept) == []  # it has only begun
-    meta = {"format": 1, "finished": False}
+    meta = {"format": 2, "finished": False}
     (run / "policy.json").write_text(json.dumps(meta))
     assert curves.keep_curves(tmp_path / "runs", kept) == []  # it is still being trained
     (run / "policy.json").write_text(json.dumps(meta | {"finished": True}))

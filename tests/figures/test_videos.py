@@ -59,7 +59,7 @@ def sources(tmp_path):
             write_result(tmp_path / "results", result)
             run = tmp_path / "runs" / "laptop" / split / f"{model}-resnet18" / "seed0"
             run.mkdir(parents=True)
-            meta = {"format": 1, "config": {**result["config"]["training"], "seed": 0}}
+            meta = {"format": 2, "config": {**result["config"]["training"], "seed": 0}}
             meta["training"] = result["training"]
             (run / "policy.json").write_text(json.dumps(meta))
             (run / "policy.safetensors").write_bytes(model.encode())
@@ -87,7 +87,7 @@ def test_the_pair_shows_the_first_start_where_the_outcomes_differ(sources, tmp_p
     built = make("lr_test_pair", sources, tmp_path / "out", monkeypatch)
     assert [m.file for m in built.media] == [
         "para_lr_test_ep003_success.mp4",
-        "act_lr_test_ep003_fail.mp4",
+        "regression_lr_test_ep003_fail.mp4",
     ]
     assert [m.data["outcome"] for m in built.media] == ["success", "fail"]
     assert "first start on which PARA and ACT end differently" in built.media[0].data["rule"]
@@ -99,7 +99,7 @@ def test_names_are_those_of_the_published_media(sources, tmp_path, monkeypatch):
     built = make("nf_sanity_pair", sources, tmp_path / "out", monkeypatch)
     assert {m.file for m in built.media} == {
         "para_nf_sanity2_ep000_success.mp4",
-        "act_nf_sanity2_ep000_success.mp4",
+        "regression_nf_sanity2_ep000_success.mp4",
     }
 
 
@@ -248,7 +248,7 @@ def camera(tmp_path, monkeypatch):
     """The worker that films, with the expert as its policy."""
     camera = episodes._Camera()
     oracle = Oracle(camera._environments(hand_task(tmp_path), 1))
-    monkeypatch.setattr(camera, "_load", lambda _run: (oracle, 4))
+    monkeypatch.setattr(camera, "_load", lambda _run: oracle)
     return camera
 
 

@@ -18,7 +18,7 @@ from para.errors import CheckpointError, ConfigError
 from para.files import NoSpaceError
 from para.policies.base import build_policy
 from para.runs.folders import find_runs, run_dir
-from para.runs.policy_file import load_policy, save_policy
+from para.runs.policy_file import load_policy, read_policy_meta, save_policy
 from para.training import checkpoint
 from para.training.checkpoint import load_checkpoint, save_checkpoint
 from para.training.pictures import observations_of
@@ -82,9 +82,9 @@ def test_a_crash_at_any_moment_leaves_a_complete_checkpoint(tmp_path, monkeypatc
                 save_checkpoint(folder, parts(3.0), {"step": 3})
             except Crash:
                 crashes += 1
-        tensors, state = load_checkpoint(folder)
+        loaded, state = load_checkpoint(folder)
         assert state["step"] in (2, 3)
-        assert torch.equal(tensors["policy"]["w"], torch.full((3, 2), float(state["step"])))
+        assert torch.equal(loaded["policy"]["w"], torch.full((3, 2), float(state["step"])))
         save_checkpoint(folder, parts(4.0), {"step": 4})  # and the next one cleans up
         assert load_checkpoint(folder)[1]["step"] == 4
         assert {p.name for p in folder.iterdir()} == {"checkpoint", "checkpoint.previous"}
@@ -142,7 +142,7 @@ def test_a_full_disk_keeps_the_last_files(tmp_path, monkeypatch):
     with pytest.raises(NoSpaceError, match="run the same command again"):
         save_policy(tmp_path, parts(2.0)["policy"], {"finished": True})
     assert load_checkpoint(tmp_path)[1]["step"] == 1
-    assert not checkpoint.read_policy_meta(tmp_path)["finished"]
+    assert not read_policy_meta(tmp_path)["finished"]
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
@@ -239,7 +239,7 @@ def test_load_policy_refuses(damage, message, copied):
         data["config"]["training"]["stesp"] = 3
         meta.write_text(json.dumps(data))
     else:
-        data["config"]["model"]["hidden"] = 40
+        data["config"]["model"]["head"]["hidden"] = 40
         meta.write_text(json.dumps(data))
     with pytest.raises(CheckpointError, match=message):
         load_policy(copied)

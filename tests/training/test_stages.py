@@ -100,7 +100,7 @@ def test_the_video_stage_depends_on_neither_policy_nor_reading(config):
 
     def differing(other):
         assert run_dir(other) == run_dir(base)
-        return set(differences(asdict(base), asdict(other)))
+        return set(differences(other, asdict(base)))
 
     for recipe, *overrides in (
         ("frozen",),

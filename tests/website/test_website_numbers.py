@@ -197,11 +197,11 @@ def test_published_numbers_stand_in_their_own_columns(campaign):
     for row, expected in zip(rows, published["experiments"], strict=True):
         cells = [c for c in row.children if isinstance(c, Node)]
         assert [c.inside("published") for c in cells] == [False] * 4 + [True] * 2
-        assert [number(c.text) for c in cells[4:]] == [expected["para"], expected["act"]]
+        assert [number(c.text) for c in cells[4:]] == [expected["para"], expected["regression"]]
     theta = page.find(data_table="per-theta")[0].find("tbody")[0].find("tr")
     shown = [[number(c.text) for c in row.find("td") if c.inside("published")] for row in theta]
     table = published["per_theta"]
-    assert shown == [list(pair) for pair in zip(table["para"], table["act"], strict=True)]
+    assert shown == [list(pair) for pair in zip(table["para"], table["regression"], strict=True)]
 
 
 def test_what_was_not_run_says_so_with_the_command(campaign):
