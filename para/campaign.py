@@ -29,11 +29,11 @@ from envs.splits import load_split
 from para.cli import ROOT, load_config
 from para.common import CommonConfig
 from para.errors import ParaError
-from para.evaluation.results import model_overrides
 from para.fields import choice, number, require
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
+from para.runs.labels import model_overrides
 from para.system import available_cores
 from para.training.stages import stage_configs
 

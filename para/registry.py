@@ -35,6 +35,9 @@ from para.errors import ParaError, UnknownNameError
 ENTRY_POINTS = "para.plugins"
 """Entry-point group of installed plug-in packages."""
 
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+"""Our own YAML files."""
+
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
@@ -168,9 +171,16 @@ def load_installed_plugins() -> None:
         load_plugin(entry.value)
 
 
-def plugin_config_folders() -> list[Path]:
-    """Folders of YAML files that plug-ins bring, in the order of loading."""
-    return [folder for folder in _plugins.values() if folder is not None]
+def config_folders() -> list[Path]:
+    """Our folder of YAML files, and those that plug-ins bring, in the order of loading."""
+    return [CONFIGS, *(folder for folder in _plugins.values() if folder is not None)]
+
+
+def options(group: str) -> list[str]:
+    """Names of the YAML files of a group ("model", "split", ...), those of plug-ins too, sorted."""
+    return sorted(
+        {path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")}
+    )
 
 
 def import_all(package: str) -> None:

@@ -21,12 +21,13 @@ def main(cfg: EvalConfig) -> None:
     """
     from rich.console import Console
 
+    from para.evaluation.recorder import VideoRecorder
     from para.evaluation.report import comparisons, log_to_wandb, rate_table, theta_table
-    from para.evaluation.results import experiment_name
     from para.evaluation.runner import evaluate
     from para.figures.success_map import success_map
+    from para.runs.folders import setting_of
 
-    done = evaluate(cfg)
+    done = evaluate(cfg, VideoRecorder)
     console = Console()
     console.print(rate_table(done.results, cfg.split))
     if table := theta_table(done.results, cfg.split):
@@ -37,8 +38,8 @@ def main(cfg: EvalConfig) -> None:
 
     figures = []
     test = "ood" if "ood" in cfg.tests else "sanity"
-    name = experiment_name(cfg.split.name, cfg.robot, cfg.layout)
-    stem = Path(cfg.outputs_dir) / "figures" / f"{name}_success_map"
+    place = Path(cfg.outputs_dir) / "figures" / setting_of(cfg).name / cfg.profile
+    stem = place / f"{cfg.split.name}_success_map"
     if all(any(e["test"] == test for e in r["episodes"]) for r in done.results.values()):
         figures = success_map(done.results, cfg.split, stem, cfg.robot, cfg.layout, test)
     for kind, paths in (

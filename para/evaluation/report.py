@@ -10,19 +10,17 @@ from typing import Any
 
 from rich.table import Table
 
-from envs.splits import SplitConfig
+from envs.splits import TESTS, SplitConfig
 from para.errors import ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import (
-    STAGES,
-    TESTS,
     Result,
     compare,
-    experiment_name,
     rates_by_theta,
     stage_counts,
     success_rate,
 )
+from para.runs.folders import setting_of
 
 
 def rate_table(results: Mapping[str, Result], split: SplitConfig) -> Table:
@@ -36,14 +34,15 @@ def rate_table(results: Mapping[str, Result], split: SplitConfig) -> Table:
     for name in ("policy", "test"):
         table.add_column(name)
     table.add_column("success", justify="right", no_wrap=True)
-    for stage in STAGES:
+    stages = next(iter(results.values()))["environment"]["stages"]
+    for stage in stages:
         table.add_column(stage, justify="right")
     for label, result in results.items():
         for test in TESTS:
             rate = success_rate(result, test)
             counts = stage_counts(result, test)
-            stages = (str(counts[stage]) if rate.n else "" for stage in STAGES)
-            table.add_row(label, test, str(rate), *stages)
+            numbers = (str(counts[stage]) if rate.n else "" for stage in stages)
+            table.add_row(label, test, str(rate), *numbers)
         table.add_section()
     return table
 
@@ -87,7 +86,7 @@ def log_to_wandb(cfg: EvalConfig, results: Mapping[str, Result]) -> None:
         return
     import wandb
 
-    name = experiment_name(cfg.split.name, cfg.robot, cfg.layout)
+    name = f"{setting_of(cfg).name}/{cfg.split.name}"
     Path(cfg.outputs_dir).mkdir(parents=True, exist_ok=True)
     try:
         run = wandb.init(

@@ -1,21 +1,23 @@
-"""Result files: one JSON per (split, model, seed). Every table and figure is made from these.
+"""Result files: one JSON per (setting, profile, split, policy, seed), the source of every number.
 
-Schema 1 (fields are added, never renamed or removed):
+Schema 2 (fields are added, never renamed or removed; schema 1 is read through `convert`):
 
     schema, split, model, seed, created, git          what was evaluated, when, with which code
+    environment {task, robot, layout, stages}         stages in order, success last
     robot, layout, profile
     backbone    {name, init}                          init: random | pretrained | file
     training    {minutes, steps, demos, ...}
     hardware    {...}
-    config      {...}                                 resolved, as plain data
-    evaluation  {key, minutes}                        key: what the outcome depends on, as a hash
+    config      {evaluation, training}                resolved, as plain data
+    evaluation  {key, seconds}                        key: what the outcome depends on, as a hash
     episodes    [{index, seed, test, condition, stage, success, steps, place_error_m, seconds,
-                  plans, bowl_position, plate_position}, ...]
+                  plans, objects}, ...]
 
-`condition` holds position (pair centre, x and y [m]), theta_deg, phi_deg, distractors (a number),
-bowl and plate [m], seed. `test` is ood | sanity; `stage` is MISS | GRASP | PLACE; `steps` are
-control steps of 20 ms; `seconds` is wall time and, like created, hardware and minutes, the only
-thing that differs between two runs of the same evaluation.
+`condition` holds task, objects (name -> x, y [m], yaw [rad]), position (their mean x and y [m]),
+theta_deg, phi_deg, distractors (a number), seed. `test` is ood | sanity; `steps` are control steps
+of 20 ms; `objects` of an episode are final positions (x, y, z) [m] by name; `seconds` is wall time
+and, like created, hardware and minutes, the only thing that differs between two runs of the same
+evaluation. Where a file lies is said by `para.runs.identity.ResultId`, and `read_result` checks it.
 """
 
 from __future__ import annotations
@@ -26,19 +28,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from envs.splits import TESTS
 from para.errors import ResultError
+from para.evaluation.convert import from_schema_1
 from para.files import atomic_write_json
+from para.runs.identity import ResultId, Setting
 from para.statistics import Comparison, Rate, mcnemar
 
-SCHEMA = 1
-STAGES = ("MISS", "GRASP", "PLACE")
-TESTS = ("ood", "sanity")
+SCHEMA = 2
 FILE_NAMES = {"ood": "test", "sanity": "sanity"}
 """Name of a test in the names of videos and figures."""
 
+MAIN_MODELS = ("para", "regression")
+"""The two policies that every comparison shows, in this order."""
+
 Result = dict[str, Any]
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 _NUMBER = (int, float)
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "split": str,
@@ -46,6 +51,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "created": str,
     "git": str,
+    "profile": str,
+    "environment": dict,
     "backbone": dict,
     "training": dict,
     "hardware": dict,
@@ -65,44 +72,13 @@ _EPISODE_FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def experiment_name(name: str, robot: str, layout: str) -> str:
-    """`name`, with the robot and the layout appended where they are not the default ones."""
-    suffixes = [robot] * (robot != "panda") + [layout] * (layout != "together")
-    return "-".join([name, *suffixes])
-
-
-def result_path(
-    results_dir: Path | str, split: str, robot: str, layout: str, model: str, seed: int
-) -> Path:
-    """Where the result of a model (its label, see `model_label`) on a split belongs."""
-    return Path(results_dir) / experiment_name(split, robot, layout) / model / f"seed{seed}.json"
-
-
-def model_label(model: str, backbone: str, default_backbone: str | None) -> str:
-    """Name of a policy in results: the backbone is named where it is not the profile's own."""
-    return model if backbone == default_backbone else f"{model}-{backbone}"
-
-
-def model_overrides(label: str) -> tuple[list[str], list[str]]:
-    """What scripts/train.py and scripts/eval.py are told to make the policy of this label.
-
-    The inverse of `model_label`, and of the recipe that training appends to a model's name:
-    para_two_stage-svd_tiny is trained by model=para recipe=two_stage backbone=svd_tiny.
-    """
-    name, _, backbone = label.partition("-")
-    models = [path.stem for path in (_CONFIGS / "model").glob("*.yaml")]
-    model = max((m for m in models if f"{name}_".startswith(f"{m}_")), key=len, default=name)
-    recipe = name[len(model) + 1 :]
-    on_backbone = [f"backbone={backbone}"] if backbone else []
-    training = [f"model={model}", *on_backbone, *([f"recipe={recipe}"] if recipe else [])]
-    return training, [f"model={name}", *on_backbone]
-
-
-def model_commands(label: str, rest: str) -> str:
-    """The commands that train and evaluate the policy of this label, followed by `rest` each."""
-    training, evaluation = (" ".join(overrides) for overrides in model_overrides(label))
-    return (
-        f"python scripts/train.py {training} {rest} && python scripts/eval.py {evaluation} {rest}"
+def result_id(result: Result) -> ResultId:
+    """What a result is of."""
+    environment, backbone = result["environment"], result["backbone"]["name"]
+    return ResultId(
+        Setting(environment["task"], environment["robot"], environment["layout"]),
+        *(result["profile"], result["split"]),
+        *(result["model"].removesuffix(f"-{backbone}"), backbone, result["seed"]),
     )
 
 
@@ -126,13 +102,22 @@ def read_result(path: Path | str) -> Result:
         raise ResultError(
             f"{path} is damaged: {error}. Delete it and evaluate again with scripts/eval.py."
         ) from error
+    if isinstance(result, dict) and result.get("schema") == 1:
+        try:
+            result = from_schema_1(result)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ResultError(
+                f"{path} is not a usable result: it says schema 1, but cannot be read as such "
+                f"({type(error).__name__}: {error}). Delete it and evaluate again."
+            ) from error
     _validate(result, str(path))
     return result
 
 
 def model_order(label: str) -> tuple[int, str]:
-    """Sort key of policies: PARA first, then ACT, then the others by name."""
-    return {"para": 0, "regression": 1}.get(label, 2), label
+    """Sort key of policies: the main ones first, then the others by name."""
+    order = MAIN_MODELS.index(label) if label in MAIN_MODELS else len(MAIN_MODELS)
+    return order, label
 
 
 def total_steps(result: Result) -> int:
@@ -175,9 +160,9 @@ def success_rate(result: Result, test: str = "ood") -> Rate:
 
 
 def stage_counts(result: Result, test: str = "ood") -> dict[str, int]:
-    """Number of episodes that ended in each stage, in the order MISS, GRASP, PLACE."""
+    """Number of episodes that ended in each of the task's stages, success last."""
     counts = Counter(episode["stage"] for episode in _episodes(result, test))
-    return {stage: counts[stage] for stage in STAGES}
+    return {stage: counts[stage] for stage in result["environment"]["stages"]}
 
 
 def rates_by_theta(result: Result, test: str = "ood") -> dict[float, Rate]:
@@ -222,26 +207,35 @@ def _validate(result: Any, source: str) -> None:
     require(isinstance(result, dict) and "schema" in result, "it has no schema number")
     if result["schema"] != SCHEMA:
         raise ResultError(
-            f"{source} has schema {result['schema']!r}; this version reads schema {SCHEMA}. "
+            f"{source} has schema {result['schema']!r}; this version reads schemas 1 and {SCHEMA}. "
             "Evaluate again with scripts/eval.py, or move the file out of the results folder."
         )
     _require_fields(result, _FIELDS, "", require)
     require({"name", "init"} <= result["backbone"].keys(), "backbone needs name and init")
     require({"minutes", "steps", "demos"} <= result["training"].keys(), "training is incomplete")
+    environment = result["environment"]
+    require(
+        {"task", "robot", "layout", "stages"} <= environment.keys(), "environment is incomplete"
+    )
+    stages = environment["stages"]
+    require(isinstance(stages, list) and bool(stages), f"stages are {stages!r}")
     seen = set()
     for number, episode in enumerate(result["episodes"]):
         require(isinstance(episode, dict), f"episode {number} is not an object")
         _require_fields(episode, _EPISODE_FIELDS, f" of episode {number}", require)
         require(episode["test"] in TESTS, f"episode {number}: test {episode['test']!r}")
-        require(episode["stage"] in STAGES, f"episode {number}: stage {episode['stage']!r}")
+        require(episode["stage"] in stages, f"episode {number}: stage {episode['stage']!r}")
         require(
-            episode["success"] == (episode["stage"] == "PLACE"),
+            episode["success"] == (episode["stage"] == stages[-1]),
             f"episode {number}: success {episode['success']} in stage {episode['stage']}",
         )
-        missing = {"position", "theta_deg", "phi_deg", "distractors"} - episode["condition"].keys()
+        missing = _CONDITION_FIELDS - episode["condition"].keys()
         require(not missing, f"condition of episode {number} has no {', '.join(sorted(missing))}")
         require((episode["test"], episode["index"]) not in seen, f"episode {number} is there twice")
         seen.add((episode["test"], episode["index"]))
+
+
+_CONDITION_FIELDS = {"task", "objects", "position", "theta_deg", "phi_deg", "distractors"}
 
 
 def _require_fields(values: dict, fields: dict, where: str, require: Any) -> None:

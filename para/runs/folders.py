@@ -1,32 +1,39 @@
-"""Where training runs lie."""
+"""The runs on disk: where one lies, and those that there are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from para.common import CommonConfig
 from para.policies.base import POLICIES
 from para.runs.config import TrainConfig
+from para.runs.identity import RunId, Setting, place
 from para.runs.policy_file import read_policy_meta
+
+
+def setting_of(cfg: CommonConfig) -> Setting:
+    """What the episodes of `cfg` are made in."""
+    return Setting(robot=cfg.robot, layout=cfg.layout)
+
+
+def run_id(cfg: TrainConfig) -> RunId:
+    """What identifies the run that `cfg` asks for."""
+    return RunId(
+        *(setting_of(cfg), cfg.profile, cfg.split.train_set),
+        *(cfg.model.name, cfg.backbone.name, cfg.seed),
+    )
 
 
 def run_dir(cfg: TrainConfig) -> Path:
     """Folder of the run that `cfg` asks for. Splits with the same training set share it."""
-    backbone = f"{cfg.model.name}-{cfg.backbone.name}"
-    group = _group(cfg.split.train_set, cfg.robot, cfg.layout)
-    return Path(cfg.runs_dir) / cfg.profile / group / backbone / f"seed{cfg.seed}"
-
-
-def _group(train_set: str, robot: str, layout: str) -> str:
-    suffix = "" if robot == "panda" else f"-{robot}"
-    return train_set + suffix + ("" if layout == "together" else f"-{layout}")
+    return run_id(cfg).folder(cfg.runs_dir)
 
 
 def find_runs(
     runs_dir: Path | str,
+    setting: Setting,
     profile: str,
     train_set: str,
-    robot: str = "panda",
-    layout: str = "together",
     model: str | None = None,
     backbone: str | None = None,
     seed: int | None = None,
@@ -35,9 +42,8 @@ def find_runs(
 
     What only prepares other policies (model=video) is left out.
     """
-    folder = Path(runs_dir) / profile / _group(train_set, robot, layout)
     found = []
-    for path in sorted(folder.glob("*/seed*/policy.json")):
+    for path in sorted(place(runs_dir, setting, profile, train_set).glob("*/seed*/policy.json")):
         config = read_policy_meta(path.parent)["config"]
         if (
             model in (None, config["model"]["name"])

@@ -89,7 +89,7 @@ def start_folder(cfg: TrainConfig) -> Path | None:
     """Folder of the run that this stage starts from; None for a first stage."""
     if cfg.stage is None or cfg.stage.after is None:
         return None
-    return Path(cfg.runs_dir) / cfg.profile / cfg.stage.after / f"seed{cfg.seed}"
+    return run_dir(cfg).parents[2] / cfg.stage.after / f"seed{cfg.seed}"
 
 
 def load_start(policy: Policy, folder: Path) -> dict[str, Any]:

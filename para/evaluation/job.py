@@ -1,0 +1,231 @@
+"""The evaluation of one policy: what is known already, what is missing, the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from envs.condition import Condition
+from envs.pick_place import STAGES
+from envs.splits import TESTS
+from para.backbones import BACKBONES
+from para.errors import ResultError
+from para.evaluation.config import EvalConfig
+from para.evaluation.journal import Episodes, Journal
+from para.evaluation.results import SCHEMA, Result, read_result, write_result
+from para.evaluation.rollout import rollout
+from para.evaluation.trained import TrainedRun
+from para.evaluation.worker import Chunk, condition_record, film_stem
+from para.heads import HEADS
+from para.policies.base import POLICIES
+from para.runs.code import code_digest
+from para.system import git_hash, hardware, versions
+from para.video import VideoError, probe_video
+
+_logger = logging.getLogger(__name__)
+
+_LOCAL_KEYS = (
+    *("data_dir", "runs_dir", "results_dir", "outputs_dir", "workers"),
+    *("fresh", "wandb", "video"),
+)
+"""Keys that say where and how, not what: they stay out of result files."""
+
+
+class PolicyEvaluation:
+    """The evaluation of one policy: what is known already, what is missing, the result."""
+
+    def __init__(self, cfg: EvalConfig, run: TrainedRun, conditions: dict[str, list[Condition]]):
+        self.cfg, self.run, self.conditions = cfg, run, conditions
+        self.path = run.id.path(cfg.results_dir)
+        self.key = outcome_key(cfg, run)
+        unfinished = Path(cfg.outputs_dir) / "unfinished"
+        self.journal = Journal(unfinished / f"{run.id.stem}.jsonl", self.key)
+        if cfg.fresh:
+            self.journal.chunks.clear()
+        self.before = None if cfg.fresh else self._result_before()
+        known = self._chunks_before() | self.journal.chunks
+        self.done: dict[tuple[str, int], Episodes] = {
+            (test, number): known[test, number]
+            for test in cfg.tests
+            for number, first, starts in self._chunks(test)
+            if _matches(known.get((test, number)), first, starts)
+        }
+
+    def chunks_to_run(self) -> Iterator[Chunk]:
+        """Chunks that are missing, and those whose videos are."""
+        for test in self.cfg.tests:
+            for number, first, starts in self._chunks(test):
+                record = tuple(
+                    index
+                    for index in range(first, min(first + len(starts), self.cfg.video))
+                    if self._video(test, index) is None
+                )
+                if record or (test, number) not in self.done:
+                    yield Chunk(self.run, self.key, test, number, first, tuple(starts), record)
+
+    def add(self, chunk: Chunk, episodes: Episodes) -> int:
+        """Keep a chunk that has been run; returns the number of episodes that are new."""
+        known = self.done.get((chunk.test, chunk.number))
+        if known is None:
+            self.done[chunk.test, chunk.number] = episodes
+            self.journal.add(chunk.test, chunk.number, episodes)
+            return len(episodes)
+        if [_untimed(e) for e in known] != [_untimed(e) for e in episodes]:
+            _logger.warning(
+                "%s: %s episodes %d-%d went otherwise when they were run again for the video; the "
+                "result keeps the first run. Is inference on this device deterministic?",
+                self.run.label, chunk.test, chunk.first, chunk.first + len(episodes) - 1,
+            )  # fmt: skip
+        return 0
+
+    def finish(self) -> Result:
+        """Write the result file, unless it is there already, and return the result."""
+        tests = [test for test in TESTS if test in self.cfg.tests]
+        episodes = [
+            e for test in tests for n, _, _ in self._chunks(test) for e in self.done[test, n]
+        ]
+        if self.before is not None:
+            # A test that was not asked for now keeps the episodes it has.
+            kept = [e for e in self.before["episodes"] if e["test"] not in tests]
+            episodes = sorted([*episodes, *kept], key=lambda e: TESTS.index(e["test"]))
+            if self.before["episodes"] == episodes:
+                self.journal.delete()
+                return self.before
+        result = self._result(episodes)
+        write_result(self.path, result)
+        self.journal.delete()
+        return read_result(self.path)
+
+    def outcomes(self) -> dict[str, list[bool]]:
+        """Successes so far, by test."""
+        return {
+            test: [e["success"] for (t, _), chunk in self.done.items() if t == test for e in chunk]
+            for test in self.cfg.tests
+        }
+
+    def videos(self) -> list[Path]:
+        """The videos of this evaluation."""
+        found = [
+            self._video(test, index)
+            for test in self.cfg.tests
+            for index in range(min(self.cfg.video, len(self.conditions[test])))
+        ]
+        return [path for path in found if path is not None]
+
+    def _chunks(self, test: str) -> Iterator[tuple[int, int, list[Condition]]]:
+        """(number, index of the first episode, conditions) of each chunk."""
+        starts, batch = self.conditions[test], self.cfg.batch
+        for number, first in enumerate(range(0, len(starts), batch)):
+            yield number, first, starts[first : first + batch]
+
+    def _result_before(self) -> Result | None:
+        """The result file of an earlier run of this very evaluation, if there is one."""
+        if not self.path.exists():
+            return None
+        try:
+            result = read_result(self.path)
+        except ResultError as error:
+            _logger.warning("%s It is replaced now.", error)
+            return None
+        return result if result.get("evaluation", {}).get("key") == self.key else None
+
+    def _chunks_before(self) -> dict[tuple[str, int], Episodes]:
+        chunks: dict[tuple[str, int], Episodes] = {}
+        for episode in self.before["episodes"] if self.before else []:
+            number = episode["index"] // self.cfg.batch
+            chunks.setdefault((episode["test"], number), []).append(episode)
+        return chunks
+
+    def _video(self, test: str, index: int) -> Path | None:
+        """The video of an episode if it was made by this very evaluation."""
+        stem = film_stem(self.run, test, index)
+        for path in films_dir(self.cfg).glob(f"{stem}_*.mp4"):
+            try:
+                if probe_video(path).comment == self.key:
+                    return path
+            except VideoError:
+                continue
+        return None
+
+    def _result(self, episodes: Episodes) -> Result:
+        cfg, meta = self.cfg, self.run.meta
+        return {
+            "schema": SCHEMA,
+            "split": cfg.split.name,
+            "model": self.run.label,
+            "seed": cfg.seed,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "git": git_hash(),
+            "environment": {
+                "task": self.run.id.setting.task,
+                "robot": cfg.robot,
+                "layout": cfg.layout,
+                "stages": list(STAGES),
+            },
+            "robot": cfg.robot,
+            "layout": cfg.layout,
+            "profile": cfg.profile,
+            "backbone": meta["backbone"],
+            # "start" tells the steps and minutes of the stages before, where a recipe has some
+            "training": meta["training"]
+            | {name: meta[name] for name in ("finished", "git", "start") if name in meta},
+            "hardware": hardware(),
+            "versions": versions(),
+            "config": {
+                "evaluation": _portable(asdict(cfg)),
+                "training": _portable(meta["config"]),
+            },
+            "evaluation": {
+                "key": self.key,
+                "seconds": round(sum(e["seconds"] for e in episodes), 1),
+            },
+            "episodes": episodes,
+        }
+
+
+def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
+    """Hash of what the outcome of an episode depends on, besides its start condition.
+
+    Of the code that is the policy's, its backbone's and its head's, the environment's, and what
+    they import: a change elsewhere repeats nothing.
+    """
+    trained = run.meta["config"]
+    model = trained["model"]
+    parts: list[Any] = [rollout, POLICIES[model["kind"]], BACKBONES[trained["backbone"]["kind"]]]
+    parts += [HEADS[model["head"]["kind"]]] if "head" in model else []
+    depends = {
+        "policy": run.meta["sha256"],
+        "env": asdict(cfg.env),
+        "setting": run.id.setting.name,
+        "batch": cfg.batch,
+        "inference": asdict(cfg.inference),
+        "code": code_digest(parts),
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def films_dir(cfg: EvalConfig) -> Path:
+    """Folder of an evaluation's films."""
+    from para.runs.folders import setting_of
+
+    return Path(cfg.outputs_dir) / "videos" / setting_of(cfg).name / cfg.profile
+
+
+def _matches(episodes: Episodes | None, first: int, starts: list[Condition]) -> bool:
+    """Whether records are those of a chunk: the same episodes from the same starts."""
+    wanted = [(first + i, condition_record(start)) for i, start in enumerate(starts)]
+    return [(e["index"], e["condition"]) for e in episodes or []] == wanted
+
+
+def _untimed(episode: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in episode.items() if name != "seconds"}
+
+
+def _portable(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in _LOCAL_KEYS}

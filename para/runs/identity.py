@@ -1,0 +1,130 @@
+"""What identifies a training run or a result, and where it lies. Nobody else makes these paths.
+
+    runs/<setting>/<profile>/<training set>/<model>-<backbone>/seed<k>/
+    results/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json
+
+A setting is what an episode is made in: task, robot and layout, bowl_on_plate-panda-together. All
+parts are always spelled out, so nothing that differs can share a place; they also stand in the
+files themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from para.errors import ConfigError
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What an episode is made in.
+
+    Attributes:
+        task: Name of the task.
+        robot: panda | hand.
+        layout: How the task's objects are placed.
+    """
+
+    task: str = "bowl_on_plate"
+    robot: str = "panda"
+    layout: str = "together"
+
+    @property
+    def name(self) -> str:
+        """The three parts, joined: bowl_on_plate-panda-together."""
+        return "-".join(_checked(part) for part in (self.task, self.robot, self.layout))
+
+
+@dataclass(frozen=True, order=True)
+class RunId:
+    """A training run. Splits with the same training set share their runs.
+
+    Attributes:
+        setting: What its demos were made in.
+        profile: Name of the profile.
+        train_set: Name of the training set.
+        model: The policy's own name, without the backbone.
+        backbone: The backbone's name.
+        seed: Training seed.
+    """
+
+    setting: Setting
+    profile: str
+    train_set: str
+    model: str
+    backbone: str
+    seed: int
+
+    def folder(self, runs_dir: Path | str) -> Path:
+        """The run's folder; `ConfigError` for a name that could leave `runs_dir`."""
+        return place(runs_dir, self.setting, self.profile, self.train_set) / self.leaf
+
+    @property
+    def leaf(self) -> Path:
+        """<model>-<backbone>/seed<k>: the run among those of one training set."""
+        return Path(policy_folder(self.model, self.backbone)) / f"seed{self.seed}"
+
+
+@dataclass(frozen=True, order=True)
+class ResultId:
+    """The evaluation of one trained policy on one split.
+
+    Attributes:
+        setting: What its episodes are made in.
+        profile: Name of the profile.
+        split: Name of the split.
+        model: The policy's own name, without the backbone.
+        backbone: The backbone's name.
+        seed: Training seed.
+    """
+
+    setting: Setting
+    profile: str
+    split: str
+    model: str
+    backbone: str
+    seed: int
+
+    def path(self, results_dir: Path | str) -> Path:
+        """The result file; `ConfigError` for a name that could leave `results_dir`."""
+        folder = place(results_dir, self.setting, self.profile, self.split)
+        return folder / policy_folder(self.model, self.backbone) / f"seed{self.seed}.json"
+
+    @property
+    def stem(self) -> str:
+        """One name for files about it that lie in a common folder."""
+        parts = (self.setting.name, self.profile, self.split)
+        policy = policy_folder(self.model, self.backbone)
+        return "_".join((*map(_checked_path, parts), policy, f"seed{self.seed}"))
+
+
+def place(root: Path | str, setting: Setting, profile: str, name: str) -> Path:
+    """Folder of all runs on the training set `name`, or of all results on the split `name`."""
+    return Path(root) / setting.name / _checked(profile) / _checked(name)
+
+
+def policy_folder(model: str, backbone: str) -> str:
+    """<model>-<backbone>, as folders are called."""
+    return f"{_checked(model)}-{_checked(backbone)}"
+
+
+def label(model: str, backbone: str, usual_backbone: str | None) -> str:
+    """A policy's name in tables: the backbone is named where it is not the profile's own."""
+    return model if backbone == usual_backbone else f"{model}-{backbone}"
+
+
+def _checked(name: str) -> str:
+    """`name` if it can be part of a path; names may come from foreign files."""
+    if not _NAME.fullmatch(name) or len(name) > 80:
+        raise ConfigError(
+            f"{name!r} cannot name a run or a result: use at most 80 letters, digits and _."
+        )
+    return name
+
+
+def _checked_path(name: str) -> str:
+    return "-".join(_checked(part) for part in name.split("-"))
