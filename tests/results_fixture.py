@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from para.evaluation.results import result_id
+
 THETAS_DEG = [round(25 * i / 7, 4) for i in range(8)]
 PHIS_DEG = [45.0 * i for i in range(8)]
 
@@ -58,9 +60,12 @@ def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> d
         distractors = 4
     position = [round(float(x), 5), round(float(y), 5)]
     return {
+        "task": "bowl_on_plate",
+        "objects": {
+            "bowl": [position[0], round(position[1] + 0.09, 5), 0.0],
+            "plate": [position[0], round(position[1] - 0.09, 5), 0.0],
+        },
         "position": position,
-        "bowl": [position[0], round(position[1] + 0.09, 5)],
-        "plate": [position[0], round(position[1] - 0.09, 5)],
         "theta_deg": theta,
         "phi_deg": phi,
         "distractors": distractors,
@@ -113,12 +118,19 @@ def make_result(
                 }
             )
     return {
-        "schema": 1,
+        "schema": 2,
         "split": split,
         "model": model,
         "seed": seed,
         "created": f"2026-01-{10 + seed:02d}T12:34:56+00:00",
         "git": "0123456789abcdef0123456789abcdef01234567",
+        "profile": "laptop",
+        "environment": {
+            "task": "bowl_on_plate",
+            "robot": "panda",
+            "layout": "together",
+            "stages": ["MISS", "GRASP", "PLACE"],
+        },
         "backbone": {"name": "laptop_cnn", "init": "random"},
         "training": {"minutes": 3.5 + 0.1 * seed, "steps": 1500, "demos": 128},
         "hardware": {"cpu": "Example CPU", "cores": 2, "gpu": None, "memory_gb": 8.0},
@@ -135,8 +147,8 @@ def make_result(
 
 
 def write_result(results_dir: Path, result: dict[str, Any]) -> Path:
-    """Write one result where the evaluation writes it: <split>/<model>/seed<k>.json."""
-    path = results_dir / result["split"] / result["model"] / f"seed{result['seed']}.json"
+    """Write one result where the evaluation writes it."""
+    path = result_id(result).path(results_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return path

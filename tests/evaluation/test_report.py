@@ -46,5 +46,8 @@ def test_each_pair_of_policies_is_compared():
     results = _results("lr", ood=50)
     (line,) = comparisons(results, new=["regression"])
     assert comparisons(results, new=[]) == []
-    assert line == f"para vs act, same starts: {compare(results['para'], results['regression'])}"
+    assert (
+        line
+        == f"para vs regression, same starts: {compare(results['para'], results['regression'])}"
+    )
     assert comparisons({"para": results["para"]}, new=["para"]) == []

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from para.errors import ResultError
+from para.errors import ConfigError, ResultError
+from para.evaluation.convert import convert_condition
+from para.evaluation.result_set import ResultSet
 from para.evaluation.results import (
     compare,
-    experiment_name,
-    model_commands,
-    model_label,
     outcomes,
     rates_by_theta,
     read_result,
-    result_path,
+    result_id,
     stage_counts,
     stage_steps,
     success_rate,
@@ -23,19 +22,28 @@ from para.evaluation.results import (
     total_steps,
     write_result,
 )
+from para.runs.identity import ResultId, Setting, label
+from para.runs.labels import model_commands
 from para.statistics import Rate
-from para.website.content import load_runs
 from tests.results_fixture import make_result
+from tests.results_fixture import write_result as write_result_file
 
 
 def _result(model="para", successes=(True, True, False), test="ood"):
     return {
-        "schema": 1,
+        "schema": 2,
         "split": "lr",
         "model": model,
         "seed": 0,
         "created": "2026-01-01T00:00:00+00:00",
         "git": "abc",
+        "profile": "laptop",
+        "environment": {
+            "task": "bowl_on_plate",
+            "robot": "panda",
+            "layout": "together",
+            "stages": ["MISS", "GRASP", "PLACE"],
+        },
         "backbone": {"name": "resnet18", "init": "random"},
         "training": {"minutes": 4.0, "steps": 1500, "demos": 128},
         "hardware": {"cores": 2},
@@ -46,6 +54,8 @@ def _result(model="para", successes=(True, True, False), test="ood"):
                 "seed": i,
                 "test": test,
                 "condition": {
+                    "task": "bowl_on_plate",
+                    "objects": {"bowl": [0.01 * i, 0.19, 0.0], "plate": [0.01 * i, 0.01, 0.0]},
                     "position": [0.01 * i, 0.1],
                     "theta_deg": 5.0 * (i % 2),
                     "phi_deg": 0.0,
@@ -63,10 +73,37 @@ def _result(model="para", successes=(True, True, False), test="ood"):
 
 
 def test_round_trip(tmp_path):
-    path = result_path(tmp_path, "lr", "panda", "together", "para", 3)
-    assert path.relative_to(tmp_path).as_posix() == "lr/para/seed3.json"
+    path = result_id(_result()).path(tmp_path)
+    expected = "bowl_on_plate-panda-together/laptop/lr/para-resnet18/seed0.json"
+    assert path.relative_to(tmp_path).as_posix() == expected
     write_result(path, _result())
     assert read_result(path) == _result()
+
+
+def test_schema_1_is_read_as_schema_2(tmp_path):
+    """What the first version wrote: objects by their own keys, waypoints with the model."""
+    new = _result()
+    old = copy.deepcopy(new) | {"schema": 1, "robot": "panda", "layout": "together"}
+    del old["environment"]
+    old["config"] = {"evaluation": {"batch": 8}, "training": {"model": {"execute": 4}}}
+    for episode in old["episodes"]:
+        objects = episode["condition"].pop("objects")
+        del episode["condition"]["task"]
+        episode["condition"] |= {name: pose[:2] for name, pose in objects.items()}
+        episode["bowl_position"], episode["plate_position"] = [1, 2, 0], [3, 4, 0]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    read = read_result(tmp_path / "old.json")
+    assert read["schema"] == 2
+    assert read["environment"] == new["environment"]
+    assert read["config"]["evaluation"] == {"batch": 8, "execute": 4}
+    for episode, expected in zip(read["episodes"], new["episodes"], strict=True):
+        assert episode["condition"] == expected["condition"]
+        assert episode["objects"] == {"bowl": [1, 2, 0], "plate": [3, 4, 0]}
+    assert result_id(read) == result_id(new)
+    (tmp_path / "old.json").write_text(json.dumps(old | {"episodes": [{"condition": 3}]}))
+    with pytest.raises(ResultError, match="says schema 1, but cannot be read as such"):
+        read_result(tmp_path / "old.json")
+    assert convert_condition({"seed": 3}) == {"task": "bowl_on_plate", "objects": {}, "seed": 3}
 
 
 @pytest.mark.parametrize(
@@ -90,10 +127,20 @@ def test_commands_of_a_label(label, training, evaluation):
 
 
 def test_names():
-    assert experiment_name("lr", "panda", "together") == "lr"
-    assert experiment_name("lr", "hand", "independent") == "lr-hand-independent"
-    assert model_label("para", "resnet18", "resnet18") == "para"
-    assert model_label("para", "dinov2_vits14", "resnet18") == "para-dinov2_vits14"
+    setting = Setting("bowl_on_plate", "hand", "independent")
+    assert setting.name == "bowl_on_plate-hand-independent"
+    assert label("para", "resnet18", "resnet18") == "para"
+    assert label("para", "dinov2_vits14", "resnet18") == "para-dinov2_vits14"
+
+
+@pytest.mark.parametrize("name", ["../../evil", "", "a/b", "a-b", "x" * 81, "a b", ".."])
+def test_names_from_files_never_become_paths(name, tmp_path):
+    for field in ("profile", "split", "model", "backbone"):
+        parts = {"profile": "p", "split": "s", "model": "m", "backbone": "b"} | {field: name}
+        with pytest.raises(ConfigError, match="cannot name a run or a result"):
+            ResultId(Setting(), **parts, seed=0).path(tmp_path)
+    with pytest.raises(ConfigError, match="cannot name a run or a result"):
+        assert Setting(task=name).name
 
 
 @pytest.mark.parametrize(
@@ -103,7 +150,7 @@ def test_names():
         (json.dumps(_result())[:500], "damaged"),
         ("[1, 2]", "no schema number"),
         (json.dumps({"name": "something else"}), "no schema number"),
-        (json.dumps(_result() | {"schema": 2}), "has schema 2; this version reads schema 1"),
+        (json.dumps(_result() | {"schema": 3}), "has schema 3; this version reads schemas 1 and 2"),
         (b"\xff\xfe\x00\x80", "not text"),
     ],
 )
@@ -198,17 +245,26 @@ def test_policies_are_compared_on_common_starts():
 
 
 def test_committed_results_are_valid():
-    runs, left_out = load_runs(Path(__file__).parents[2] / "results")
-    assert runs
-    assert left_out == []
+    found = ResultSet.load(Path(__file__).parents[2] / "results")
+    assert found.results
+    assert found.left_out == ()
 
 
-def test_the_made_up_campaign_of_other_tests_is_valid(tmp_path):
+def test_a_set_of_results_is_narrowed_before_anything_is_pooled(tmp_path):
     for split in ("lr", "vp_io"):
-        write_result(
-            tmp_path / split / "regression" / "seed0.json", make_result(split, "regression")
-        )
-    assert len(load_runs(tmp_path)[0]) == 2
+        write_result_file(tmp_path, make_result(split, "regression"))
+    paper = make_result("lr", "regression") | {"profile": "paper"}
+    write_result_file(tmp_path, paper)
+    (tmp_path / "stray.json").write_text(json.dumps(paper))
+    found = ResultSet.load(tmp_path)
+    assert len(found.results) == 3
+    assert [item.name for item in found.left_out] == ["stray.json"]
+    assert "lies elsewhere" in found.left_out[0].reason
+    laptop = found.of(Setting(), "laptop")
+    assert len(laptop.select("lr", "regression-laptop_cnn")) == 0
+    assert [r.seed for r in laptop.select("lr", "regression")] == [0]
+    assert laptop.rate("lr", "regression", "ood").n == 96
+    assert laptop.models("vp_io") == ["regression"]
 
 
 def test_budgets_count_every_stage():

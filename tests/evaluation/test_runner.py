@@ -17,10 +17,12 @@ import torch
 
 from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
-from para.evaluation import runner
 from para.evaluation.config import EvalConfig
+from para.evaluation.job import PolicyEvaluation
+from para.evaluation.recorder import VideoRecorder
 from para.evaluation.results import read_result
-from para.evaluation.runner import evaluate, trained_runs
+from para.evaluation.runner import evaluate
+from para.evaluation.trained import trained_runs
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
@@ -29,6 +31,8 @@ from para.video import probe_video
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
+SETTING = "bowl_on_plate-hand-together/smoke"
+JOURNAL = "bowl_on_plate-hand-together_smoke_lr_para-resnet18_seed0.jsonl"
 
 
 def _folders(root):
@@ -84,7 +88,7 @@ def test_results(evaluated):
     assert list(done.results) == ["para", "regression"]
     assert done.new_episodes == 20
     for model, path in done.paths.items():
-        assert path == root / "results" / "lr-hand" / model / "seed0.json"
+        assert path == root / "results" / SETTING / f"lr/{model}-resnet18/seed0.json"
         result = read_result(path)
         assert (result["model"], result["robot"], result["profile"]) == (model, "hand", "smoke")
         kinds = [(e["test"], e["index"]) for e in result["episodes"]]
@@ -107,11 +111,18 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
     evaluate(_config(root, "model=para", "tests=[ood]"))
     assert {path: path.read_bytes() for path in before} == before
     # Another checkpoint, other code or another batch would be.
-    job = runner._Job(_config(root), trained_runs(_config(root))[0], {"ood": [], "sanity": []})
+    job = PolicyEvaluation(_config(root), trained_runs(_config(root))[0], {"ood": [], "sanity": []})
     assert job.before is not None
-    for change in ("batch=3", "precision=bf16", "env.max_steps=50", "fresh=true"):
+    for change in (
+        "batch=3",
+        "precision=bf16",
+        "execute=2",
+        "subcell=false",
+        "env.max_steps=50",
+        "fresh=true",
+    ):
         cfg = _config(root, change)
-        job = runner._Job(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
+        job = PolicyEvaluation(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
         assert job.before is None
 
 
@@ -125,7 +136,7 @@ def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        journal = tmp_path / "outputs" / "unfinished" / "lr-hand-para-seed0.jsonl"
+        journal = tmp_path / "outputs" / "unfinished" / JOURNAL
         deadline = time.monotonic() + 240
         while not journal.exists() or journal.read_text().count("\n") < 3:
             assert process.poll() is None, (tmp_path / "log").read_text()
@@ -148,17 +159,17 @@ def test_videos_and_damaged_results(evaluated, caplog):
     whole = path.read_bytes()
     path.write_bytes(whole[:700])
     cfg = _config(root, "model=regression", "video=1", "tests=[sanity]")
-    again = evaluate(cfg)
+    again = evaluate(cfg, VideoRecorder)
     assert "seed0.json is damaged" in caplog.text
     assert [e["index"] for e in read_result(path)["episodes"]] == list(range(5))
     (video,) = again.videos
-    assert video == root / "outputs/videos/act_lr-hand_sanity_ep000_fail.mp4"
+    assert video == root / "outputs/videos" / SETTING / "regression_lr_sanity_ep000_fail.mp4"
     info = probe_video(video)
     # 40 control steps at 25 fps (and the start), then the outcome stays for 1.5 s.
     assert (info.fps, info.frames, info.width, info.height) == (25, 21 + 38, 960, 640)
     assert info.comment == read_result(path)["evaluation"]["key"]
     before = video.stat().st_mtime_ns
-    assert evaluate(cfg).videos == [video]
+    assert evaluate(cfg, VideoRecorder).videos == [video]
     assert video.stat().st_mtime_ns == before
     path.write_bytes(whole)
 
@@ -171,9 +182,15 @@ def test_nothing_trained(tmp_path):
     # The command asks for exactly the run that is missing.
     cfg = load_config(TrainConfig, [*command.split()[2:], *_folders(tmp_path)])
     found = _config(tmp_path, "split=nf", "seed=3", "layout=independent")
-    assert run_dir(cfg).parents[1].name == "near-hand-independent"
+    assert run_dir(cfg).parents[3].name == "bowl_on_plate-hand-independent"
     _train(tmp_path, *command.split()[2:])
     assert [run.folder for run in trained_runs(found)] == [run_dir(cfg)]
+
+
+def test_more_waypoints_than_are_predicted_cannot_be_executed(tmp_path):
+    _train(tmp_path)
+    with pytest.raises(ConfigError, match=r"execute=13, but .* predicts 12 waypoints"):
+        evaluate(_config(tmp_path, "execute=13"))
 
 
 def test_labels_and_image_size(tmp_path):
