@@ -38,6 +38,7 @@ test-fast: setup
 lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	.venv/bin/lint-imports
 
 format: setup
 	$(PY) -m ruff format .
