@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import barnard_exact, binomtest, norm
+from scipy.stats import binomtest
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -21,14 +21,8 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
         raise ValueError(f"{successes} successes of {n} episodes")
     if n == 0:
         return 0.0, 1.0
-    z = float(norm.ppf(0.5 + confidence / 2))
-    rate, spread = successes / n, z * z / n
-    centre = (rate + spread / 2) / (1 + spread)
-    half = z * math.sqrt(rate * (1 - rate) / n + spread / (4 * n)) / (1 + spread)
-    # At 0 and at n successes one end is exactly 0 or 1; rounding must not move it.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return low, high
+    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -107,19 +101,6 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Comparison:
     discordant = only_first + only_second
     p_value = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
     return Comparison(only_first, only_second, len(pairs), p_value)
-
-
-def barnard(first: Rate, second: Rate) -> float:
-    """Two-sided p-value of Barnard's exact test, for rates that were not measured in pairs."""
-    if first.n == 0 or second.n == 0:
-        return 1.0
-    table = [
-        [first.successes, second.successes],
-        [first.n - first.successes, second.n - second.successes],
-    ]
-    if sum(table[0]) == 0 or sum(table[1]) == 0:  # SciPy's statistic is 0 / 0 here
-        return 1.0
-    return float(min(1.0, barnard_exact(table).pvalue))
 
 
 def format_p(p_value: float) -> str:

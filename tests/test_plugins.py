@@ -1,0 +1,116 @@
+"""Components of another package: trained, evaluated, listed and shown without touching this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from para import registry
+from para.errors import UnknownNameError
+from para.registry import Registry, RegistryError
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ROOT / "tests" / "plugins"
+PLUGIN = "plugins=[block_lab]"
+THEIRS = ("profile=smoke", "task=touch_block", "split=every_other")
+
+
+def run(script: str, *arguments: str, root: Path) -> str:
+    """Run a script with the plug-in on the path; its output, which must end well."""
+    folders = [f"{name}_dir={root / name}" for name in ("data", "runs", "results", "outputs")]
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), PLUGIN, *arguments]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGES}", "COLUMNS": "200"}
+    done = subprocess.run(
+        [*command, *(folders if "--help" not in arguments else [])],
+        capture_output=True, text=True, cwd=root, env=environment, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Their policy, and ours with their head, on their backbone, task and split: two steps each."""
+    root = tmp_path_factory.mktemp("lab")
+    tiny = ("training.steps=2", "training.warmup_steps=0", "training.batch_size=4", "workers=2")
+    for model in (("model=drift",), ("model=para", "model/head=blunt", "model.name=para_blunt")):
+        run("train", *THEIRS, "backbone=patches", *model, *tiny, root=root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_plugin_is_trained_evaluated_and_shown(trained):
+    table = run("eval", *THEIRS, "episodes=2", "video=0", "workers=2", root=trained)
+    for word in ("Every other position", "drift", "para_blunt", "AWAY", "ABOVE", "n=2"):
+        assert word in table
+    results = trained / "results" / "touch_block-hand-together" / "smoke" / "every_other"
+    assert sorted(path.parent.name for path in results.glob("*/seed0.json")) == [
+        "drift-patches",
+        "para_blunt-patches",
+    ]
+    run("make_website", *THEIRS[:2], "only=[stage_breakdown]", root=trained)
+    page = (trained / "outputs" / "website" / "index.html").read_text(encoding="utf-8")
+    for word in ("Every other position", "drift", "para_blunt", "AWAY", "ABOVE"):
+        assert word in page
+
+
+def test_help_lists_the_components_of_a_plugin(tmp_path):
+    text = run("train", "--help", root=tmp_path)
+    for name in ("patches", "blunt", "drift", "touch_block", "every_other"):
+        assert name in text
+
+
+@dataclass
+class Config:
+    """Of the components below."""
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    """A registry of nothing, which is forgotten afterwards."""
+    monkeypatch.setattr(Registry, "groups", dict(Registry.groups))
+    return Registry("thing", "things", packages=())
+
+
+def test_components_without_a_schema_or_with_a_name_twice_are_refused(shelf):
+    with pytest.raises(RegistryError, match=r"thing 'a' is registered without a schema"):
+        shelf.register("a")
+    with pytest.raises(RegistryError, match="without a schema"):
+        shelf.register("a", int)
+
+    @shelf.register("a", Config)
+    class First:
+        pass
+
+    with pytest.raises(RegistryError, match=r"Two of kind thing are called 'a': .*First.*Second"):
+
+        @shelf.register("a", Config)
+        class Second:
+            pass
+
+    assert shelf["a"] is First
+    assert (list(shelf), len(shelf), "a" in shelf) == (["a"], 1, True)
+    with pytest.raises(UnknownNameError, match=r"Unknown thing 'b'.*Available: a"):
+        shelf.component("b")
+
+
+def test_a_plugin_that_cannot_be_imported_says_why(monkeypatch):
+    with pytest.raises(RegistryError, match=r"plugins=\[no_such_lab\].*No module named"):
+        registry.load_plugin("no_such_lab")
+
+
+def test_installed_packages_announce_themselves(monkeypatch, shelf):
+    monkeypatch.setattr(registry, "_plugins", {})
+    loaded = []
+    monkeypatch.setattr(registry, "import_all", loaded.append)
+    entry = EntryPoint("lab", "json", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [entry])
+    assert list(shelf) == []
+    assert loaded == ["json"]
