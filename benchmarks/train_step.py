@@ -29,8 +29,9 @@ def main(cfg: TrainConfig) -> None:
     import torch
 
     from para.data.dataset import BatchLoader
+    from para.training.data import open_datasets
     from para.training.log import read_log
-    from para.training.trainer import open_datasets, train
+    from para.training.loop import train
 
     datasets = open_datasets(cfg)
     counts = [cfg.workers] if cfg.workers else range(1, available_cores() + 1)

@@ -17,7 +17,7 @@ from para.evaluation.runner import evaluate
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
 from para.system import provenance
-from para.training.trainer import train
+from para.training.loop import train
 
 VIDEO_STAGES = {"video_short": 100, "video": 600}
 """Steps of first stages: the names are those of recipes, so that their runs are used."""

@@ -27,9 +27,10 @@ from para.evaluation.video_quality import (
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
 from para.system import provenance, set_threads
+from para.training.data import open_datasets
+from para.training.loop import train
 from para.training.pictures import save_picture
 from para.training.stages import stage_configs
-from para.training.trainer import open_datasets, train
 
 TIMES = (0.0, 0.3, 0.6)
 MOST_DEMOS = 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,17 @@ class NoSpaceError(ParaError):
     """The disk that should hold the output is (nearly) full."""
 
 
+def aside_of(path: Path) -> Path:
+    """A new temporary path beside `path`, with its suffix, for what will be renamed to `path`."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def is_aside_of(name: str, path: Path) -> bool:
+    """Is `name` what a killed process may have left behind while it wrote `path`?"""
+    stem, suffix = re.escape(path.stem), re.escape(path.suffix)
+    return re.fullmatch(rf"\.{stem}\.[0-9a-f]{{8}}{suffix}", name) is not None
+
+
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`.
@@ -27,7 +39,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    aside = aside_of(path)
     try:
         yield aside
         with open(aside, "rb") as file:

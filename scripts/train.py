@@ -19,8 +19,8 @@ def main(cfg: TrainConfig) -> None:
     A killed or interrupted run goes on with the same command; a finished one is not repeated.
     """
     from para.runs.commands import command
+    from para.training.loop import train
     from para.training.stages import stage_configs
-    from para.training.trainer import train
 
     print(train(cfg).report())
     if cfg.model.acts:

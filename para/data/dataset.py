@@ -39,6 +39,7 @@ from torch import Tensor
 from para.data.augment import AugmentConfig, augment
 from para.data.format import decode_image, episode_path, read_episode, regenerate_command
 from para.errors import DataError
+from para.seeds import Purpose, generator, torch_seed
 
 Batch = dict[str, Tensor]
 
@@ -189,7 +190,7 @@ def batch_samples(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     epoch, within = np.divmod(place, n)
     samples = np.empty(batch_size, np.int64)
     for e in np.unique(epoch):
-        order = np.random.default_rng([seed, 0, e]).permutation(n)
+        order = generator(seed, Purpose.ORDER, int(e)).permutation(n)
         samples[epoch == e] = order[within[epoch == e]]
     return samples
 
@@ -230,9 +231,8 @@ class BatchLoader:
         )
         if self.augment is None:
             return batch
-        state = np.random.SeedSequence([self.seed, 1, step]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-        return augment(batch, self.augment, generator)
+        seed = torch_seed(self.seed, Purpose.AUGMENTATION, step)
+        return augment(batch, self.augment, torch.Generator().manual_seed(seed))
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches in order; an exception of a thread is raised here."""

@@ -48,7 +48,7 @@ def load_video_backbone(folder: Path | str) -> VideoBackbone:
 
     Raises:
         ConfigError: The run has no video backbone.
-        CheckpointError: See `para.training.checkpoint.load_policy`.
+        CheckpointError: See `para.runs.policy_file.load_policy`.
     """
     policy, _ = load_policy(folder)
     if not policy.backbone.learns_video:

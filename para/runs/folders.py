@@ -7,6 +7,7 @@ from pathlib import Path
 from para.common import CommonConfig
 from para.policies.base import POLICIES
 from para.runs.config import TrainConfig
+from para.runs.contents import POLICY_META
 from para.runs.identity import RunId, Setting, place
 from para.runs.policy_file import read_policy_meta
 
@@ -43,7 +44,8 @@ def find_runs(
     What only prepares other policies (model=video) is left out.
     """
     found = []
-    for path in sorted(place(runs_dir, setting, profile, train_set).glob("*/seed*/policy.json")):
+    group = place(runs_dir, setting, profile, train_set)
+    for path in sorted(group.glob(f"*/seed*/{POLICY_META}")):
         config = read_policy_meta(path.parent)["config"]
         if (
             model in (None, config["model"]["name"])

@@ -1,7 +1,7 @@
 """The policy that a run leaves, and that evaluation loads without executing anything.
 
-policy.safetensors    averaged (EMA) weights and normalisation
-policy.json           configuration, backbone init, steps, minutes, demos, code, `finished`
+Its weights lie in policy.safetensors, what is known about them in policy.json (keys:
+para/training/summary.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from para.errors import CheckpointError, ParaError
 from para.files import atomic_write, atomic_write_json, read_json
 from para.policies.base import Policy, build_policy
 from para.runs.config import train_config_from_dict
+from para.runs.contents import POLICY, POLICY_META
 from para.tensors import Tensors, checksum_of, read_safetensors, save_tensors
 
 FORMAT = 2
@@ -24,11 +25,11 @@ FORMAT = 2
 
 def save_policy(folder: Path, tensors: Tensors, meta: dict[str, Any]) -> None:
     """Write policy.safetensors, then policy.json with its checksum."""
-    path = folder / "policy.safetensors"
+    path = folder / POLICY
     with atomic_write(path) as aside:
         save_tensors(tensors, aside)
         checksum = checksum_of(aside)
-    atomic_write_json(folder / "policy.json", {"format": FORMAT, **meta, "sha256": checksum})
+    atomic_write_json(folder / POLICY_META, {"format": FORMAT, **meta, "sha256": checksum})
 
 
 def read_policy_meta(folder: Path | str) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def read_policy_meta(folder: Path | str) -> dict[str, Any]:
     Raises:
         CheckpointError: It is missing, not JSON, or of another format version.
     """
-    path = Path(folder) / "policy.json"
+    path = Path(folder) / POLICY_META
     meta = read_json(path)
     if meta.get("format") != FORMAT:
         raise CheckpointError(
@@ -55,7 +56,7 @@ def load_policy(folder: Path | str) -> tuple[Policy, dict[str, Any]]:
     """
     folder = Path(folder)
     meta = read_policy_meta(folder)
-    path = folder / "policy.safetensors"
+    path = folder / POLICY
     tensors = read_safetensors(path)
     if checksum_of(path) != meta.get("sha256"):
         raise CheckpointError(
@@ -65,7 +66,7 @@ def load_policy(folder: Path | str) -> tuple[Policy, dict[str, Any]]:
     try:
         cfg = train_config_from_dict(meta["config"])
     except ParaError as error:
-        raise CheckpointError(f"{folder / 'policy.json'}: {error}") from error
+        raise CheckpointError(f"{folder / POLICY_META}: {error}") from error
     backbone = dataclasses.replace(cfg.backbone, weights="random")  # the file has the real ones
     with torch.random.fork_rng(devices=[]):
         policy = build_policy(cfg.model, backbone, cfg.env.image_size)

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from para.errors import ConfigError
 from para.files import atomic_write
 from para.runs.config import TrainConfig
+from para.runs.contents import LOG, LOG_TABLE
 
 _logger = logging.getLogger(__name__)
 Row = dict[str, float]
@@ -34,7 +35,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, step: int, enabled: bool = True):
-        self.path, self.csv_path, self.enabled = folder / "log.jsonl", folder / "log.csv", enabled
+        self.path, self.csv_path, self.enabled = folder / LOG, folder / LOG_TABLE, enabled
         self.rows = [row for row in read_log(folder) if row["step"] <= step]
         if enabled:
             with atomic_write(self.path) as aside:
@@ -65,7 +66,7 @@ class RunLog:
 def read_log(folder: Path) -> list[Row]:
     """Rows of log.jsonl; a last line that a kill cut short is left out."""
     try:
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     rows = []

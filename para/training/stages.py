@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from envs.splits import load_split
 from para.backbones.weights import load_strict
 from para.data.dataset import Batch
 from para.errors import CheckpointError
 from para.policies.base import POLICIES, Policy
 from para.policies.video import VideoConfig
 from para.runs.config import StageConfig, TrainConfig
+from para.runs.contents import POLICY
 from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta
 from para.tensors import read_safetensors
@@ -53,8 +55,6 @@ def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
 
 def _with_stage(cfg: TrainConfig, stage: StageConfig) -> TrainConfig:
     """`cfg` with the stage's budget, rates and demos, and without a recipe."""
-    from envs.splits import load_split
-
     video, heads = stage.rates.video, stage.rates.heads
     training = replace(
         cfg.training,
@@ -106,7 +106,7 @@ def load_start(policy: Policy, folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder}, the stage before this one, has not finished: run the same command again."
         )
-    path = folder / "policy.safetensors"
+    path = folder / POLICY
     state = read_safetensors(path)
     if not POLICIES.config(meta["config"]["model"]["kind"]).acts:
         video = {k.removeprefix(VIDEO): v for k, v in state.items() if k.startswith(VIDEO)}

@@ -17,7 +17,7 @@ from para.cli import load_config
 from para.data.dataset import DemoDataset
 from para.runs.config import TrainConfig
 from para.training import sharding
-from para.training.trainer import train
+from para.training.loop import train
 
 
 def main(kind: str, demos: Path, folder: Path, runs: list[dict]) -> None:

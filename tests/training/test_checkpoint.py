@@ -19,10 +19,10 @@ from para.files import NoSpaceError
 from para.policies.base import build_policy
 from para.runs.folders import find_runs, run_dir
 from para.runs.policy_file import load_policy, read_policy_meta, save_policy
-from para.training import checkpoint
+from para.training import checkpoint, optimiser
 from para.training.checkpoint import load_checkpoint, save_checkpoint
+from para.training.loop import train
 from para.training.pictures import observations_of
-from para.training.trainer import train
 
 
 class Crash(BaseException):
@@ -160,10 +160,10 @@ def test_optimizer_state_keeps_the_memory_format_of_its_parameter():
     made = torch.optim.AdamW([weight], fused=True)
     weight.grad = torch.randn_like(weight)
     made.step()
-    tensors, groups = checkpoint.optimizer_tensors(made)
+    tensors, groups = optimiser.optimizer_tensors(made)
     tensors = {k: t.contiguous().clone() for k, t in tensors.items()}
     restored = torch.optim.AdamW([weight], fused=True)
-    checkpoint.restore_optimizer(restored, tensors, json.loads(json.dumps(groups)), "here")
+    optimiser.restore_optimizer(restored, tensors, json.loads(json.dumps(groups)), "here")
     moment = restored.state_dict()["state"][0]["exp_avg"]
     assert moment.stride() == weight.stride()
     assert torch.equal(moment, made.state_dict()["state"][0]["exp_avg"])

@@ -17,7 +17,7 @@ from test_resume import FILES, assert_same
 from para.cli import ROOT
 from para.errors import ConfigError
 from para.training.log import read_log
-from para.training.trainer import train
+from para.training.loop import train
 
 HERE = Path(__file__).parent
 SHARD = ["training.shard=true"]

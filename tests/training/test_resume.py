@@ -19,9 +19,10 @@ from para.cli import ROOT
 from para.data.dataset import DemoDataset
 from para.data.format import dataset_dir, episode_path, write_episode
 from para.data.generate import plan
-from para.training import trainer
+from para.training import loop
 from para.training.log import read_log
-from para.training.trainer import NonFiniteError, train
+from para.training.loop import train
+from para.training.step import NonFiniteError
 
 FILES = ("policy", "checkpoint/policy", "checkpoint/ema", "checkpoint/optimizer")
 TIMES = ("minutes", "samples_per_s")
@@ -42,14 +43,14 @@ def assert_same(a: Path, b: Path) -> None:
 
 def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training die before it starts `step`, without any chance to save."""
-    original = trainer._Run._optimise
+    original = loop.optimise
 
-    def dying(self, *arguments):
-        if self.step == step:
+    def dying(run, learner, progress, batches):
+        if progress.step == step:
             raise SystemError("killed")
-        return original(self, *arguments)
+        return original(run, learner, progress, batches)
 
-    monkeypatch.setattr(trainer._Run, "_optimise", dying)
+    monkeypatch.setattr(loop, "optimise", dying)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +77,14 @@ def test_a_signal_saves_and_says_how_to_go_on(number, config, datasets, monkeypa
     whole = train(config(runs="a"), progress=False, datasets=datasets)
     handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        original = trainer._Run._optimise
+        original = loop.optimise
 
-        def interrupted(self, *arguments):
-            if self.step == 1:
+        def interrupted(run, learner, progress, batches):
+            if progress.step == 1:
                 os.kill(os.getpid(), number)
-            return original(self, *arguments)
+            return original(run, learner, progress, batches)
 
-        patch.setattr(trainer._Run, "_optimise", interrupted)
+        patch.setattr(loop, "optimise", interrupted)
         with pytest.raises(KeyboardInterrupt, match=r"Step 2 of 6 is saved in .*same command"):
             train(config(runs="b"), progress=False, datasets=datasets)
     assert signal.getsignal(number) is handler

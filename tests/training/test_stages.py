@@ -29,10 +29,18 @@ from para.policies.base import build_policy
 from para.runs.config import TrainConfig, differences
 from para.runs.folders import find_runs, run_dir
 from para.runs.policy_file import load_policy
-from para.training import trainer
+from para.training import claims, loop
 from para.training.log import read_log
-from para.training.stages import StageLoss, load_start, needs_clips, stage_configs, start_folder
-from para.training.trainer import train
+from para.training.loop import train
+from para.training.optimiser import parameter_groups
+from para.training.stages import (
+    StageLoss,
+    freeze,
+    load_start,
+    needs_clips,
+    stage_configs,
+    start_folder,
+)
 
 SMALL = [
     *(f"backbone.{key}={value}".replace(" ", "") for key, value in SMALL_VIDEO.items()),
@@ -150,14 +158,14 @@ def test_resume_is_exact_inside_and_between_stages(stage, config, datasets, monk
     whole = train(config("two_stage", runs="a"), progress=False, datasets=datasets)
     with monkeypatch.context() as patch:
         kill_in = stage_configs(config("two_stage", runs="b"))[stage].model.name
-        original = trainer._Run._optimise
+        original = loop.optimise
 
-        def dying(self, *arguments):
-            if self.step == 3 and self.cfg.model.name == kill_in:
+        def dying(run, learner, progress, batches):
+            if progress.step == 3 and run.cfg.model.name == kill_in:
                 raise SystemError("killed")
-            return original(self, *arguments)
+            return original(run, learner, progress, batches)
 
-        patch.setattr(trainer._Run, "_optimise", dying)
+        patch.setattr(loop, "optimise", dying)
         with pytest.raises(SystemError):
             train(config("two_stage", runs="b"), progress=False, datasets=datasets)
     torch.manual_seed(99)
@@ -189,7 +197,7 @@ def test_stages_train_what_they_say(config, datasets):
     ):
         cfg = stage_configs(config(recipe))[index]
         policy = build_policy(cfg.model, cfg.backbone, 32)
-        trainer.freeze(policy, cfg)
+        freeze(policy, cfg)
         StageLoss(policy, cfg.stage)(batch)["loss"].backward()
         trained = {n for n, p in policy.named_parameters() if p.requires_grad}
         assert {n for n, p in policy.named_parameters() if p.grad is not None} == trained
@@ -204,7 +212,7 @@ def test_rates_go_to_their_parts(config):
     policy = build_policy(cfg.model, cfg.backbone, 32)
     rates: dict[float, set[str]] = {}
     names = {id(p): n for n, p in policy.named_parameters()}
-    for group in trainer.parameter_groups(policy, cfg.training):
+    for group in parameter_groups(policy, cfg.training):
         rates.setdefault(group["lr"], set()).update(names[id(p)] for p in group["params"])
     assert set(rates) == {1e-6, 1e-4}
     assert all(n.startswith("backbone.video.") for n in rates[1e-6])
@@ -259,12 +267,12 @@ def test_two_recipes_at_once_train_the_shared_stage_once(config, datasets, monke
             # the other process is at work; it will be done when the lock is free
             other = config("frozen")
             with monkeypatch.context() as patch:
-                patch.setattr(trainer.fcntl, "flock", lambda *_: None)
+                patch.setattr(claims.fcntl, "flock", lambda *_: None)
                 train(stage_configs(other)[0], progress=False, datasets=datasets)
             raise BlockingIOError
 
     video = run_dir(stage_configs(config("two_stage"))[0])
-    monkeypatch.setattr(trainer.fcntl, "flock", flock)
+    monkeypatch.setattr(claims.fcntl, "flock", flock)
     summary = train(config("two_stage"), progress=False, datasets=datasets)
     assert waited == [fcntl.LOCK_EX]
     assert [row["step"] for row in read_log(video)] == [2, 4, 5]

@@ -17,10 +17,11 @@ from torch import nn
 from para.errors import ConfigError
 from para.policies.base import build_policy
 from para.runs.config import TrainingConfig
-from para.training import trainer
+from para.training import loop
 from para.training.log import RunLog, read_log
+from para.training.loop import train
+from para.training.optimiser import averaged, learning_rate_factor, parameter_groups
 from para.training.pictures import draw_batch, draw_heatmaps, observations_of, save_picture
-from para.training.trainer import averaged, learning_rate_factor, parameter_groups, train
 from para.types import ActionChunk
 
 
@@ -108,7 +109,7 @@ def test_every_parameter_is_trained(model, config, datasets):
 def test_time_budget_ends_the_run_and_its_schedule(config, datasets, monkeypatch):
     ticks = itertools.count()
     clock = SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks))  # about 0.2 s per step
-    monkeypatch.setattr(trainer, "time", clock)
+    monkeypatch.setattr(loop, "time", clock)
     cfg = config("training.steps=100000", "budget_minutes=0.05", "training.log_every=1")
     summary = train(cfg, progress=False, datasets=datasets)
     assert 8 <= summary.steps <= 20
@@ -120,21 +121,21 @@ def test_time_budget_ends_the_run_and_its_schedule(config, datasets, monkeypatch
 
 def test_time_spent_before_a_stop_counts(config, datasets, monkeypatch):
     cfg = config("training.steps=100000", "budget_minutes=0.05", "training.checkpoint_every=1")
-    save = trainer._Run._save
+    save = loop.save
 
-    def save_and_die(self):
-        save(self)
-        if self.step == 5:
+    def save_and_die(run, learner, progress):
+        save(run, learner, progress)
+        if progress.step == 5:
             raise SystemError("killed")
 
     def restart_clock():
         ticks = itertools.count()
         clock = SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks))
-        monkeypatch.setattr(trainer, "time", clock)
+        monkeypatch.setattr(loop, "time", clock)
 
     restart_clock()
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Run, "_save", save_and_die)
+        patch.setattr(loop, "save", save_and_die)
         with pytest.raises(SystemError):
             train(cfg, progress=False, datasets=datasets)
     restart_clock()

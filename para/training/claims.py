@@ -1,0 +1,96 @@
+"""Whose folder a run's folder is: one process at a time, one configuration."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from para.errors import ConfigError
+from para.files import atomic_write_json, read_json
+from para.runs.config import TrainConfig, differences
+from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path
+from para.runs.folders import run_dir
+from para.runs.policy_file import read_policy_meta
+from para.training.checkpoint import has_checkpoint
+from para.training.summary import TrainSummary
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def claimed(
+    folder: Path, cfg: TrainConfig, accelerator: Accelerator, wait: bool
+) -> Iterator[TrainSummary | None]:
+    """Hold `folder` as the run of `cfg`; yields the summary if that run is finished already.
+
+    Args:
+        folder: The run's folder.
+        cfg: Its configuration; `fresh` deletes what an earlier run left.
+        accelerator: The main process claims for all.
+        wait: Wait for another process that trains into the folder, instead of refusing.
+
+    Raises:
+        ConfigError: Another process trains into it, it holds a run of another configuration, or
+            `fresh` would delete what no run wrote.
+    """
+    if not accelerator.is_main_process:
+        yield broadcast_object_list([None])[0]
+        return
+    with _locked(folder, wait):
+        if cfg.fresh:
+            delete_run(folder)
+        yield broadcast_object_list([_take(folder, cfg)])[0]
+
+
+def has_other_config(cfg: TrainConfig) -> bool:
+    """Is there a run in the folder of `cfg` that would train something else?"""
+    path = run_dir(cfg) / CONFIG
+    return path.exists() and bool(differences(cfg, read_json(path)))
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(lock_path(folder), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not wait:
+                raise ConfigError(
+                    f"Another process is training {folder} right now. Wait for it, or choose "
+                    "another seed, model.name or runs_dir."
+                ) from error
+            _logger.info("Another process is training %s: waiting for it.", folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
+    """Make `folder` the run of `cfg`, or find it finished."""
+    if has_checkpoint(folder):
+        _refuse_other_config(folder, cfg)
+        if (folder / POLICY_META).exists():
+            meta = read_policy_meta(folder)
+            if meta["finished"]:
+                return TrainSummary.of_finished(folder, meta)
+    atomic_write_json(folder / CONFIG, asdict(cfg))
+    return None
+
+
+def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:
+    different = differences(cfg, read_json(folder / CONFIG))
+    if different:
+        listed = "; ".join(f"{k} was {a}, now {b}" for k, (a, b) in list(different.items())[:6])
+        more = f"; and {len(different) - 6} more" if len(different) > 6 else ""
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: {listed}{more}. Ask for the old "
+            "values, or replace the run with fresh=true, or keep both with another model.name, "
+            "seed or runs_dir."
+        )
