@@ -15,6 +15,8 @@ from tiny import tiny_config
 
 from para.data.dataset import DemoDataset
 from para.runs.config import TrainConfig
+from para.training.loop import train
+from para.training.summary import TrainSummary
 
 Datasets = tuple[DemoDataset, DemoDataset | None]
 
@@ -30,3 +32,13 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Datasets:
 def config(tmp_path: Path) -> Callable[..., TrainConfig]:
     """config("seed=1", runs="b"): a small training configuration, in a runs folder of its own."""
     return lambda *overrides, runs="runs": tiny_config(tmp_path / runs, *overrides)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, datasets: Datasets
+) -> tuple[TrainConfig, TrainSummary]:
+    """A finished run and its configuration."""
+    overrides = ("training.steps=3", "training.warmup_steps=1")
+    cfg = tiny_config(tmp_path_factory.mktemp("trained"), *overrides)
+    return cfg, train(cfg, progress=False, datasets=datasets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 
@@ -11,10 +10,9 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from tiny import tiny_config
 
 from para import tensors
-from para.errors import CheckpointError, ConfigError
+from para.errors import CheckpointError
 from para.files import NoSpaceError
 from para.policies.base import build_policy
 from para.runs.folders import find_runs, run_dir
@@ -31,14 +29,6 @@ class Crash(BaseException):
 
 def parts(value: float) -> dict:
     return {"policy": {"w": torch.full((3, 2), value), "n": torch.tensor(int(value))}}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, datasets):
-    """A finished run and its configuration."""
-    overrides = ("training.steps=3", "training.warmup_steps=1")
-    cfg = tiny_config(tmp_path_factory.mktemp("trained"), *overrides)
-    return cfg, train(cfg, progress=False, datasets=datasets)
 
 
 @pytest.fixture
@@ -271,42 +261,7 @@ def test_run_dir_names_what_differs_from_the_usual(config):
     ]
 
 
-# --- runs that exist already ---------------------------------------------------------------------
-
-
-def test_a_finished_run_is_not_trained_again(trained):
-    cfg, summary = trained
-    again = train(cfg, progress=False, datasets=None)  # does not even open the demos
-    assert again.already_trained
-    assert dataclasses.replace(again, already_trained=False) == summary
-
-
-def test_splits_with_the_same_training_set_share_a_run(trained):
-    cfg, summary = trained
-    tests = dataclasses.replace(cfg.split.ood, episodes=7)
-    split = dataclasses.replace(cfg.split, name="other", title="Other", ood=tests, test_seed=1)
-    shared = train(dataclasses.replace(cfg, split=split), progress=False)
-    assert shared.already_trained
-    assert shared.folder == summary.folder
-
-
-def test_another_configuration_is_refused_by_name(trained):
-    cfg, _ = trained
-    other = dataclasses.replace(
-        cfg, training=dataclasses.replace(cfg.training, steps=4, log_every=1), wandb="offline"
-    )
-    with pytest.raises(ConfigError, match=r"training.steps was 3, now 4\..*fresh=true") as caught:
-        train(other, progress=False)
-    assert "log_every" not in str(caught.value)
-
-
-def test_fresh_replaces_a_run(trained, datasets, tmp_path):
-    cfg, summary = trained
-    cfg = dataclasses.replace(cfg, runs_dir=str(tmp_path / "runs"))
-    shutil.copytree(summary.folder, run_dir(cfg))
-    training = dataclasses.replace(cfg.training, steps=2, warmup_steps=1)
-    cfg = dataclasses.replace(cfg, fresh=True, training=training)
-    assert train(cfg, progress=False, datasets=datasets).steps == 2
+# --- tensors -------------------------------------------------------------------------------------
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_none(tmp_path):
