@@ -32,12 +32,11 @@ POLICY = "policy.safetensors"
 POLICY_META = "policy.json"
 CHECKPOINT = "checkpoint"
 PREVIOUS_CHECKPOINT = "checkpoint.previous"
-CHECKPOINT_PARTS = ("policy", "ema", "optimizer")
 CHECKPOINT_STATE = "state.json"
 WANDB = "wandb"
 
 _FILES = (CONFIG, LOG, LOG_TABLE, BATCH_PICTURE, POLICY, POLICY_META)
-_IN_CHECKPOINT = (CHECKPOINT_STATE, *(f"{part}.safetensors" for part in CHECKPOINT_PARTS))
+_IN_CHECKPOINT = (CHECKPOINT_STATE, POLICY, "ema.safetensors", "optimizer.safetensors")
 
 
 def lock_path(folder: Path) -> Path:

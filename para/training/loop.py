@@ -23,7 +23,7 @@ from para.training import sharding
 from para.training.claims import claimed, has_other_config
 from para.training.data import numbered_batches, open_datasets
 from para.training.devices import agree, start_accelerator
-from para.training.journal import Journal
+from para.training.monitor import Monitor
 from para.training.resume import begin, save
 from para.training.signals import stop_signals
 from para.training.stages import stage_configs
@@ -86,11 +86,11 @@ def _loop(run: Run, accelerator: Accelerator, show: bool) -> TrainSummary:
     training = run.cfg.training
     samples = training.batch_size * training.accumulate * accelerator.num_processes
     learner, progress = begin(run, accelerator)
-    journal = Journal(run, progress, learner.is_main, show)
+    monitor = Monitor(run, progress, learner.is_main, show)
     batches = numbered_batches(run, accelerator, progress.step)
     session = Window()
-    with journal, closing(batches), stop_signals() as stop:
-        journal.first_batch(progress)
+    with monitor, closing(batches), stop_signals() as stop:
+        monitor.first_batch(progress)
         origin = time.perf_counter() - progress.seconds
         finished = run.is_over(progress)
         while not finished:
@@ -103,7 +103,7 @@ def _loop(run: Run, accelerator: Accelerator, show: bool) -> TrainSummary:
             progress.seconds, stopped = agree(accelerator, now - origin, stop.is_set())
             finished = run.is_over(progress)
             rate = progress.window.rate(samples)
-            journal.step(progress, losses["loss"], rate)
+            monitor.step(progress, losses["loss"], rate)
 
             log_due = finished or progress.step % training.log_every == 0
             save_due = finished or progress.step % training.checkpoint_every == 0
@@ -112,24 +112,24 @@ def _loop(run: Run, accelerator: Accelerator, show: bool) -> TrainSummary:
                 row |= progress.window.means() | {"samples_per_s": round(rate, 1)}
                 progress.window = Window()
             if save_due:
-                validation, heatmaps = validate(run, learner, draw=journal.wants_pictures)
+                validation, heatmaps = validate(run, learner, draw=monitor.wants_pictures)
                 row |= validation
-                journal.picture("heatmaps", heatmaps, progress)
-            journal.row(progress, row)
+                monitor.picture("heatmaps", heatmaps, progress)
+            monitor.row(progress, row)
             if save_due or stopped:
                 now = time.perf_counter()
                 progress.seconds, stopped = agree(accelerator, now - origin, stopped)
                 save(run, learner, progress)
-                journal.log.export_csv()
+                monitor.log.export_csv()
             if stopped and not finished:
                 raise KeyboardInterrupt(
                     f"Step {progress.step} of {training.steps} is saved in {run.folder}. The same "
                     "command goes on from there; fresh=true starts again."
                 )
             if save_due and not finished:
-                so_far = summarise(run, progress, journal.log, samples_per_s=0.0)
+                so_far = summarise(run, progress, monitor.log, samples_per_s=0.0)
                 leave_policy(run, learner, progress, so_far, finished=False)
-    summary = summarise(run, progress, journal.log, session.rate(samples))
+    summary = summarise(run, progress, monitor.log, session.rate(samples))
     leave_policy(run, learner, progress, summary, finished=True)
     accelerator.wait_for_everyone()
     return summary

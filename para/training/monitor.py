@@ -14,7 +14,7 @@ from para.training.log import Display, Row, RunLog, Wandb
 from para.training.state import Progress, Run
 
 
-class Journal:
+class Monitor:
     """What one session of a run tells; a context manager.
 
     Args:
