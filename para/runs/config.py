@@ -157,7 +157,8 @@ class TrainConfig(CommonConfig):
     budget_minutes: float | None = number(None, above=0)
     """Stop after this many minutes of training, even if steps remain; null: no time limit."""
     fresh: bool = marked(LOCAL, False)
-    """Delete what an earlier run of the same name left, instead of resuming it."""
+    """Delete what an earlier run of the same name left, instead of resuming it; refused where
+    anything else lies in its folder."""
     limit: int | None = number(None, least=1)
     """Use the demo set made with the same `limit` (smoke runs)."""
     wandb: str = choice("off", ("off", "offline", "online"), mark=LOCAL)

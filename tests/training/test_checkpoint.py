@@ -16,6 +16,7 @@ from para.errors import CheckpointError
 from para.files import NoSpaceError
 from para.policies.base import build_policy
 from para.runs.folders import find_runs, run_dir
+from para.runs.identity import Setting
 from para.runs.policy_file import load_policy, read_policy_meta, save_policy
 from para.training import checkpoint, optimiser
 from para.training.checkpoint import load_checkpoint, save_checkpoint
@@ -237,17 +238,17 @@ def test_load_policy_refuses(damage, message, copied):
 
 def test_find_runs(trained):
     cfg, summary = trained
-    where = (cfg.runs_dir, "smoke", "left", "hand")
+    where = (cfg.runs_dir, Setting(robot="hand"), "smoke", "left")
     assert find_runs(*where) == [summary.folder]
     assert find_runs(*where, model="para", backbone="resnet18", seed=0) == [summary.folder]
     for other in ({"model": "regression"}, {"backbone": "convnext_pico"}, {"seed": 1}):
         assert find_runs(*where, **other) == []
-    assert find_runs(cfg.runs_dir, "smoke", "left", "panda") == []
+    assert find_runs(cfg.runs_dir, Setting(robot="panda"), "smoke", "left") == []
 
 
-def test_run_dir_names_what_differs_from_the_usual(config):
+def test_run_dir_names_all_that_identifies_a_run(config):
     names = {
-        overrides: "/".join(run_dir(config(*overrides)).parts[-4:])
+        overrides: "/".join(run_dir(config(*overrides)).parts[-5:])
         for overrides in [
             ("robot=panda",),
             ("layout=independent", "seed=3"),
@@ -255,9 +256,9 @@ def test_run_dir_names_what_differs_from_the_usual(config):
         ]
     }
     assert list(names.values()) == [
-        "smoke/left/para-resnet18/seed0",
-        "smoke/left-hand-independent/para-resnet18/seed3",
-        "smoke/near/regression-resnet18/seed0",
+        "bowl_on_plate-panda-together/smoke/left/para-resnet18/seed0",
+        "bowl_on_plate-hand-independent/smoke/left/para-resnet18/seed3",
+        "bowl_on_plate-panda-together/smoke/near/regression-resnet18/seed0",
     ]
 
 

@@ -45,7 +45,7 @@ def launch(tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
 
     def folder(runs):
-        (found,) = (tmp_path / runs).glob("*/*/*/seed0")
+        (found,) = (tmp_path / runs).glob("*/*/*/*/seed0")
         return found
 
     return start, folder

@@ -19,6 +19,7 @@ from para.cli import ROOT
 from para.data.dataset import DemoDataset
 from para.data.format import dataset_dir, episode_path, write_episode
 from para.data.generate import plan
+from para.runs.identity import RunId, Setting
 from para.training import loop
 from para.training.log import read_log
 from para.training.loop import train
@@ -146,7 +147,8 @@ def test_sigkill_ends_in_the_same_files(tmp_path):
         return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
 
     def run_of(runs: str) -> Path:
-        return tmp_path / runs / "smoke" / "left" / "para-resnet18" / "seed0"
+        run = RunId(Setting(robot="panda"), "smoke", "left", "para", "resnet18", seed=0)
+        return run.folder(tmp_path / runs)
 
     undisturbed = start("a")
     assert undisturbed.wait() == 0, undisturbed.stderr.read()

@@ -28,6 +28,7 @@ from para.fields import check
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig, differences
 from para.runs.folders import find_runs, run_dir
+from para.runs.identity import Setting
 from para.runs.policy_file import load_policy
 from para.training import claims, loop
 from para.training.log import read_log
@@ -149,7 +150,9 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets):
     assert policy.backbone.video.codec.std.max() < 10
     moved = [k for k in unet if not torch.equal(policy.state_dict()[k], trained[k])]
     assert len(moved) > 50
-    names = [f.parent.name for f in find_runs(summary.folder.parents[2].parent, "laptop", "left")]
+    names = [
+        f.parent.name for f in find_runs(summary.folder.parents[4], Setting(), "laptop", "left")
+    ]
     assert names == ["para_frozen-svd_tiny", "para_two_stage-svd_tiny"]
 
 
