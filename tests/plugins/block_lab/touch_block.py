@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+
+from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject
 from envs.table.env import TableEnv
 from envs.table.robots import OBJECT_BITS, VISUAL
 from envs.table.task import TableTask
-
-from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject
 from para.fields import number
 
 HALF = 0.02
