@@ -21,9 +21,7 @@ WINDOW, WINDOWS = 20, 4
 """Steps per measurement, and measurements; the first is the warm-up."""
 
 
-@para_main(
-    "train", TrainConfig, examples=["", "profile=paper backbone.weights=random", "workers=1"]
-)
+@para_main(TrainConfig, examples=["", "profile=paper backbone.weights=random", "workers=1"])
 def main(cfg: TrainConfig) -> None:
     """Measure training throughput for each model and number of threads."""
     import torch
