@@ -29,10 +29,10 @@ import numpy as np  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 
 from envs.condition import LAYOUTS, grid_condition  # noqa: E402
-from envs.expert import run_expert  # noqa: E402
+from envs.table.expert import run_expert  # noqa: E402
 from envs.pick_place import PickPlaceEnv  # noqa: E402
-from envs.reach import reach_errors, task_points  # noqa: E402
-from envs.robots import BASE, ROBOTS  # noqa: E402
+from envs.table.reach import reach_errors, task_points  # noqa: E402
+from envs.table.robots import BASE, ROBOTS  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 

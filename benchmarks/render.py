@@ -20,8 +20,8 @@ import numpy as np  # noqa: E402
 
 from envs.condition import grid_condition  # noqa: E402
 from envs.pick_place import PickPlaceEnv  # noqa: E402
-from envs.rendering import PRESETS  # noqa: E402
-from envs.robots import ROBOTS  # noqa: E402
+from envs.table.rendering import PRESETS  # noqa: E402
+from envs.table.robots import ROBOTS  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 

@@ -30,8 +30,11 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from omegaconf import OmegaConf
+
 from para.errors import ParaError, UnknownNameError
 
+_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ENTRY_POINTS = "para.plugins"
 """Entry-point group of installed plug-in packages."""
 
@@ -111,6 +114,45 @@ class Registry(Generic[T]):
     def config(self, name: str) -> type:
         """The configuration dataclass of the component called `name`."""
         return self.component(name).config
+
+    def options(self) -> list[str]:
+        """Names of the YAML files in configs/<group>, ours and those of plug-ins, sorted."""
+        self._find()
+        return sorted({path.stem for folder in self._folders() for path in folder.glob("*.yaml")})
+
+    def load(self, name: str) -> Any:
+        """configs/<group>/<name>.yaml as the dataclass of its kind, without a command line.
+
+        Raises:
+            UnknownNameError: There is no such file.
+            RegistryError: It names no schema.
+        """
+        config = OmegaConf.to_object(self._read(name))
+        if not is_dataclass(config):
+            raise RegistryError(
+                f"configs/{self.group}/{name}.yaml names no schema. Begin it with: defaults: "
+                "[KIND_schema, _self_]."
+            )
+        return config
+
+    def _read(self, name: str) -> Any:
+        """The file and what its `defaults` list, merged as Hydra does."""
+        found = [path for f in self._folders() if (path := f / f"{name}.yaml").is_file()]
+        if not found:
+            raise UnknownNameError(self.kind, name, self.options())
+        own = OmegaConf.load(found[0])
+        parts = []
+        for entry in own.pop("defaults", ["_self_"]):
+            if entry == "_self_":
+                parts.append(own)
+            elif entry.endswith("_schema"):
+                parts.append(OmegaConf.structured(self.config(entry.removesuffix("_schema"))))
+            else:
+                parts.append(self._read(entry))
+        return OmegaConf.merge(*parts)
+
+    def _folders(self) -> list[Path]:
+        return [folder / self.group for folder in (_CONFIGS, *plugin_config_folders())]
 
     def __iter__(self) -> Iterator[str]:
         """All names, sorted."""

@@ -29,8 +29,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.base import EnvConfig
 from envs.condition import Condition, grid_condition, random_condition
-from envs.viewpoints import PHIS_DEG, thetas_deg
-from envs.workspace import grid_positions
+from envs.table.viewpoints import PHIS_DEG, thetas_deg
+from envs.table.workspace import grid_positions
 from para import __version__
 from para.common import CommonConfig
 from para.data.format import (
@@ -360,7 +360,7 @@ def record(task: Task, dataset: str, robot: str, layout: str, config: EnvConfig)
     """Let the expert do one episode and record it at 10 Hz (uses this process's renderer)."""
     import mujoco
 
-    from envs.expert import run_expert
+    from envs.table.expert import run_expert
     from envs.pick_place import PickPlaceEnv
 
     env = PickPlaceEnv(robot, layout, config)

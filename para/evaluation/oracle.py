@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.expert import expert_waypoints
+from envs.table.expert import expert_waypoints
 from envs.pick_place import PickPlaceEnv
 from para.types import ActionChunk, Inference, Observation
 

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 
 from envs.condition import Condition, place_pair
 from envs.splits import load_split, test_conditions, training_indices
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from envs.workspace import grid_positions
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.workspace import grid_positions
 from para.camera import Camera
 from para.figures.drawing import Drawing
 from para.figures.maps import trained_views

@@ -128,7 +128,7 @@ class _Camera:
 
     def _film_expert(self, task: EpisodeTask) -> list[np.ndarray]:
         from envs.condition import Condition
-        from envs.expert import run_expert
+        from envs.table.expert import run_expert
 
         (env,) = self._environments(task, 1)
         recorder = _Recorder(task.size, task.stride, overlay=False)

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from envs.splits import load_split, training_indices
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from envs.workspace import grid_positions
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.workspace import grid_positions
 from para.figures.charts import SPLIT_TITLES
 from para.figures.drawing import Drawing, missing_notes, percent, rate_data
 from para.figures.sources import MAIN_MODELS, Sources

@@ -9,7 +9,7 @@ import numpy as np
 from envs.base import EnvConfig
 from envs.condition import Condition
 from envs.pick_place import PickPlaceEnv
-from envs.viewpoints import viewpoint_camera
+from envs.table.viewpoints import viewpoint_camera
 from para.camera import Camera
 
 

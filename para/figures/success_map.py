@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
 
-from envs import workspace as ws
+from envs.table import workspace as ws
 from envs.splits import SplitConfig, training_indices
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.evaluation.results import Result, success_rate
 from para.figures.style import (
     LIGHT,

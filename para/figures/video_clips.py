@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from envs.splits import load_split, training_indices
-from envs.workspace import GRID
+from envs.table.workspace import GRID
 from para.figures.build import Film, Media
 from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Result, Sources, run_command

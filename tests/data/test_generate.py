@@ -19,8 +19,8 @@ from synthetic_demos import make_episode
 
 from envs.base import EnvConfig
 from envs.condition import Condition
-from envs.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
-from envs.workspace import BOWL_OFFSET, EE_START, X_HALF, Y_HALF, grid_positions
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
+from envs.table.workspace import BOWL_OFFSET, EE_START, X_HALF, Y_HALF, grid_positions
 from para.data import generate as generation
 from para.data.format import (
     check_dataset,

@@ -13,9 +13,9 @@ from gymnasium.utils.env_checker import check_env
 
 from envs.base import EnvConfig
 from envs.condition import Condition, grid_condition, place_pair, random_condition
-from envs.expert import run_expert
+from envs.table.expert import run_expert
 from envs.pick_place import PickPlaceEnv
-from envs.workspace import EE_HIGH, EE_LOW, GRASP_OFFSET, RELEASE_OFFSET
+from envs.table.workspace import EE_HIGH, EE_LOW, GRASP_OFFSET, RELEASE_OFFSET
 from para.errors import ConfigError, UnknownNameError
 
 ROBOTS = ("panda", "hand")

@@ -8,16 +8,16 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import rendering
-from envs import workspace as ws
-from envs.assets import AssetError, lathe, panda_mesh
+from envs.table import rendering
+from envs.table import workspace as ws
+from envs.table.assets import AssetError, lathe, panda_mesh
 from envs.base import EnvConfig
 from envs.condition import grid_condition, place_independent
-from envs.distractors import POOL, draw_clutter
-from envs.expert import FRAME_STEPS, run_expert
+from envs.table.distractors import POOL, draw_clutter
+from envs.table.expert import FRAME_STEPS, run_expert
 from envs.pick_place import PickPlaceEnv
-from envs.reach import reach_errors, task_points
-from envs.viewpoints import LOOK_AT, PHIS_DEG, THETAS_DEG, viewpoint_camera
+from envs.table.reach import reach_errors, task_points
+from envs.table.viewpoints import LOOK_AT, PHIS_DEG, THETAS_DEG, viewpoint_camera
 from para.errors import ConfigError, RenderError
 
 
@@ -66,7 +66,7 @@ def test_meshes_are_decimated_and_cached(tmp_path, monkeypatch):
     assert len(full[1]) > 10_000
     assert np.allclose(vertices.min(0), full[0].min(0), atol=0.006)
     assert np.allclose(vertices.max(0), full[0].max(0), atol=0.006)
-    monkeypatch.setattr("envs.assets._decimate", None)  # a second time, the cache answers
+    monkeypatch.setattr("envs.table.assets._decimate", None)  # a second time, the cache answers
     again = panda_mesh("link1", faces=800)
     assert np.array_equal(again[0], vertices)
     assert np.array_equal(again[1], faces)
@@ -213,7 +213,7 @@ def test_the_users_backend_is_respected(monkeypatch):
 def test_no_backend_is_an_error_that_names_the_packages(tmp_path, monkeypatch):
     """Physics still runs without any backend; the first picture says what to install."""
     code = (
-        "import envs.rendering as r\n"
+        "import envs.table.rendering as r\n"
         "import os\n"
         "assert os.environ['MUJOCO_GL'] == 'disable', os.environ['MUJOCO_GL']\n"
         "from envs.pick_place import PickPlaceEnv\n"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from envs import workspace as ws
+from envs.table import workspace as ws
 from envs.condition import Condition, grid_condition
 from envs.splits import (
     OFF_GRID,
@@ -15,7 +15,7 @@ from envs.splits import (
     test_conditions,
     training_indices,
 )
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.errors import ConfigError, UnknownNameError
 
 SPLITS = split_names()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.condition import place_pair
-from envs.workspace import BOWL_RADIUS
+from envs.table.workspace import BOWL_RADIUS
 from para.figures.scene import top_picture
 
 ROOT = Path(__file__).parents[2]
