@@ -12,7 +12,7 @@ from envs.table.robots import ROBOTS  # noqa: E402
 
 
 def gymnasium_id(task: str, robot: str) -> str:
-    """Id of one of our tasks: bowl_on_plate, panda -> para/BowlOnPlatePanda-v0."""
+    """Id of one of our tasks: my_task, panda -> para/MyTaskPanda-v0."""
     words = f"{task}_{robot}".split("_")
     return f"para/{''.join(word.capitalize() for word in words)}-v0"
 

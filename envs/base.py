@@ -104,12 +104,13 @@ class Condition:
         """The same start with all objects moved by `shift` (2,) [m]."""
         dx, dy = shift
         return replace(
-            self, objects={name: (x + dx, y + dy, yaw) for name, (x, y, yaw) in self.objects.items()}
+            self,
+            objects={name: (x + dx, y + dy, yaw) for name, (x, y, yaw) in self.objects.items()},
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as stored in demos and results."""
-        return asdict(self)
+        return asdict(self) | {"objects": {name: [*pose] for name, pose in self.objects.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Condition:

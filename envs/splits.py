@@ -297,9 +297,7 @@ def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _draw(
-    rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None
-) -> np.ndarray:
+def _draw(rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None) -> np.ndarray:
     """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point."""
     high = np.array([ws.X_HALF, ws.Y_HALF])
     low = -high

@@ -34,7 +34,6 @@ from omegaconf import OmegaConf
 
 from para.errors import ParaError, UnknownNameError
 
-_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ENTRY_POINTS = "para.plugins"
 """Entry-point group of installed plug-in packages."""
 
@@ -118,7 +117,7 @@ class Registry(Generic[T]):
     def options(self) -> list[str]:
         """Names of the YAML files in configs/<group>, ours and those of plug-ins, sorted."""
         self._find()
-        return sorted({path.stem for folder in self._folders() for path in folder.glob("*.yaml")})
+        return options(self.group)
 
     def load(self, name: str) -> Any:
         """configs/<group>/<name>.yaml as the dataclass of its kind, without a command line.
@@ -137,7 +136,8 @@ class Registry(Generic[T]):
 
     def _read(self, name: str) -> Any:
         """The file and what its `defaults` list, merged as Hydra does."""
-        found = [path for f in self._folders() if (path := f / f"{name}.yaml").is_file()]
+        places = [folder / self.group / f"{name}.yaml" for folder in config_folders()]
+        found = [path for path in places if path.is_file()]
         if not found:
             raise UnknownNameError(self.kind, name, self.options())
         own = OmegaConf.load(found[0])
@@ -150,9 +150,6 @@ class Registry(Generic[T]):
             else:
                 parts.append(self._read(entry))
         return OmegaConf.merge(*parts)
-
-    def _folders(self) -> list[Path]:
-        return [folder / self.group for folder in (_CONFIGS, *plugin_config_folders())]
 
     def __iter__(self) -> Iterator[str]:
         """All names, sorted."""

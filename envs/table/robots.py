@@ -12,8 +12,8 @@ import numpy as np
 from envs.table.assets import panda_mesh
 
 BASE = np.array([-0.48, -0.047, 0.08])
-"""The Panda's base, world frame [m], chosen with `envs.table.reach`: nearer and the joints meet their
-limits at the near side, further and the far corners are out of reach."""
+"""The Panda's base, world frame [m], chosen with `envs.table.reach`: nearer and the joints meet
+their limits at the near side, further and the far corners are out of reach."""
 TOOL = 0.1034
 FINGER_OPEN = 0.04
 """Travel of each finger [m]."""

@@ -294,7 +294,7 @@ def check_dataset(
     Args:
         folder: The data set.
         indices: Episodes that must be there; None takes those that are.
-        made_with: The configurations (task, env) that they must have been made with; None takes any.
+        made_with: Configurations (task, env) that they must have been made with; None takes any.
 
     Raises:
         DataError: The set is empty, incomplete, damaged, mixes format versions, or was made with

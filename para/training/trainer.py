@@ -158,13 +158,15 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
     Held out are `training.validation_demos` demos spread over the training set, but at most one in
     eight; none where the split fixes the number of training demos (corner_n32 trains on 32).
     """
+    from envs.base import build_task
     from envs.splits import training_indices
     from para.data.generate import ensure_dataset
 
     folder, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
     present = {meta.index for meta in metas if meta.success}
-    indices = [i for i in training_indices(cfg.split, cfg.layout) if i in present]
-    wanted = 0 if cfg.split.train_positions.count else cfg.training.validation_demos
+    chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
+    indices = [i for i in chosen if i in present]
+    wanted = 0 if cfg.split.demos else cfg.training.validation_demos
     wanted = min(wanted, len(indices) // 8)
     held_out = {indices[int((k + 0.5) * len(indices) / wanted)] for k in range(wanted)}
     kept = [i for i in indices if i not in held_out]
