@@ -23,7 +23,7 @@ WAIT_STEPS = 5
 
 
 class Recorder(Protocol):
-    """Watches one episode without touching it (see para/evaluation/recorder.py)."""
+    """Watches one episode without touching it (see para/figures/recorder.py)."""
 
     def start(self, env: Environment) -> None:
         """Called after the reset."""
