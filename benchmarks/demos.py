@@ -29,6 +29,7 @@ def main() -> None:
     result = {
         **provenance("benchmarks/demos.py", [f"robot={cfg.robot}", f"limit={cfg.limit}"]),
         "dataset": cfg.dataset,
+        "task": cfg.task.name,
         "robot": cfg.robot,
         "layout": cfg.layout,
         "image_size": cfg.env.image_size,

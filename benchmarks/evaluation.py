@@ -13,6 +13,7 @@ import sys
 import time
 from functools import partial
 
+from envs.base import build_task
 from envs.splits import test_conditions
 from para.cli import load_config
 from para.evaluation.config import EvalConfig
@@ -31,13 +32,13 @@ class TimedWorker:
         import cv2
         import torch
 
-        from envs.pick_place import PickPlaceEnv
         from para.evaluation.oracle import Oracle
         from para.policies.base import build_policy
 
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self.envs = [PickPlaceEnv(robot=cfg.robot, config=cfg.env) for _ in range(cfg.batch)]
+        task = build_task(cfg.task)
+        self.envs = [task.environment(cfg.robot, cfg.layout, cfg.env) for _ in range(cfg.batch)]
         self.oracle = Oracle(self.envs, train_cfg.model.horizon, cfg.execute)
         self.inference = cfg.inference
         self.network = build_policy(train_cfg.model, train_cfg.backbone, cfg.env.image_size).eval()
@@ -74,7 +75,8 @@ class TimedWorker:
 
 def measure(cfg, train_cfg):
     """Run the episodes of one robot; return the numbers."""
-    conditions = test_conditions(cfg.split, "ood", cfg.layout, cfg.episodes or EPISODES)
+    task = build_task(cfg.task)
+    conditions = test_conditions(cfg.split, "ood", task, cfg.layout, cfg.episodes or EPISODES)
     chunks = [conditions[i : i + cfg.batch] for i in range(0, len(conditions), cfg.batch)]
     workers = cfg.workers or available_cores()
     begin = time.time()

@@ -28,14 +28,14 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 
-from envs.condition import LAYOUTS, grid_condition  # noqa: E402
-from envs.expert import run_expert  # noqa: E402
-from envs.pick_place import PickPlaceEnv  # noqa: E402
-from envs.reach import reach_errors, task_points  # noqa: E402
-from envs.robots import BASE, ROBOTS  # noqa: E402
+from envs.base import Environment, load_task  # noqa: E402
+from envs.table.expert import run_expert  # noqa: E402
+from envs.table.reach import reach_errors, task_points  # noqa: E402
+from envs.table.robots import BASE  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 
+TASK = "bowl_on_plate"
 STRIDE = 3
 """Frames between replayed waypoints: 0.3 s."""
 OFFSETS = (0.010, 0.015, 0.020)
@@ -44,20 +44,21 @@ NOISES = (0.005, 0.010)
 DISTRACTORS = 6
 
 
-def replay(env: PickPlaceEnv, frames: list, errors: np.ndarray) -> bool:
+def replay(env: Environment, frames: list, errors: np.ndarray) -> bool:
     """Servo to every third frame; `errors` (N, 3) [m] are added to the positions."""
     for k, error in zip(range(STRIDE, len(frames) + STRIDE - 1, STRIDE), errors, strict=False):
         position, gripper = frames[min(k, len(frames) - 1)]
         env.servo_to(position + error, gripper)
         if env.done:
             break
-    return env.success
+    return env.outcome.success
 
 
 def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
     """(name, success, control steps, CPU seconds) of every episode of some grid positions."""
     robot, layout, indices = job
-    env = PickPlaceEnv(robot, layout)
+    task = load_task(TASK)
+    env = task.environment(robot, layout)
     rows = []
 
     def record(name: str, run: Any) -> None:
@@ -66,7 +67,7 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
         rows.append((name, success, env.steps, time.process_time() - start))
 
     for index in indices:
-        condition = grid_condition(index, layout)
+        condition = task.grid(index, layout)
         rng = np.random.default_rng(index)
         frames: list = []
 
@@ -92,7 +93,7 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
                 return replay(env, f, e)
 
             record(name, again)
-        cluttered = grid_condition(index, layout, distractors=DISTRACTORS, seed=index)
+        cluttered = task.grid(index, layout, distractors=DISTRACTORS, seed=index)
         record(f"expert, {DISTRACTORS} distractors", lambda c=cluttered: expert(c, []))
     return rows
 
@@ -116,7 +117,7 @@ def summarise(rows: list[tuple[str, bool, int, float]]) -> dict[str, Any]:
 
 def reach() -> list[dict[str, Any]]:
     """Worst position error and joint margin over the workspace, by place of the base."""
-    points, rows = task_points(3), []
+    points, rows = task_points(load_task(TASK), 3), []
     for x in (-0.42, -0.45, -0.48, -0.51, -0.55):
         for z in (0.0, 0.04, 0.08, 0.12):
             errors = reach_errors(points, np.array([x, BASE[1], z]))
@@ -136,7 +137,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="every 16th position, nothing written")
     quick = parser.parse_args().quick
-    combinations = [(robot, layout) for robot in ROBOTS for layout in LAYOUTS]
+    task = load_task(TASK)
+    combinations = [(robot, layout) for robot in task.robots for layout in task.layouts]
     parts = [range(first, 256, 16) for first in range(1 if quick else 16)]
     jobs = [(robot, layout, part) for robot, layout in combinations for part in parts]
     with multiprocessing.get_context("spawn").Pool(2) as pool:

@@ -18,10 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from envs.condition import grid_condition  # noqa: E402
-from envs.pick_place import PickPlaceEnv  # noqa: E402
-from envs.rendering import PRESETS  # noqa: E402
-from envs.robots import ROBOTS  # noqa: E402
+from envs.base import Environment, load_task  # noqa: E402
+from envs.table.rendering import PRESETS  # noqa: E402
+from envs.table.robots import ROBOTS  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 
@@ -29,7 +28,7 @@ SIZES = (128, 224, 448)
 SECONDS = 3.0
 
 
-def frames_per_second(env: PickPlaceEnv, preset: str, size: int) -> dict[str, float]:
+def frames_per_second(env: Environment, preset: str, size: int) -> dict[str, float]:
     """By the clock, and by the CPU time of this process (all its threads)."""
     env.frame(preset, size)  # makes the renderer
     count, wall, cpu = 0, time.perf_counter(), time.process_time()
@@ -44,10 +43,10 @@ def frames_per_second(env: PickPlaceEnv, preset: str, size: int) -> dict[str, fl
 
 def main() -> None:
     """Measure every robot, preset and size."""
-    rows = []
+    rows, task = [], load_task("bowl_on_plate")
     for robot in ROBOTS:
-        env = PickPlaceEnv(robot)
-        env.begin(grid_condition(119))
+        env = task.environment(robot, "together")
+        env.begin(task.grid(119))
         for _ in range(50):
             env.control_step(np.array([0.0, 0.0, 0.12]), 1.0)
         for preset in PRESETS:

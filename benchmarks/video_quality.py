@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from envs.base import build_task
 from envs.splits import training_indices
 from para.cli import load_config
 from para.data.dataset import DemoDataset
@@ -44,7 +45,7 @@ def clip_sets(cfg: TrainConfig, clip: tuple[int, int]) -> dict[str, DemoDataset]
     """Demos that trained no video model of the split, by the kind of their positions."""
     _, held_out = open_datasets(cfg)
     demos, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
-    trained = set(training_indices(cfg.split, cfg.layout))
+    trained = set(training_indices(cfg.split, build_task(cfg.task), cfg.layout))
     others = [meta.index for meta in metas if meta.success and meta.index not in trained]
     sets = {"held_out": held_out} if held_out else {}
     if others:

@@ -1,37 +1,33 @@
-"""Which demos train a policy and which start conditions test it (configs/split).
-
-Test conditions are a function of the split, its `test_seed` and the layout only: every policy faces
-the same ones, so policies are compared in pairs. They are drawn one by one, so the first n of a
-test are the same whatever n is. No test position lies on the training grid.
-"""
+"""Which demos train a policy and which start conditions test it (configs/split)."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
-from envs import workspace as ws
-from envs.condition import Condition, grid_condition, place_pair
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.base import Condition, EnvConfig, Task
+from envs.demos import DEMO_SETS
+from envs.table import workspace as ws
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.errors import ConfigError, UnknownNameError
 from para.fields import LOCAL, choice, marked, number, require
+from para.registry import Registry
 
 TESTS = ("ood", "sanity")
 """What is never trained on, and the training distribution."""
-DEMOS_PER_VIEW = 10
-"""Demos of each of the 64 viewpoints in the data set viewpoints."""
 OFF_GRID = 0.002
 """Test positions keep at least this distance from every grid position [m]."""
 
 _HALVES = {"left": (1, -1), "right": (1, 1), "near": (0, -1), "far": (0, 1)}
 """Region -> axis (0: x, 1: y) and sign of the half."""
-REGIONS = ("all", *_HALVES, "corner", "grid", "spread")
-_FOLDER = Path(__file__).parents[1] / "configs" / "split"
+BY_INDEX = ("corner", "grid", "spread")
+"""Regions that are choices of grid positions."""
+REGIONS = ("all", *_HALVES, *BY_INDEX)
 
 
 @dataclass
@@ -74,34 +70,177 @@ class TestConfig:
 
 @dataclass
 class SplitConfig:
-    """Which demos train, which conditions test (configs/split)."""
+    """What every split is told (configs/split)."""
 
     name: str = marked(LOCAL, MISSING)
+    kind: str = MISSING
+    """The registered component that reads the rest."""
     title: str = marked(LOCAL, MISSING)
     """One line for tables and figures."""
-    dataset: str = choice(MISSING, ("objpos", "viewpoints"))
+    dataset: str = choice(MISSING, DEMO_SETS)
     """objpos | viewpoints."""
     train_set: str = MISSING
     """Name of the training set; splits that share it share training runs."""
+
+    @property
+    def demos(self) -> int | None:
+        """Number of demos that train it, where that is what the split is about."""
+        return None
+
+
+class Split(ABC):
+    """Which demos train a policy and which starts test it, for one task and layout.
+
+    Args:
+        cfg: The split's configuration.
+        task: What is to be done.
+        layout: One of the task's.
+    """
+
+    def __init__(self, cfg: Any, task: Task, layout: str):
+        self.cfg, self.task, self.layout = cfg, task, layout
+
+    @abstractmethod
+    def training_indices(self) -> list[int]:
+        """Demo indices of the split's data set that train it, sorted."""
+
+    @abstractmethod
+    def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
+        """Start conditions of a test.
+
+        Args:
+            test: ood (what the policy never saw) or sanity (in distribution).
+            episodes: How many; None takes as many as the split says.
+        """
+
+
+SPLITS: Registry[type[Split]] = Registry("split", "split", ("envs.splits",))
+
+
+def split_names() -> list[str]:
+    """Names of all splits, sorted."""
+    return SPLITS.options()
+
+
+def load_split(name: str) -> Any:
+    """The configuration of the split called `name`, without going through Hydra."""
+    return SPLITS.load(name)
+
+
+def training_indices(split: SplitConfig, task: Task, layout: str = "together") -> list[int]:
+    """See `Split.training_indices`."""
+    return SPLITS[split.kind](split, task, layout).training_indices()
+
+
+def test_conditions(
+    split: SplitConfig,
+    test: str,
+    task: Task,
+    layout: str = "together",  # noqa: PT028
+    episodes: int | None = None,  # noqa: PT028
+) -> list[Condition]:
+    """See `Split.test_conditions`; a test is one of TESTS."""
+    if test not in TESTS:
+        raise UnknownNameError("test", test, TESTS)
+    return SPLITS[split.kind](split, task, layout).test_conditions(test, episodes)
+
+
+test_conditions.__test__ = False  # not a test of pytest's
+
+
+# --- regions of the workspace, and viewpoints ---------------------------------------------------
+
+
+@dataclass
+class RegionsConfig(SplitConfig):
+    """Demos and tests from regions of the workspace and sets of viewpoints."""
+
+    kind: str = "regions"
     train_positions: RegionConfig = field(default_factory=RegionConfig)
     train_views: ViewConfig = field(default_factory=ViewConfig)
     ood: TestConfig = marked(LOCAL, TestConfig)
     sanity: TestConfig = marked(LOCAL, TestConfig)
     test_seed: int = number(20240, least=0, mark=LOCAL)
 
+    @property
+    def demos(self) -> int | None:
+        """See `SplitConfig`."""
+        return self.train_positions.count
 
-def split_names() -> list[str]:
-    """Names of all splits, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
+@SPLITS.register("regions", RegionsConfig)
+class Regions(Split):
+    """Test conditions are a function of the split, its `test_seed`, the task and the layout only:
+    every policy faces the same ones, so policies are compared in pairs. They are drawn one by one,
+    so the first n of a test are the same whatever n is. No test position lies on the training grid.
+    """
 
-def load_split(name: str) -> SplitConfig:
-    """The split called `name`, without going through Hydra."""
-    if name not in split_names():
-        raise UnknownNameError("split", name, split_names())
-    return OmegaConf.to_object(
-        OmegaConf.merge(OmegaConf.structured(SplitConfig), OmegaConf.load(_FOLDER / f"{name}.yaml"))
-    )
+    cfg: RegionsConfig
+
+    def training_indices(self) -> list[int]:
+        """See `Split`.
+
+        Where objects stand apart all of them must be in the region; corner, grid and spread choose
+        by index.
+        """
+        cfg, demos = self.cfg, DEMO_SETS[self.cfg.dataset]
+        views = {(theta, phi) for theta in cfg.train_views.thetas for phi in cfg.train_views.phis}
+        if views - {demos.view(index) for index in range(demos.total)}:
+            raise ConfigError(
+                f"Split {cfg.name}: data set {cfg.dataset} has the default view only."
+            )
+        indices = [index for index in range(demos.total) if demos.view(index) in views]
+        region = cfg.train_positions
+        if not demos.on_grid:
+            if region.kind != "all":
+                raise ConfigError(f"Split {cfg.name}: data set {cfg.dataset} has no position grid.")
+            return indices
+        if region.kind in BY_INDEX or self.task.anchors(self.layout) == 1:
+            return grid_indices(region)
+        starts = [demos.condition(i, self.task, self.layout, EnvConfig()) for i in indices]
+        return [
+            i
+            for i, start in zip(indices, starts, strict=True)
+            if _inside(region, self.task.where(start, self.layout)).all()
+        ]
+
+    def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
+        """See `Split`."""
+        config: TestConfig = getattr(self.cfg, test)
+        views = _spread(config.views.thetas, config.views.phis)
+        training = self.training_indices() if config.jitter_of_training else []
+        if config.jitter_of_training and not DEMO_SETS[self.cfg.dataset].on_grid:
+            raise ConfigError(
+                f"Split {self.cfg.name}: data set {self.cfg.dataset} has no position grid, so "
+                f"{test}.jitter_of_training=true means nothing."
+            )
+        # Neither the split's name nor its regions enter the seed: corner_n4 ... corner_n64 and
+        # distractor test the same positions.
+        entropy = [self.cfg.test_seed, TESTS.index(test)]
+        order = np.random.default_rng(entropy).permutation(len(training))
+        conditions = []
+        for i in range(config.episodes if episodes is None else episodes):
+            rng = np.random.default_rng([*entropy, i])
+            around: Any = [None] * self.task.anchors(self.layout)
+            if training:
+                start = self.task.grid(training[order[i % len(order)]], self.layout)
+                around = self.task.where(start, self.layout)
+            theta, phi = views[i % len(views)]
+            fewest, most = config.distractors
+            placed = self.task.draw(
+                lambda k, rng=rng, around=around: _draw(rng, config.positions, around[k]),
+                self.layout,
+            )
+            conditions.append(
+                replace(
+                    placed,
+                    theta_deg=THETAS_DEG[theta],
+                    phi_deg=PHIS_DEG[phi],
+                    distractors=int(rng.integers(fewest, most + 1)),
+                    seed=int(rng.integers(2**31)),
+                )
+            )
+        return conditions
 
 
 def grid_indices(region: RegionConfig) -> list[int]:
@@ -134,83 +273,6 @@ def grid_indices(region: RegionConfig) -> list[int]:
     return sorted(int(i) for i in chosen)
 
 
-def training_indices(split: SplitConfig, layout: str = "together") -> list[int]:
-    """Demo indices of the split's data set that train it, sorted.
-
-    objpos: index = ix * 16 + iy, the grid position. With layout=independent bowl and plate lie
-    apart and both must be in the region; corner, grid and spread then choose by index.
-    viewpoints: index = (theta * 8 + phi) * 10 + k, with theta and phi the viewpoint's indices.
-    """
-    if split.dataset == "viewpoints":
-        if split.train_positions.kind != "all":
-            raise ConfigError(f"Split {split.name}: data set viewpoints has no position grid.")
-        return sorted(
-            (theta * len(PHIS_DEG) + phi) * DEMOS_PER_VIEW + k
-            for theta in split.train_views.thetas
-            for phi in split.train_views.phis
-            for k in range(DEMOS_PER_VIEW)
-        )
-    if split.dataset != "objpos":
-        raise UnknownNameError("dataset", split.dataset, ["objpos", "viewpoints"])
-    if (split.train_views.thetas, split.train_views.phis) != ([0], [0]):
-        raise ConfigError(f"Split {split.name}: data set objpos has the default view only.")
-    region = split.train_positions
-    if layout == "together" or region.kind in ("corner", "grid", "spread"):
-        return grid_indices(region)
-    demos = [grid_condition(i, layout) for i in range(ws.GRID**2)]
-    return [
-        i
-        for i, demo in enumerate(demos)
-        if _inside(region, np.array([demo.bowl, demo.plate])).all()
-    ]
-
-
-def test_conditions(
-    split: SplitConfig,
-    test: str,
-    layout: str = "together",  # noqa: PT028
-    episodes: int | None = None,  # noqa: PT028
-) -> list[Condition]:
-    """Start conditions of a test.
-
-    Args:
-        split: The split.
-        test: ood (what the policy never saw) or sanity (in distribution).
-        layout: together | independent.
-        episodes: How many; None takes as many as the split says.
-    """
-    if test not in TESTS:
-        raise UnknownNameError("test", test, TESTS)
-    config: TestConfig = getattr(split, test)
-    views = _spread(config.views.thetas, config.views.phis)
-    training = training_indices(split, layout) if config.jitter_of_training else []
-    if config.jitter_of_training and split.dataset != "objpos":
-        raise ConfigError(f"Split {split.name}: only objpos has training positions on a grid.")
-    # Neither the split's name nor its regions enter the seed: corner_n4 ... corner_n64 and
-    # distractor test the same positions.
-    entropy = [split.test_seed, TESTS.index(test)]
-    order = np.random.default_rng(entropy).permutation(len(training))
-    conditions = []
-    for i in range(config.episodes if episodes is None else episodes):
-        rng = np.random.default_rng([*entropy, i])
-        start = grid_condition(training[order[i % len(order)]], layout) if training else None
-        theta, phi = views[i % len(views)]
-        fewest, most = config.distractors
-        conditions.append(
-            replace(
-                _draw_condition(rng, config.positions, layout, start),
-                theta_deg=THETAS_DEG[theta],
-                phi_deg=PHIS_DEG[phi],
-                distractors=int(rng.integers(fewest, most + 1)),
-                seed=int(rng.integers(2**31)),
-            )
-        )
-    return conditions
-
-
-test_conditions.__test__ = False  # not a test of pytest's
-
-
 def nearest_grid_distance(positions: np.ndarray) -> np.ndarray:
     """Distance (...) [m] of positions (..., 2) to the nearest position of the training grid."""
     return np.linalg.norm(positions[..., None, :] - ws.grid_positions(), axis=-1).min(axis=-1)
@@ -235,22 +297,7 @@ def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _draw_condition(
-    rng: np.random.Generator, region: RegionConfig, layout: str, start: Condition | None
-) -> Condition:
-    """A condition anywhere in the region, or near the training condition `start`."""
-    if layout == "together":
-        return place_pair(_draw(rng, region, None if start is None else start.position))
-    while True:
-        bowl = _draw(rng, region, None if start is None else start.bowl)
-        plate = _draw(rng, region, None if start is None else start.plate)
-        if np.hypot(*(bowl - plate)) >= ws.PAIR_DISTANCE:
-            return Condition(tuple(bowl), tuple(plate))
-
-
-def _draw(
-    rng: np.random.Generator, region: RegionConfig, around: tuple[float, float] | None
-) -> np.ndarray:
+def _draw(rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None) -> np.ndarray:
     """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point."""
     high = np.array([ws.X_HALF, ws.Y_HALF])
     low = -high

@@ -63,6 +63,7 @@ class ReproduceConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """An empty campaign is a mistake."""
+        super().rules(key, run)
         for name in ("splits", "models", "seeds"):
             require(bool(getattr(self, name)), f"{name}=[] leaves nothing to do.")
 

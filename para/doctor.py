@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from omegaconf import OmegaConf
 
-from envs.rendering import probe_backends
+from envs.table.rendering import probe_backends
 from para.backbones.video import VideoBackboneConfig
 from para.cli import ROOT
 from para.common import CommonConfig

@@ -30,6 +30,8 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from omegaconf import OmegaConf
+
 from para.errors import ParaError, UnknownNameError
 
 ENTRY_POINTS = "para.plugins"
@@ -111,6 +113,43 @@ class Registry(Generic[T]):
     def config(self, name: str) -> type:
         """The configuration dataclass of the component called `name`."""
         return self.component(name).config
+
+    def options(self) -> list[str]:
+        """Names of the YAML files in configs/<group>, ours and those of plug-ins, sorted."""
+        self._find()
+        return options(self.group)
+
+    def load(self, name: str) -> Any:
+        """configs/<group>/<name>.yaml as the dataclass of its kind, without a command line.
+
+        Raises:
+            UnknownNameError: There is no such file.
+            RegistryError: It names no schema.
+        """
+        config = OmegaConf.to_object(self._read(name))
+        if not is_dataclass(config):
+            raise RegistryError(
+                f"configs/{self.group}/{name}.yaml names no schema. Begin it with: defaults: "
+                "[KIND_schema, _self_]."
+            )
+        return config
+
+    def _read(self, name: str) -> Any:
+        """The file and what its `defaults` list, merged as Hydra does."""
+        places = [folder / self.group / f"{name}.yaml" for folder in config_folders()]
+        found = [path for path in places if path.is_file()]
+        if not found:
+            raise UnknownNameError(self.kind, name, self.options())
+        own = OmegaConf.load(found[0])
+        parts = []
+        for entry in own.pop("defaults", ["_self_"]):
+            if entry == "_self_":
+                parts.append(own)
+            elif entry.endswith("_schema"):
+                parts.append(OmegaConf.structured(self.config(entry.removesuffix("_schema"))))
+            else:
+                parts.append(self._read(entry))
+        return OmegaConf.merge(*parts)
 
     def __iter__(self) -> Iterator[str]:
         """All names, sorted."""

@@ -18,14 +18,14 @@ class Observation:
         camera: The camera that took `image` (NumPy matrices, no batch dimension).
         ee_position: (3,) end-effector (tool centre) position, world frame [m].
         gripper: Opening in [0, 1]; 1 is open.
-        task: Task id, for multi-task policies.
+        instruction: What is to be done, in words.
     """
 
     image: np.ndarray
     camera: Camera
     ee_position: np.ndarray
     gripper: float
-    task: int = 0
+    instruction: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ def main(cfg: EvalConfig) -> None:
     """
     from rich.console import Console
 
-    from para.evaluation.recorder import VideoRecorder
     from para.evaluation.report import comparisons, log_to_wandb, rate_table, theta_table
     from para.evaluation.runner import evaluate
+    from para.figures.recorder import VideoRecorder
     from para.figures.success_map import success_map
     from para.runs.folders import setting_of
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.base import EnvConfig
-from envs.rendering import Renderer
-from envs.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
+from envs.table.rendering import Renderer
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
 from para.camera import Camera, CameraError
 
 quick = settings(max_examples=40, deadline=None)

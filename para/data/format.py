@@ -1,6 +1,6 @@
 """Demonstrations on disk: one HDF5 file per episode, laid out like robomimic's.
 
-    <data_dir>/<dataset>[-<robot>][-<layout>]-<size>px/demo_00000.hdf5 ...
+    <data_dir>/<task>-<robot>-<layout>/<dataset>-<size>px/demo_00000.hdf5 ...
 
 N frames at 10 Hz. World frame: z up, table top z = 0. Poses are position [m] + quaternion (w, x, y,
 z). Matrices follow `para.camera.Camera`.
@@ -8,20 +8,20 @@ z). Matrices follow `para.camera.Camera`.
     /                         attrs: format = "para-demo", format_version, checksum
     /data                     attrs: total = N
     /data/demo_0              attrs: num_samples = N, index, seed, dataset, robot, layout, success,
-                                     condition (JSON), env (JSON), code_version, mujoco_version
+                                     task, condition, env (JSON), code_version, mujoco_version
         actions               (N, 4) float32    commanded end-effector position and gripper opening
         obs/image             (bytes,) uint8    N PNG files (RGB, lossless), one after the other
         obs/image_offsets     (N + 1,) int64    frame i is obs/image[offsets[i] : offsets[i + 1]]
         obs/ee_pose           (N, 7) float32    tool centre point
         obs/gripper           (N,) float32      measured opening in [0, 1], 1 is open
-        obs/bowl_pose         (N, 7) float32
-        obs/plate_pose        (N, 7) float32
+        obs/objects/<name>    (N, 7) float32    foot of each of the task's objects
         obs/intrinsics        (N, 3, 3) float64
         obs/T_world_camera    (N, 4, 4) float64
 
 Different from robomimic: images are compressed, and a file holds one episode, so that generation
 can be killed at any moment. A file has no time stamps: the same episode is the same bytes.
-`checksum` is BLAKE2b over every attribute and array, so a file that was altered is found.
+`checksum` is BLAKE2b over every attribute and array, so a file that was altered is found. Files of
+version 1, of before tasks had names, are read by `para.data.version1`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ import cv2
 import h5py
 import numpy as np
 
+from para.data import version1
 from para.errors import DataError
 from para.files import atomic_write
 
 log = logging.getLogger(__name__)
 
 FORMAT = "para-demo"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FRAME_SECONDS = 0.1
 """Time between the frames of a demo [s]."""
 PNG_LEVEL = 4
@@ -56,12 +57,13 @@ ARRAYS = {
     "actions": ((4,), np.float32),
     "obs/ee_pose": ((7,), np.float32),
     "obs/gripper": ((), np.float32),
-    "obs/bowl_pose": ((7,), np.float32),
-    "obs/plate_pose": ((7,), np.float32),
     "obs/intrinsics": ((3, 3), np.float64),
     "obs/T_world_camera": ((4, 4), np.float64),
 }
-"""Per-frame arrays: shape after the frame dimension, type."""
+"""Per-frame arrays of every episode: shape after the frame dimension, type."""
+OBJECTS = "obs/objects/"
+"""Beginning of the names of object poses, per-frame arrays like `obs/ee_pose`."""
+JSON_ATTRIBUTES = ("task", "condition", "env")
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,12 @@ class EpisodeMeta:
         index: Place in the data set; also the number in the file name.
         seed: Seed that the episode was made with.
         dataset: Name of the data set, e.g. objpos.
+        task: The `TaskConfig` of what it shows, as plain data.
         robot: Name of the robot.
-        layout: together | independent.
-        condition: Start condition, `envs.condition.Condition.to_dict()`.
+        layout: How its objects were placed.
+        condition: Start condition, `envs.base.Condition.to_dict()`.
         env: The `EnvConfig` that made it, as plain data.
-        success: Did the expert place the bowl on the plate?
+        success: Did the expert do the task?
         num_samples: N, the number of frames.
         code_version: Version of PARA that made it.
         mujoco_version: Version of MuJoCo that simulated it.
@@ -85,6 +88,7 @@ class EpisodeMeta:
     index: int
     seed: int
     dataset: str
+    task: dict[str, Any]
     robot: str
     layout: str
     condition: dict[str, Any]
@@ -102,7 +106,7 @@ class Episode:
     Attributes:
         meta: What made it.
         frames: N encoded images (`encode_image`), each (bytes,) uint8.
-        arrays: The per-frame arrays of `ARRAYS`, by name.
+        arrays: The per-frame arrays of `ARRAYS`, and one of each object, by name.
     """
 
     meta: EpisodeMeta
@@ -142,7 +146,8 @@ def write_episode(path: Path | str, episode: Episode) -> None:
         "obs/image": np.concatenate(episode.frames),
         "obs/image_offsets": np.cumsum([0, *map(len, episode.frames)], dtype=np.int64),
     }
-    for name, (shape, dtype) in ARRAYS.items():
+    objects = sorted(name for name in episode.arrays if name.startswith(OBJECTS))
+    for name, (shape, dtype) in (ARRAYS | dict.fromkeys(objects, ARRAYS["obs/ee_pose"])).items():
         array = np.asarray(episode.arrays[name], dtype=dtype)
         if array.shape != (n, *shape) or not np.isfinite(array).all():
             raise DataError(
@@ -193,18 +198,22 @@ def _read(path: Path) -> Episode:
         if file.attrs.get("format") != FORMAT:
             raise DataError(_bad(path, "is an HDF5 file, but not a PARA demonstration"))
         version = int(file.attrs["format_version"])
-        if version != FORMAT_VERSION:
+        if version not in (1, FORMAT_VERSION):
             raise DataError(
-                _bad(path, f"has format version {version}; this code reads {FORMAT_VERSION}")
+                _bad(path, f"has format version {version}; this code reads 1 and {FORMAT_VERSION}")
             )
         demo = file["data/demo_0"]
-        arrays = {name: demo[name][()] for name in ("obs/image", "obs/image_offsets", *ARRAYS)}
+        names: list[str] = []
+        demo.visit(names.append)
+        arrays = {name: demo[name][()] for name in names if isinstance(demo[name], h5py.Dataset)}
         attributes = {
             key: value.item() if isinstance(value, np.generic) else value
             for key, value in demo.attrs.items()
         }
         if _checksum(attributes, arrays) != file.attrs["checksum"]:
             raise DataError(_bad(path, "was altered after it was written (its checksum differs)"))
+    if version == 1:
+        attributes, arrays = version1.convert(attributes, arrays)
     blob, offsets = arrays.pop("obs/image"), arrays.pop("obs/image_offsets")
     frames = [blob[a:b] for a, b in itertools.pairwise(offsets)]
     return Episode(_from_attributes(attributes), frames, arrays)
@@ -217,13 +226,13 @@ def check_episode(path: Path | str) -> EpisodeMeta:
 
 def _to_attributes(meta: EpisodeMeta) -> dict[str, Any]:
     attributes = dataclasses.asdict(meta)
-    for key in ("condition", "env"):
+    for key in JSON_ATTRIBUTES:
         attributes[key] = json.dumps(attributes[key], sort_keys=True, allow_nan=False)
     return attributes
 
 
 def _from_attributes(attributes: dict[str, Any]) -> EpisodeMeta:
-    decoded = {key: json.loads(attributes[key]) for key in ("condition", "env")}
+    decoded = {key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES}
     return EpisodeMeta(**{**attributes, **decoded})
 
 
@@ -239,16 +248,16 @@ def _checksum(attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
 # ------------------------------------------------------------------------------------- a data set
 
 
-def dataset_dir(
-    data_dir: Path | str, dataset: str, robot: str, layout: str, image_size: int
-) -> Path:
-    """Folder of a data set, e.g. data/objpos-128px or data/viewpoints-hand-independent-448px."""
-    parts = [dataset]
-    if robot != "panda":
-        parts.append(robot)
-    if layout != "together":
-        parts.append(layout)
-    return Path(data_dir) / "-".join([*parts, f"{image_size}px"])
+def dataset_dir(data_dir: Path | str, setting: str, dataset: str, image_size: int) -> Path:
+    """Folder of a data set, e.g. data/<task>-<robot>-<layout>/objpos-128px.
+
+    Args:
+        data_dir: Folder of all data sets.
+        setting: `envs.base.setting_name` of what it was made in.
+        dataset: Its name.
+        image_size: Of its images [px].
+    """
+    return Path(data_dir) / setting / f"{dataset}-{image_size}px"
 
 
 def episode_path(folder: Path | str, index: int) -> Path:
@@ -260,19 +269,23 @@ def regenerate_command(folder: Path | str) -> str:
     """Command line that (re)makes whatever is missing in a data set's folder."""
     folder = Path(folder)
     command = "python scripts/generate_demos.py"
-    match = re.fullmatch(r"([a-z_]+?)(-hand)?(-independent)?-(\d+)px", folder.name)
-    if match is None:
+    setting = re.fullmatch(r"(\w+)-(\w+)-(\w+)", folder.parent.name)
+    made = re.fullmatch(r"(\w+)-(\d+)px", folder.name)
+    if setting is None or made is None:
         return f"{command} dataset=objpos"
-    dataset, robot, layout, size = match.groups()
-    command += f" dataset={dataset}"
-    command += " robot=hand" if robot else ""
-    command += " layout=independent" if layout else ""
-    command += f" env.image_size={size}" if size != "128" else ""
-    return command + (f" data_dir={folder.parent}" if folder.parent != Path("data") else "")
+    task, robot, layout = setting.groups()
+    dataset, size = made.groups()
+    command += f" dataset={dataset} task={task} robot={robot} layout={layout}"
+    data_dir = folder.parents[1]
+    return f"{command} env.image_size={size}" + (
+        f" data_dir={data_dir}" if data_dir != Path("data") else ""
+    )
 
 
 def check_dataset(
-    folder: Path | str, indices: Iterable[int] | None = None, env: dict[str, Any] | None = None
+    folder: Path | str,
+    indices: Iterable[int] | None = None,
+    made_with: dict[str, dict[str, Any]] | None = None,
 ) -> list[EpisodeMeta]:
     """Verify every file of a data set and return what is in it, by index.
 
@@ -281,11 +294,11 @@ def check_dataset(
     Args:
         folder: The data set.
         indices: Episodes that must be there; None takes those that are.
-        env: The environment configuration that they must have been made with; None takes any.
+        made_with: Configurations (task, env) that they must have been made with; None takes any.
 
     Raises:
         DataError: The set is empty, incomplete, damaged, mixes format versions, or was made with
-            another environment configuration. The message names the files and the command.
+            another configuration. The message names the files and the command.
     """
     folder = Path(folder)
     if indices is None:
@@ -305,13 +318,13 @@ def check_dataset(
             continue
         if path != episode_path(folder, metas[-1].index):
             problems.append(_bad(path, f"holds episode {metas[-1].index}: it was renamed"))
-        difference = {} if env is None else _difference(metas[-1].env, env)
-        if difference:
-            raise DataError(
-                f"{path} was made with another environment configuration ({difference}). Use the "
-                f"same one, choose another data_dir=..., or delete {folder} and run: "
-                f"{regenerate_command(folder)}"
-            )
+        for key, wanted in (made_with or {}).items():
+            if difference := _difference(getattr(metas[-1], key), wanted):
+                raise DataError(
+                    f"{path} was made with another {key} configuration ({difference}). Use the "
+                    f"same one, choose another data_dir=..., or delete {folder} and run: "
+                    f"{regenerate_command(folder)}"
+                )
     if problems:
         more = f"\n... and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise DataError(

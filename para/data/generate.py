@@ -27,13 +27,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from envs.base import EnvConfig
-from envs.condition import Condition, grid_condition, random_condition
-from envs.viewpoints import PHIS_DEG, thetas_deg
-from envs.workspace import grid_positions
+from envs.base import Condition, EnvConfig, Environment, Task, TaskConfig, build_task, setting_name
+from envs.demos import DEMO_SETS
 from para import __version__
 from para.common import CommonConfig
 from para.data.format import (
+    OBJECTS,
     Episode,
     EpisodeMeta,
     check_dataset,
@@ -50,10 +49,8 @@ from para.system import available_cores
 
 log = logging.getLogger(__name__)
 
-DATASETS = ("objpos", "viewpoints")
-DEMOS_PER_VIEW = 10
 ATTEMPTS = 4
-"""Tries per episode; after the first, bowl and plate are moved by up to RETRY_SHIFT."""
+"""Tries per episode; after the first, all objects are moved by up to RETRY_SHIFT."""
 RETRY_SHIFT = 0.005
 """[m]"""
 BYTES_PER_PIXEL = 60
@@ -66,7 +63,7 @@ class GenerateConfig(CommonConfig):
 
     script: ClassVar[str] = "generate_demos"
 
-    dataset: str = choice("objpos", DATASETS)
+    dataset: str = choice("objpos", DEMO_SETS)
     """objpos | viewpoints."""
     limit: int | None = number(None, least=1)
     """Generate at most this many episodes, spread evenly over the set."""
@@ -75,7 +72,7 @@ class GenerateConfig(CommonConfig):
 
 
 @dataclass(frozen=True)
-class Task:
+class PlannedDemo:
     """One episode to make.
 
     Attributes:
@@ -91,45 +88,40 @@ class Task:
 
 def plan(
     dataset: str,
+    task: Task,
     layout: str = "together",
     limit: int | None = None,
     env: EnvConfig | None = None,
-) -> list[Task]:
+) -> list[PlannedDemo]:
     """The episodes of a data set, by index.
 
-    objpos: the 16 x 16 grid from the default view. viewpoints: index = (theta * 8 + phi) * 10 + k,
-    10 random positions for each of the 64 views.
-
     Args:
-        dataset: objpos | viewpoints.
-        layout: together | independent.
+        dataset: One of `envs.demos.DEMO_SETS`.
+        task: What is shown.
+        layout: One of the task's.
         limit: Take this many, spread evenly over the set.
         env: Environment configuration (its `theta_max_deg`).
     """
-    if dataset not in DATASETS:
-        raise UnknownNameError("dataset", dataset, DATASETS)
-    total = len(grid_positions())
-    if dataset == "viewpoints":
-        total = len(thetas_deg(env or EnvConfig())) * len(PHIS_DEG) * DEMOS_PER_VIEW
+    if dataset not in DEMO_SETS:
+        raise UnknownNameError("dataset", dataset, DEMO_SETS)
+    total = DEMO_SETS[dataset].total
     indices = np.arange(total)
     if limit is not None and limit < total:
         indices = np.linspace(0, total - 1, limit).round().astype(int)
-    return [_task(dataset, layout, int(index), env or EnvConfig()) for index in indices]
+    return [planned(dataset, task, layout, int(index), env or EnvConfig()) for index in indices]
 
 
-def _task(dataset: str, layout: str, index: int, env: EnvConfig, attempt: int = 0) -> Task:
+def planned(
+    dataset: str, task: Task, layout: str, index: int, env: EnvConfig, attempt: int = 0
+) -> PlannedDemo:
+    """Episode `index` of a data set; after a failed `attempt`, its objects stand elsewhere."""
     seed = index + 10_000 * attempt
-    if dataset == "objpos":
-        condition = grid_condition(index, layout)
-    else:
-        theta, phi = divmod(index // DEMOS_PER_VIEW, len(PHIS_DEG))
-        view = {"theta_deg": thetas_deg(env)[theta], "phi_deg": PHIS_DEG[phi]}
-        condition = random_condition(np.random.default_rng([640, index]), layout, **view)
+    condition = DEMO_SETS[dataset].condition(index, task, layout, env)
     if attempt:
-        shift = np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)
-        moved = {name: tuple(getattr(condition, name) + shift) for name in ("bowl", "plate")}
-        condition = dataclasses.replace(condition, **moved)
-    return Task(index, seed, condition)
+        condition = condition.moved(
+            np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)
+        )
+    return PlannedDemo(index, seed, condition)
 
 
 # ---------------------------------------------------------------------------------- whole data sets
@@ -214,28 +206,29 @@ def ensure_dataset(
             was made with another environment configuration.
     """
     folder, tasks = _folder_and_tasks(cfg, dataset, limit)
-    env = dataclasses.asdict(cfg.env)
+    made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
     present = _present(folder, tasks)
     if len(present) < len(tasks):
         if present:
-            check_dataset(folder, present, env)  # before the long work
+            check_dataset(folder, present, made_with)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
         _make_missing(folder, tasks, cfg, dataset)
-    return folder, check_dataset(folder, [task.index for task in tasks], env)
+    return folder, check_dataset(folder, [task.index for task in tasks], made_with)
 
 
 def _folder_and_tasks(
     cfg: CommonConfig, dataset: str, limit: int | None
-) -> tuple[Path, list[Task]]:
-    folder = dataset_dir(cfg.data_dir, dataset, cfg.robot, cfg.layout, cfg.env.image_size)
-    return folder, plan(dataset, cfg.layout, limit, cfg.env)
+) -> tuple[Path, list[PlannedDemo]]:
+    setting = setting_name(cfg.task.name, cfg.robot, cfg.layout)
+    folder = dataset_dir(cfg.data_dir, setting, dataset, cfg.env.image_size)
+    return folder, plan(dataset, build_task(cfg.task), cfg.layout, limit, cfg.env)
 
 
-def _present(folder: Path, tasks: list[Task]) -> list[int]:
+def _present(folder: Path, tasks: list[PlannedDemo]) -> list[int]:
     return [task.index for task in tasks if episode_path(folder, task.index).exists()]
 
 
-def _move_damaged_aside(folder: Path, tasks: list[Task]) -> list[Path]:
+def _move_damaged_aside(folder: Path, tasks: list[PlannedDemo]) -> list[Path]:
     damaged = []
     for path in (episode_path(folder, task.index) for task in tasks):
         try:
@@ -261,12 +254,13 @@ class _Job:
 
     folder: Path
     dataset: str
+    task: TaskConfig
     robot: str
     layout: str
     env: EnvConfig
 
 
-def _make_missing(folder: Path, tasks: list[Task], cfg: CommonConfig, dataset: str) -> None:
+def _make_missing(folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dataset: str) -> None:
     """Make the episodes whose files do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -276,7 +270,7 @@ def _make_missing(folder: Path, tasks: list[Task], cfg: CommonConfig, dataset: s
         if not tasks:
             return
         require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)
-        job = _Job(folder.absolute(), dataset, cfg.robot, cfg.layout, cfg.env)
+        job = _Job(folder.absolute(), dataset, cfg.task, cfg.robot, cfg.layout, cfg.env)
         # Spawned, never forked: a forked child hangs when its parent has used OpenGL.
         pool = ProcessPoolExecutor(
             min(cfg.workers or available_cores(), len(tasks)),
@@ -347,49 +341,51 @@ def _die_with_parent() -> None:
 
 def _make(index: int) -> bool:
     """Make episode `index` in a worker process, with up to ATTEMPTS tries; return its success."""
+    task = build_task(_job.task)
     for attempt in range(ATTEMPTS):
-        task = _task(_job.dataset, _job.layout, index, _job.env, attempt)
-        episode = record(task, _job.dataset, _job.robot, _job.layout, _job.env)
+        demo = planned(_job.dataset, task, _job.layout, index, _job.env, attempt)
+        episode = record(demo, _job.dataset, task, _job.robot, _job.layout, _job.env)
         if episode.meta.success:
             break
     write_episode(episode_path(_job.folder, index), episode)
     return episode.meta.success
 
 
-def record(task: Task, dataset: str, robot: str, layout: str, config: EnvConfig) -> Episode:
+def record(
+    demo: PlannedDemo, dataset: str, task: Task, robot: str, layout: str, config: EnvConfig
+) -> Episode:
     """Let the expert do one episode and record it at 10 Hz (uses this process's renderer)."""
     import mujoco
 
-    from envs.expert import run_expert
-    from envs.pick_place import PickPlaceEnv
+    from envs.table.expert import run_expert
 
-    env = PickPlaceEnv(robot, layout, config)
-    env.begin(task.condition)
+    env = task.environment(robot, layout, config)
+    env.begin(demo.condition)
     frames: list[np.ndarray] = []
     rows: list[dict[str, np.ndarray]] = []
 
-    def on_frame(env: PickPlaceEnv) -> None:
+    def on_frame(env: Environment) -> None:
         frames.append(encode_image(env.frame()))
         rows.append(
             {
                 "actions": np.array([*env.target, env.gripper_command]),
                 "obs/ee_pose": env.ee_pose,
                 "obs/gripper": np.array(env.gripper),
-                "obs/bowl_pose": env.bowl_pose,
-                "obs/plate_pose": env.plate_pose,
                 "obs/intrinsics": env.camera.intrinsics,
                 "obs/T_world_camera": env.camera.T_world_camera,
+                **{OBJECTS + name: pose for name, pose in env.objects().items()},
             }
         )
 
     success = run_expert(env, on_frame)
     meta = EpisodeMeta(
-        index=task.index,
-        seed=task.seed,
+        index=demo.index,
+        seed=demo.seed,
         dataset=dataset,
+        task=dataclasses.asdict(task.cfg),
         robot=robot,
         layout=layout,
-        condition=task.condition.to_dict(),
+        condition=demo.condition.to_dict(),
         env=dataclasses.asdict(config),
         success=bool(success),
         num_samples=len(frames),

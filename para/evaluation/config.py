@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from envs.splits import TESTS, SplitConfig
+from envs.splits import TESTS
 from para.common import CommonConfig
 from para.fields import choice, number, require
 from para.types import Inference
@@ -18,8 +18,9 @@ class EvalConfig(CommonConfig):
     """scripts/eval.py"""
 
     script: ClassVar[str] = "eval"
+    components: ClassVar[tuple[str, ...]] = ("task", "split")
 
-    split: SplitConfig = MISSING
+    split: Any = MISSING
     model: str | None = None
     """Model to evaluate; null: every trained model of the split."""
     backbone: str | None = None
@@ -49,6 +50,7 @@ class EvalConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""
+        super().rules(key, run)
         require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
         require(
             len(set(self.tests)) == len(self.tests),

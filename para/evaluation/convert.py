@@ -1,6 +1,6 @@
 """Result files of schema 1 as schema 2: the one place that knows what the old ones looked like.
 
-Schema 1 was written when there was one task, a bowl put on a plate, and named both everywhere.
+Schema 1 was written when there was one task, and named its objects everywhere.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-_TASK = "bowl_on_plate"
-_OBJECTS = ("bowl", "plate")
-_STAGES = ["MISS", "GRASP", "PLACE"]
+from envs.base import TASKS
+from envs.table.legacy import OBJECTS, TASK, convert_condition
 
 
 def from_schema_1(result: dict[str, Any]) -> dict[str, Any]:
@@ -25,10 +24,10 @@ def from_schema_1(result: dict[str, Any]) -> dict[str, Any]:
     model = training.get("model", {})
     result["schema"] = 2
     result["environment"] = {
-        "task": _TASK,
+        "task": TASK,
         "robot": result.get("robot", config.get("robot", "panda")),
         "layout": result.get("layout", config.get("layout", "together")),
-        "stages": _STAGES,
+        "stages": [stage.name for stage in TASKS[TASK].stages],
     }
     result.setdefault("profile", config.get("profile", "laptop"))
     for name in ("execute", "subcell"):
@@ -37,14 +36,7 @@ def from_schema_1(result: dict[str, Any]) -> dict[str, Any]:
     for episode in result["episodes"]:
         condition = episode["condition"]
         episode["condition"] = convert_condition(condition)
-        positions = {name: episode.pop(f"{name}_position", None) for name in _OBJECTS}
+        positions = {name: episode.pop(f"{name}_position", None) for name in OBJECTS}
         if all(positions.values()):
             episode["objects"] = positions
     return result
-
-
-def convert_condition(condition: dict[str, Any]) -> dict[str, Any]:
-    """A start condition that names bowl and plate as one that carries objects by name."""
-    rest = {name: value for name, value in condition.items() if name not in _OBJECTS}
-    objects = {name: [*condition[name], 0.0] for name in _OBJECTS if name in condition}
-    return {"task": _TASK, "objects": objects, **rest}

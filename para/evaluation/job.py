@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from envs.condition import Condition
-from envs.pick_place import STAGES
+from envs.base import TASKS, Condition
 from envs.splits import TESTS
 from para.backbones import BACKBONES
 from para.errors import ResultError
@@ -166,7 +165,7 @@ class PolicyEvaluation:
                 "task": self.run.id.setting.task,
                 "robot": cfg.robot,
                 "layout": cfg.layout,
-                "stages": list(STAGES),
+                "stages": [stage.name for stage in TASKS[cfg.task.kind].stages],
             },
             "robot": cfg.robot,
             "layout": cfg.layout,
@@ -197,10 +196,12 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
     """
     trained = run.meta["config"]
     model = trained["model"]
-    parts: list[Any] = [rollout, POLICIES[model["kind"]], BACKBONES[trained["backbone"]["kind"]]]
+    parts: list[Any] = [rollout, TASKS[cfg.task.kind], POLICIES[model["kind"]]]
+    parts += [BACKBONES[trained["backbone"]["kind"]]]
     parts += [HEADS[model["head"]["kind"]]] if "head" in model else []
     depends = {
         "policy": run.meta["sha256"],
+        "task": asdict(cfg.task),
         "env": asdict(cfg.env),
         "setting": run.id.setting.name,
         "batch": cfg.batch,

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.expert import expert_waypoints
-from envs.pick_place import PickPlaceEnv
+from envs.base import Environment
 from para.types import ActionChunk, Inference, Observation
 
 
@@ -26,7 +25,7 @@ class Oracle:
 
     def __init__(
         self,
-        envs: Sequence[PickPlaceEnv],
+        envs: Sequence[Environment],
         horizon: int = 12,
         execute: int = 4,
         spacing: float = 0.12,
@@ -51,9 +50,9 @@ class Oracle:
         positions, gripper = zip(*shown, strict=True)
         return ActionChunk(np.array(positions), np.array(gripper))
 
-    def _path(self, env: PickPlaceEnv) -> list[tuple[np.ndarray, float]]:
+    def _path(self, env: Environment) -> list[tuple[np.ndarray, float]]:
         path, position = [], env.ee_position
-        for goal, gripper in expert_waypoints(env):
+        for goal, gripper in env.task.waypoints(env.objects()):
             pieces = max(1, int(np.ceil(np.linalg.norm(goal - position) / self._spacing)))
             path += [
                 (position + (goal - position) * k / pieces, gripper) for k in range(1, pieces + 1)

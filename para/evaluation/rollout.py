@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from envs.condition import Condition
-from envs.pick_place import PickPlaceEnv
+from envs.base import Condition, Environment
 from para.errors import CheckpointError
 from para.policies.base import Policy
 from para.types import ActionChunk, Inference, Observation
@@ -24,9 +23,9 @@ WAIT_STEPS = 5
 
 
 class Recorder(Protocol):
-    """Watches one episode without touching it (see para/evaluation/recorder.py)."""
+    """Watches one episode without touching it (see para/figures/recorder.py)."""
 
-    def start(self, env: PickPlaceEnv) -> None:
+    def start(self, env: Environment) -> None:
         """Called after the reset."""
 
     def plan(self, observation: Observation, chunk: ActionChunk) -> None:
@@ -35,13 +34,13 @@ class Recorder(Protocol):
     def waypoint(self, k: int) -> None:
         """Called before waypoint `k` of the plan is executed."""
 
-    def step(self, env: PickPlaceEnv) -> None:
+    def step(self, env: Environment) -> None:
         """Called after each control step (20 ms)."""
 
 
 def rollout(
     policy: Policy,
-    envs: Sequence[PickPlaceEnv],
+    envs: Sequence[Environment],
     conditions: Sequence[Condition],
     inference: Inference,
     recorders: Mapping[int, Recorder] | None = None,
@@ -59,8 +58,8 @@ def rollout(
         recorders: By position in `conditions`.
 
     Returns:
-        Per episode: stage, success, steps (of 20 ms), place_error_m, seconds (wall time; inference
-        is shared out evenly), plans, bowl_position and plate_position (3,) at the end [m].
+        Per episode: stage, success, steps (of 20 ms) and the task's metrics, seconds (wall time;
+        inference is shared out evenly), plans, objects: name -> [x, y, z] at the end [m].
     """
     recorders = recorders or {}
     seconds, plans = [0.0] * len(conditions), [0] * len(conditions)
@@ -84,21 +83,17 @@ def rollout(
 
     return [
         {
-            "stage": env.stage,
-            "success": bool(env.success),
-            "steps": int(env.steps),
-            "place_error_m": float(env.place_error),
+            **env.outcome.to_dict(),
             "seconds": round(seconds[i], 3),
             "plans": plans[i],
-            "bowl_position": [float(v) for v in env.bowl_pose[:3]],
-            "plate_position": [float(v) for v in env.plate_pose[:3]],
+            "objects": {name: pose[:3].tolist() for name, pose in env.objects().items()},
         }
         for i, env in enumerate(envs[: len(conditions)])
     ]
 
 
 def _execute(
-    env: PickPlaceEnv,
+    env: Environment,
     observation: Observation,
     chunk: ActionChunk,
     execute: int,

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from envs.base import build_task
 from envs.splits import test_conditions
 from para.errors import ResultError
 from para.evaluation.config import EvalConfig
@@ -67,14 +68,15 @@ def evaluate(
     cfg = cfg if make_film else replace(cfg, video=0)
     runs = trained_runs(cfg)
     conditions = {
-        test: test_conditions(cfg.split, test, cfg.layout, cfg.episodes) for test in cfg.tests
+        test: test_conditions(cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes)
+        for test in cfg.tests
     }
     jobs = [PolicyEvaluation(cfg, run, conditions) for run in runs]
     tasks = [chunk for job in jobs for chunk in job.chunks_to_run()]
     done = Evaluation()
     setup = partial(
         Evaluator,
-        *(cfg.robot, cfg.layout, cfg.env, cfg.inference),
+        *(cfg.task, cfg.robot, cfg.layout, cfg.env, cfg.inference),
         *(cfg.split.title, films_dir(cfg), make_film),
     )
     with _progress(jobs, console) as show:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import model_order
@@ -83,6 +84,7 @@ def training_command(cfg: EvalConfig) -> str:
     """The command that trains what `cfg` would evaluate."""
     words = [f"model={cfg.model or 'para'}", f"split={cfg.split.name}"]
     words += [f"backbone={cfg.backbone}"] if cfg.backbone else []
+    words += [f"task={cfg.task.name}"] if cfg.task.name != load_config(EvalConfig).task.name else []
     for name, default in (("robot", "panda"), ("layout", "together"), ("seed", 0)):
         value = getattr(cfg, name)
         words += [f"{name}={value}"] if value != default else []

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import cv2
 
-from envs.base import EnvConfig
-from envs.condition import Condition
+from envs.base import Condition, EnvConfig, TaskConfig, build_task
 from para.evaluation.journal import Episodes
 from para.evaluation.results import FILE_NAMES
 from para.evaluation.rollout import Recorder
@@ -60,8 +59,9 @@ class Evaluator:
     """A worker: builds its environments once, loads a policy when it meets a new one.
 
     Args:
-        robot: panda | hand.
-        layout: Where objects stand.
+        task: What is to be done.
+        robot: Name of the robot.
+        layout: How objects are placed.
         env: Camera, image size, step budget.
         inference: How policies are run.
         title: Of the split, for films.
@@ -71,6 +71,7 @@ class Evaluator:
 
     def __init__(
         self,
+        task: TaskConfig,
         robot: str,
         layout: str,
         env: EnvConfig,
@@ -81,11 +82,9 @@ class Evaluator:
     ):
         import torch
 
-        from envs.pick_place import PickPlaceEnv
-
         torch.set_num_threads(1)  # the processes share the cores
         cv2.setNumThreads(1)
-        self._make_env = partial(PickPlaceEnv, robot=robot, layout=layout, config=env)
+        self._make_env = partial(build_task(task).environment, robot, layout, env)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._inference = inference
         self._title, self._films, self._make_film = title, films, make_film

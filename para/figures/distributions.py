@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from envs.condition import Condition, place_pair
+from envs.base import Condition, load_task
 from envs.splits import load_split, test_conditions, training_indices
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from envs.workspace import grid_positions
+from envs.table.legacy import TASK
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.workspace import grid_positions
 from para.camera import Camera
 from para.figures.drawing import Drawing
 from para.figures.maps import trained_views
@@ -33,13 +34,13 @@ _OUTLINE = {"markeredgecolor": "white", "markeredgewidth": 0.8, "linestyle": "no
 def position_distribution(sources: Sources, theme: Theme, split: str) -> Drawing:
     """Training and test positions of `split` on a rendered top view of the scene."""
     config = load_split(split)
-    train = grid_positions()[training_indices(config)]
-    tests = test_conditions(config, "ood")
+    train = grid_positions()[training_indices(config, load_task(TASK))]
+    tests = test_conditions(config, "ood", load_task(TASK))
     test = np.array([c.position for c in tests])
     # The scene shows one demo, in the middle but not under the arm.
     middle = train.mean(0) + np.array([0.1, 0.0])
     example = train[np.argmin(np.linalg.norm(train - middle, axis=1))]
-    picture, camera = top_picture(place_pair(tuple(example)))
+    picture, camera = top_picture(_start(example))
     figure = new_figure(5.2, 4.15)
     axes = figure.add_subplot()
     axes.imshow(picture, extent=(0, camera.width, camera.height, 0), interpolation="none")
@@ -55,6 +56,11 @@ def position_distribution(sources: Sources, theme: Theme, split: str) -> Drawing
     )
     data = {"train": train.tolist(), "test": test.tolist()}
     return Drawing(figure, alt, data)
+
+
+def _start(centre: np.ndarray, **view: Any) -> Condition:
+    """The objects side by side around a point (2,) [m]."""
+    return load_task(TASK).place([centre], "together", **view)
 
 
 def _on_table(camera: Camera, positions: np.ndarray) -> np.ndarray:
@@ -74,10 +80,10 @@ def _train_test_legend(figure: Figure, train: str, test: str) -> None:
 def distractor_distribution(sources: Sources, theme: Theme) -> Drawing:
     """Clean training scenes beside cluttered test scenes, from the policy's camera."""
     config = load_split("distractor")
-    tests = test_conditions(config, "ood")[:3]
-    train = [place_pair(tuple(grid_positions()[i])) for i in (68, 135, 201)]
+    tests = test_conditions(config, "ood", load_task(TASK))[:3]
+    train = [_start(grid_positions()[i]) for i in (68, 135, 201)]
     figure = new_figure(5.2, 4.1)
-    rows = {f"train: {len(training_indices(config))} demos, clean": train}
+    rows = {f"train: {len(training_indices(config, load_task(TASK)))} demos, clean": train}
     fewest, most = config.ood.distractors
     rows[f"test: {config.ood.episodes} starts, {fewest}-{most} other objects"] = tests
     _frame_rows(figure, theme, rows)
@@ -182,7 +188,7 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
     for panel, (letter, (theta, phi)) in zip(panels, _lettered(split), strict=True):
         trained = (theta, phi) in train
         colour = TRAIN_GREEN if trained else TEST_INDIGO
-        condition = place_pair((0, 0), theta_deg=THETAS_DEG[theta], phi_deg=PHIS_DEG[phi])
+        condition = _start(np.zeros(2), theta_deg=THETAS_DEG[theta], phi_deg=PHIS_DEG[phi])
         show_frame(panel, view_picture(condition), colour, letter)
         panel.set_xlabel(f"{THETAS_DEG[theta]:.0f}°, {PHIS_DEG[phi]:g}°", fontsize=9.5, labelpad=3)
         beside = np.radians(PHIS_DEG[phi] + 90 if theta else 67.5)
@@ -214,7 +220,7 @@ def hemisphere_distribution(sources: Sources, theme: Theme) -> Drawing:
     for name, phis in zip(("train", "test"), views, strict=True):
         title = f"{name}: φ = {PHIS_DEG[phis[0]]:g}° to {PHIS_DEG[phis[-1]]:g}°"
         rows[title] = [
-            place_pair((0, 0), theta_deg=THETAS_DEG[-1], phi_deg=PHIS_DEG[phi]) for phi in phis
+            _start(np.zeros(2), theta_deg=THETAS_DEG[-1], phi_deg=PHIS_DEG[phi]) for phi in phis
         ]
     _frame_rows(figure, theme, rows)
     alt = (

@@ -117,27 +117,29 @@ class _Camera:
     def _rollout(
         self, task: EpisodeTask, conditions: Sequence[dict[str, Any]], place: int, recorder: Any
     ) -> dict[str, Any]:
-        from envs.condition import Condition
+        from envs.base import Condition
         from para.evaluation.rollout import rollout
 
         policy = self._load(task.run_dir)
         starts = [Condition.from_dict(c) for c in conditions]
-        envs = self._environments(task, len(starts))
+        envs = self._environments(task, starts[0].task, len(starts))
         outcomes = rollout(policy, envs, starts, task.inference, {place: recorder})
         return outcomes[place]
 
     def _film_expert(self, task: EpisodeTask) -> list[np.ndarray]:
-        from envs.condition import Condition
-        from envs.expert import run_expert
+        from envs.base import Condition
+        from envs.table.expert import run_expert
 
-        (env,) = self._environments(task, 1)
+        start = Condition.from_dict(task.conditions[0])
+        (env,) = self._environments(task, start.task, 1)
         recorder = _Recorder(task.size, task.stride, overlay=False)
-        env.begin(Condition.from_dict(task.conditions[0]))
+        env.begin(start)
         recorder.start(env)
         run_expert(env, on_step=recorder.step)
-        if env.stage != task.stage:
+        stage = env.outcome.stage
+        if stage != task.stage:
             raise RerunError(
-                f"{task.source}: the expert's demo ended in {env.stage} when it was run again, but "
+                f"{task.source}: the expert's demo ended in {stage} when it was run again, but "
                 f"{task.stage} is recorded: make the demos again."
             )
         return recorder.frames
@@ -153,13 +155,12 @@ class _Camera:
             self._policy = run_dir, policy
         return self._policy[1]
 
-    def _environments(self, task: EpisodeTask, count: int) -> list[Any]:
-        from envs.base import EnvConfig
-        from envs.pick_place import PickPlaceEnv
+    def _environments(self, task: EpisodeTask, what: str, count: int) -> list[Any]:
+        from envs.base import EnvConfig, load_task
 
-        key = task.robot, task.layout, tuple(sorted(task.env.items()))
+        key = what, task.robot, task.layout, tuple(sorted(task.env.items()))
         make: Callable[[], Any] = partial(
-            PickPlaceEnv, robot=task.robot, layout=task.layout, config=EnvConfig(**task.env)
+            load_task(what).environment, task.robot, task.layout, EnvConfig(**task.env)
         )
         envs = self._envs.setdefault(key, [])
         while len(envs) < count:

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from envs.base import load_task
 from envs.splits import load_split, training_indices
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
-from envs.workspace import grid_positions
+from envs.table.legacy import TASK
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.workspace import grid_positions
 from para.figures.charts import SPLIT_TITLES
 from para.figures.drawing import Drawing, missing_notes, percent, rate_data
 from para.figures.sources import MAIN_MODELS, Sources
@@ -59,7 +61,7 @@ def draw_outcomes(axes: Axes, model: str, episodes: Sequence[dict[str, Any]], th
 def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
     """Every test start of `split` on the workspace with its outcome, PARA beside ACT."""
     models = sources.results.require(split)
-    training = grid_positions()[training_indices(load_split(split))]
+    training = grid_positions()[training_indices(load_split(split), load_task(TASK))]
     figure = new_figure(5.2, 2.45)
     panels = figure.subplots(1, 2)
     data, words = {}, []

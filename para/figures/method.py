@@ -68,18 +68,20 @@ def predict(run_dir: Path) -> Prediction:
     """Ask the policy of `run_dir` at the first held-out start, and note what happens inside it."""
     import torch
 
-    from envs.base import EnvConfig
-    from envs.pick_place import PickPlaceEnv
+    from envs.base import build_task
     from envs.splits import load_split, test_conditions
     from para.heads.pixel import FactorisedHead
     from para.policies.para import ParaPolicy
+    from para.runs.config import train_config_from_dict
     from para.runs.policy_file import load_policy
 
     policy, meta = load_policy(run_dir)
     if not isinstance(policy, ParaPolicy) or not isinstance(policy.head, FactorisedHead):
         raise CheckpointError(f"{run_dir} holds no PARA policy with the factorised head.")
-    env = PickPlaceEnv(robot=meta["config"]["robot"], config=EnvConfig(**meta["config"]["env"]))
-    env.begin(test_conditions(load_split(SPLIT), "ood")[0])
+    trained = train_config_from_dict(meta["config"])
+    task = build_task(trained.task)
+    env = task.environment(trained.robot, trained.layout, trained.env)
+    env.begin(test_conditions(load_split(SPLIT), "ood", task, episodes=1)[0])
     observation = env.observe()
     seen: dict[str, Any] = {}
     read = policy.head.read

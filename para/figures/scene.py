@@ -6,23 +6,21 @@ from functools import cache
 
 import numpy as np
 
-from envs.base import EnvConfig
-from envs.condition import Condition
-from envs.pick_place import PickPlaceEnv
-from envs.viewpoints import viewpoint_camera
+from envs.base import Condition, EnvConfig, Environment, load_task
+from envs.table.viewpoints import viewpoint_camera
 from para.camera import Camera
 
 
 @cache
-def _env(robot: str) -> PickPlaceEnv:
-    return PickPlaceEnv(robot=robot)
+def _env(task: str, robot: str) -> Environment:
+    return load_task(task).environment(robot, "together")
 
 
 def render_condition(condition: Condition, camera: Camera, robot: str = "panda") -> np.ndarray:
     """The start of an episode seen by any camera, (height, width, 3) uint8, beauty preset."""
-    env = _env(robot)
+    env = _env(condition.task, robot)
     env.begin(condition)
-    return env.world.renderer("beauty", camera.width, camera.height).render(env.data, camera)
+    return env.picture(camera)
 
 
 @cache

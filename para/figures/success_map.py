@@ -16,9 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
 
-from envs import workspace as ws
+from envs.base import load_task
 from envs.splits import SplitConfig, training_indices
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table import workspace as ws
+from envs.table.legacy import TASK
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.evaluation.results import Result, success_rate
 from para.figures.style import (
     LIGHT,
@@ -76,12 +78,12 @@ def success_map(
 
 
 def _draw_background(axes: Axes, robot: str) -> None:
-    """The table from above, bowl and plate beside the workspace's middle, as seen by the camera."""
-    from envs.condition import place_pair
+    """The table from above, the objects around the workspace's middle, as seen by the camera."""
     from para.figures.scene import render_condition, top_camera
 
     camera = top_camera(width=960, height=680, span=0.82)
-    picture = render_condition(place_pair((0.0, 0.0)), camera, robot)
+    middle = load_task(TASK).place([np.zeros(2)], "together")
+    picture = render_condition(middle, camera, robot)
     faded = (255 - 0.35 * (255 - picture.astype(float))).astype(np.uint8)
     corners = camera.unproject_to_height(
         np.array([[0.0, 0.0], [camera.width, camera.height]], np.float64), np.zeros(2)
@@ -97,7 +99,7 @@ def _draw_background(axes: Axes, robot: str) -> None:
 
 def _draw_training(axes: Axes, split: SplitConfig, layout: str) -> None:
     if split.dataset == "objpos":
-        trained = ws.grid_positions()[training_indices(split, layout)]
+        trained = ws.grid_positions()[training_indices(split, load_task(TASK), layout)]
         axes.plot(trained[:, 1], trained[:, 0], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
 
 

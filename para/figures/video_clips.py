@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from envs.splits import load_split, training_indices
-from envs.workspace import GRID
+from envs.table.workspace import GRID
 from para.figures.build import Film, Media
 from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Result, Sources, run_command
@@ -261,12 +261,15 @@ def _result(sources: Sources) -> Result:
 
 def _demos(sources: Sources, result: Result) -> tuple[Path, list[int]]:
     """Folder and numbers of the demos that are shown."""
+    from envs.base import load_task, setting_name
+    from envs.table.legacy import TASK
     from para.data.format import dataset_dir
 
     cfg, _ = recorded_configs(result)
     size = cfg["env"]["image_size"]
-    folder = dataset_dir(sources.data_dir, "objpos", cfg["robot"], cfg["layout"], size)
-    trained = set(training_indices(load_split(RECIPE_SPLIT), cfg["layout"]))
+    setting = setting_name(TASK, cfg["robot"], cfg["layout"])
+    folder = dataset_dir(sources.data_dir, setting, "objpos", size)
+    trained = set(training_indices(load_split(RECIPE_SPLIT), load_task(TASK), cfg["layout"]))
     others = [index for index in range(GRID**2) if index not in trained]
     chosen = [others[int((i + 0.5) * len(others) / CLIPS)] for i in range(CLIPS)]
     if not all(_episode(folder, index).is_file() for index in chosen):

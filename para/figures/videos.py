@@ -178,9 +178,10 @@ def episode_task(
 
 
 def start_condition(record: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `envs.condition.Condition` in a result's condition."""
-    names = ("bowl", "plate", "theta_deg", "phi_deg", "distractors", "seed")
-    return {name: record[name] for name in names}
+    """A result's condition, of any schema, as `envs.base.Condition.from_dict` takes it."""
+    from envs.table.legacy import convert_condition
+
+    return convert_condition(record)
 
 
 # --- inputs of the assets ------------------------------------------------------------------------
@@ -451,12 +452,13 @@ DEMOS = (0, 128, 255)
 
 def demo_files(sources: Sources) -> list[Path]:
     """The demos that are shown; `NotRun` if they were not generated."""
+    from envs.base import setting_name
+    from envs.table.legacy import TASK
     from para.data.format import dataset_dir, episode_path
 
-    folders = sorted(sources.data_dir.glob("objpos-[0-9]*px"))
-    folder = (
-        folders[0] if folders else dataset_dir(sources.data_dir, "objpos", "panda", "together", 128)
-    )
+    setting = setting_name(TASK, "panda", "together")
+    folders = sorted((sources.data_dir / setting).glob("objpos-[0-9]*px"))
+    folder = folders[0] if folders else dataset_dir(sources.data_dir, setting, "objpos", 128)
     paths = [episode_path(folder, index) for index in DEMOS]
     if not all(path.is_file() for path in paths):
         raise NotRun(

@@ -14,6 +14,8 @@ def command(script: str, cfg: TrainConfig) -> str:
         words.append(f"profile={cfg.profile}")
     if cfg.backbone.name != usual.backbone.name:
         words.append(f"backbone={cfg.backbone.name}")
+    if cfg.task.name != usual.task.name:
+        words.append(f"task={cfg.task.name}")
     for key in ("robot", "layout", "seed", "data_dir", "runs_dir", "results_dir", "outputs_dir"):
         if getattr(cfg, key) != getattr(usual, key):
             words.append(f"{key}={getattr(cfg, key)}")

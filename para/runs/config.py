@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from envs.splits import SplitConfig
+from envs.base import TASKS
+from envs.splits import SPLITS
 from para.backbones import BACKBONES
 from para.common import CommonConfig
 from para.data.augment import AugmentConfig
@@ -143,10 +144,11 @@ class TrainConfig(CommonConfig):
     """scripts/train.py"""
 
     script: ClassVar[str] = "train"
+    components: ClassVar[tuple[str, ...]] = ("task", "split", "model", "backbone")
 
     model: Any = MISSING
     backbone: Any = MISSING
-    split: SplitConfig = MISSING
+    split: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recipe: RecipeConfig | None = None
     """Stages of training for video backbones; null: one run with training.* and all losses of the
@@ -168,12 +170,7 @@ class TrainConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """Components have schemas, and only video backbones follow recipes."""
-        for name in ("model", "backbone"):
-            require(
-                is_dataclass(getattr(self, name)),
-                f"{name}: its YAML file names no schema. Begin it with: defaults: [KIND_schema, "
-                "_self_].",
-            )
+        super().rules(key, run)
         for name, value in (("recipe", self.recipe), ("stage", self.stage)):
             require(
                 value is None or self.backbone.learns_video,
@@ -194,8 +191,13 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         load_plugin(name)
     try:
         parts = {
-            "model": structured(POLICIES, data.pop("model", None)),
-            "backbone": structured(BACKBONES, data.pop("backbone", None)),
+            name: structured(registry, data.pop(name, None))
+            for name, registry in (
+                ("task", TASKS),
+                ("split", SPLITS),
+                ("model", POLICIES),
+                ("backbone", BACKBONES),
+            )
         }
         if "head" in parts["model"]:
             parts["model"].head = structured(HEADS, parts["model"].head)

@@ -14,7 +14,7 @@ from para.runs.policy_file import read_policy_meta
 
 def setting_of(cfg: CommonConfig) -> Setting:
     """What the episodes of `cfg` are made in."""
-    return Setting(robot=cfg.robot, layout=cfg.layout)
+    return Setting(cfg.task.name, cfg.robot, cfg.layout)
 
 
 def run_id(cfg: TrainConfig) -> RunId:

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from envs.base import setting_name
 from para.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -36,7 +37,7 @@ class Setting:
     @property
     def name(self) -> str:
         """The three parts, joined: bowl_on_plate-panda-together."""
-        return "-".join(_checked(part) for part in (self.task, self.robot, self.layout))
+        return setting_name(*map(_checked, (self.task, self.robot, self.layout)))
 
 
 @dataclass(frozen=True, order=True)

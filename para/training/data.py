@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
+from envs.base import build_task
 from envs.splits import training_indices
 from para.data.dataset import Batch, BatchLoader, DemoDataset, batch_samples
 from para.data.generate import ensure_dataset
@@ -29,8 +30,9 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
     """
     folder, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
     present = {meta.index for meta in metas if meta.success}
-    indices = [i for i in training_indices(cfg.split, cfg.layout) if i in present]
-    wanted = 0 if cfg.split.train_positions.count else cfg.training.validation_demos
+    chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
+    indices = [i for i in chosen if i in present]
+    wanted = 0 if cfg.split.demos else cfg.training.validation_demos
     wanted = min(wanted, len(indices) // 8)
     held_out = {indices[int((k + 0.5) * len(indices) / wanted)] for k in range(wanted)}
     kept = [i for i in indices if i not in held_out]

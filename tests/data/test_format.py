@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import pickle
 import time
 
@@ -146,7 +148,7 @@ def test_mixed_versions_are_named(tmp_path):
     make_dataset(tmp_path)
     with h5py.File(episode_path(tmp_path, 2), "r+") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(DataError, match=r"1 of 4.*\n.*demo_00002.*version 99.*reads 1"):
+    with pytest.raises(DataError, match=r"1 of 4.*\n.*demo_00002.*version 99.*reads 1 and 2"):
         check_dataset(tmp_path)
 
 
@@ -182,10 +184,10 @@ def test_renamed_file_is_found(tmp_path):
 def test_other_environment_is_named(tmp_path):
     make_dataset(tmp_path)
     env = dict(make_episode(0).meta.env)
-    assert len(check_dataset(tmp_path, env=env)) == 4
+    assert len(check_dataset(tmp_path, made_with={"env": env})) == 4
     env["camera_distance"] = 2.0
-    with pytest.raises(DataError, match=r"camera_distance: 1\.5 instead of 2\.0"):
-        check_dataset(tmp_path, env=env)
+    with pytest.raises(DataError, match=r"env configuration \(camera_distance: 1\.5 instead of 2"):
+        check_dataset(tmp_path, made_with={"env": env})
 
 
 def test_sets_completed_after_an_upgrade_are_logged(tmp_path, caplog):
@@ -202,15 +204,75 @@ def test_sets_completed_after_an_upgrade_are_logged(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
-        (("data", "objpos", "panda", "together", 128), "dataset=objpos"),
         (
-            ("data", "viewpoints", "hand", "independent", 64),
-            "dataset=viewpoints robot=hand layout=independent env.image_size=64",
+            ("data", "my_task-panda-together", "objpos", 128),
+            "dataset=objpos task=my_task robot=panda layout=together env.image_size=128",
         ),
-        (("other", "objpos", "hand", "together", 128), "dataset=objpos robot=hand data_dir=other"),
+        (
+            ("other", "a-hand-independent", "viewpoints", 64),
+            "dataset=viewpoints task=a robot=hand layout=independent env.image_size=64 "
+            "data_dir=other",
+        ),
     ],
 )
 def test_folder_names_lead_back_to_the_command(arguments, command):
     assert regenerate_command(dataset_dir(*arguments)) == (
         f"python scripts/generate_demos.py {command}"
     )
+
+
+def test_another_task_is_named(tmp_path):
+    make_dataset(tmp_path)
+    task = dict(make_episode(0).meta.task, kind="other")
+    with pytest.raises(DataError, match=r"task configuration \(kind: .* instead of other"):
+        check_dataset(tmp_path, made_with={"task": task})
+
+
+def write_version_1(path, episode):
+    """What the writer of version 1 did with an episode of the one task that there was."""
+    meta = {k: v for k, v in dataclasses.asdict(episode.meta).items() if k != "task"}
+    condition = {k: v for k, v in meta["condition"].items() if k not in ("task", "objects")}
+    condition |= {name: xy[:2] for name, xy in meta["condition"]["objects"].items()}
+    attributes = meta | {
+        "condition": json.dumps(condition, sort_keys=True),
+        "env": json.dumps(meta["env"], sort_keys=True),
+    }
+    arrays = {
+        "obs/image": np.concatenate(episode.frames),
+        "obs/image_offsets": np.cumsum([0, *map(len, episode.frames)], dtype=np.int64),
+    }
+    for name, array in episode.arrays.items():
+        kind = np.float64 if name in ("obs/intrinsics", "obs/T_world_camera") else np.float32
+        old = f"obs/{name.removeprefix('obs/objects/')}_pose" if "objects" in name else name
+        arrays[old] = np.asarray(array, kind)
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(attributes, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]))
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format="para-demo", format_version=1, checksum=digest.hexdigest())
+        file.create_group("data").attrs["total"] = meta["num_samples"]
+        demo = file.create_group("data/demo_0")
+        demo.attrs.update(attributes)
+        for name, array in arrays.items():
+            demo.create_dataset(name, data=array, track_times=False)
+
+
+def test_files_of_version_1_read_the_same(tmp_path):
+    write_episode(tmp_path / "new.hdf5", make_episode(2))
+    write_version_1(tmp_path / "old.hdf5", make_episode(2))
+    with h5py.File(tmp_path / "old.hdf5") as file:
+        assert {"bowl_pose", "plate_pose"} <= set(file["data/demo_0/obs"])
+        assert json.loads(file["data/demo_0"].attrs["condition"])["plate"] == [0.0, 0.0]
+    old, new = (read_episode(tmp_path / f"{name}.hdf5") for name in ("old", "new"))
+    assert old.meta == new.meta
+    np.testing.assert_array_equal(old.images(), new.images())
+    assert old.arrays.keys() == new.arrays.keys()
+    for name, array in new.arrays.items():
+        np.testing.assert_array_equal(old.arrays[name], array)
+        assert old.arrays[name].dtype == array.dtype
+    with h5py.File(tmp_path / "old.hdf5", "r+") as file:
+        file["data/demo_0/obs/plate_pose"][3, 0] += 0.1
+    with pytest.raises(DataError, match="altered"):
+        read_episode(tmp_path / "old.hdf5")

@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 from synthetic_demos import make_episode
 
-from envs.base import EnvConfig
-from envs.condition import Condition
-from envs.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
-from envs.workspace import BOWL_OFFSET, EE_START, X_HALF, Y_HALF, grid_positions
+from envs.base import TASKS, Condition, EnvConfig, build_task
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
+from envs.table.workspace import EE_START, X_HALF, Y_HALF, grid_positions
 from para.data import generate as generation
 from para.data.format import (
     check_dataset,
@@ -36,10 +35,13 @@ from para.files import NoSpaceError
 ROOT = Path(__file__).parents[2]
 SIZE = 48
 LIMIT = 6
+TASK_CONFIG = TASKS.load("bowl_on_plate")
+TASK = build_task(TASK_CONFIG)
 
 
 def config(data_dir: Path, **other) -> GenerateConfig:
     return GenerateConfig(
+        task=TASK_CONFIG,
         robot="hand",
         env=EnvConfig(image_size=SIZE),
         data_dir=str(data_dir),
@@ -50,7 +52,7 @@ def config(data_dir: Path, **other) -> GenerateConfig:
 
 
 def folder_of(data_dir: Path) -> Path:
-    return dataset_dir(data_dir, "objpos", "hand", "together", SIZE)
+    return dataset_dir(data_dir, "bowl_on_plate-hand-together", "objpos", SIZE)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -61,7 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_objpos_is_the_grid():
-    tasks = plan("objpos")
+    tasks = plan("objpos", TASK)
     positions = np.array([task.condition.position for task in tasks])
     np.testing.assert_allclose(positions, grid_positions())
     assert [task.index for task in tasks] == list(range(256))
@@ -69,7 +71,7 @@ def test_objpos_is_the_grid():
 
 
 def test_viewpoints_are_eight_by_eight_by_ten():
-    tasks = plan("viewpoints")
+    tasks = plan("viewpoints", TASK)
     assert len(tasks) == 640
     task = tasks[(3 * 8 + 5) * 10 + 7]
     assert (task.condition.theta_deg, task.condition.phi_deg) == (THETAS_DEG[3], PHIS_DEG[5])
@@ -83,28 +85,28 @@ def test_viewpoints_are_eight_by_eight_by_ten():
 @pytest.mark.parametrize("dataset", ["objpos", "viewpoints"])
 @pytest.mark.parametrize("layout", ["together", "independent"])
 def test_plans_are_fixed_and_a_limit_takes_episodes_evenly(dataset, layout):
-    tasks = plan(dataset, layout)
-    assert tasks == plan(dataset, layout)
-    few = plan(dataset, layout, limit=16)
+    tasks = plan(dataset, TASK, layout)
+    assert tasks == plan(dataset, TASK, layout)
+    few = plan(dataset, TASK, layout, limit=16)
     assert all(tasks[task.index] == task for task in few)
     gaps = np.diff([task.index for task in few])
     assert (few[0].index, few[-1].index) == (0, len(tasks) - 1)
     assert gaps.max() - gaps.min() <= 1
-    assert plan(dataset, layout, limit=10_000) == tasks
+    assert plan(dataset, TASK, layout, limit=10_000) == tasks
 
 
 def test_independent_puts_the_bowl_on_the_grid_and_the_plate_anywhere():
-    tasks = plan("objpos", "independent")
-    np.testing.assert_allclose([task.condition.bowl for task in tasks], grid_positions())
-    plates = np.array([task.condition.plate for task in tasks])
+    tasks = plan("objpos", TASK, "independent")
+    np.testing.assert_allclose([task.condition.at("bowl") for task in tasks], grid_positions())
+    plates = np.array([task.condition.at("plate") for task in tasks])
     assert len(np.unique(plates, axis=0)) == 256
 
 
 def test_unknown_names_and_seeds_are_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean 'objpos'"):
-        plan("objpo")
+        plan("objpo", TASK)
     with pytest.raises(UnknownNameError, match="together"):
-        plan("objpos", "togehter")
+        plan("objpos", TASK, "togehter")
     with pytest.raises(ConfigError, match="seed=3"):
         generate(config(tmp_path, seed=3))
 
@@ -113,17 +115,17 @@ def test_unknown_names_and_seeds_are_refused(tmp_path):
 
 
 def test_a_recorded_episode_is_what_happened():
-    task = plan("objpos")[100]
-    episode = record(task, "objpos", "hand", "together", EnvConfig(image_size=SIZE))
+    task = plan("objpos", TASK)[100]
+    episode = record(task, "objpos", TASK, "hand", "together", EnvConfig(image_size=SIZE))
     arrays, n = episode.arrays, episode.meta.num_samples
     assert episode.meta.success
     assert Condition.from_dict(episode.meta.condition) == task.condition
     assert episode.images().shape == (n, SIZE, SIZE, 3)
     assert 25 < n < 120  # 10 Hz, 600 control steps at most
     np.testing.assert_allclose(arrays["obs/ee_pose"][0, :3], EE_START, atol=0.01)
-    bowl = task.condition.position + BOWL_OFFSET
-    np.testing.assert_allclose(arrays["obs/bowl_pose"][0, :2], bowl, atol=0.002)
-    final = arrays["obs/bowl_pose"][-1, :2] - arrays["obs/plate_pose"][-1, :2]
+    bowl = task.condition.position + np.array([0.0, 0.09])
+    np.testing.assert_allclose(arrays["obs/objects/bowl"][0, :2], bowl, atol=0.002)
+    final = arrays["obs/objects/bowl"][-1, :2] - arrays["obs/objects/plate"][-1, :2]
     assert np.hypot(*final) < 0.045
     # The fingers open and close once, as commanded, and the measured opening follows.
     commanded, measured = arrays["actions"][:, 3], arrays["obs/gripper"]
@@ -137,9 +139,9 @@ def test_a_recorded_episode_is_what_happened():
 
 
 def test_the_same_episode_is_the_same_bytes_whatever_came_before(tmp_path):
-    first, other = plan("viewpoints", limit=2)
+    first, other = plan("viewpoints", TASK, limit=2)
     for name, task in (("a", first), ("b", other), ("c", first)):
-        episode = record(task, "viewpoints", "hand", "together", EnvConfig(image_size=SIZE))
+        episode = record(task, "viewpoints", TASK, "hand", "together", EnvConfig(image_size=SIZE))
         write_episode(tmp_path / name, episode)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
     assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
@@ -155,7 +157,7 @@ def test_failures_are_retried_nearby_then_recorded_as_failures(tmp_path, monkeyp
         meta = dataclasses.replace(episode.meta, seed=task.seed)
         return dataclasses.replace(episode, meta=meta)
 
-    job = generation._Job(tmp_path, "objpos", "hand", "together", EnvConfig())
+    job = generation._Job(tmp_path, "objpos", TASK_CONFIG, "hand", "together", EnvConfig())
     monkeypatch.setattr(generation, "_job", job, raising=False)
     monkeypatch.setattr(generation, "record", failing)
     succeeded = generation._make(7)

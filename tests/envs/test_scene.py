@@ -8,17 +8,18 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import rendering
-from envs import workspace as ws
-from envs.assets import AssetError, lathe, panda_mesh
-from envs.base import EnvConfig
-from envs.condition import grid_condition, place_independent
-from envs.distractors import POOL, draw_clutter
-from envs.expert import FRAME_STEPS, run_expert
-from envs.pick_place import PickPlaceEnv
-from envs.reach import reach_errors, task_points
-from envs.viewpoints import LOOK_AT, PHIS_DEG, THETAS_DEG, viewpoint_camera
+from envs.base import EnvConfig, load_task
+from envs.table import rendering
+from envs.table import workspace as ws
+from envs.table.assets import AssetError, lathe, panda_mesh
+from envs.table.distractors import POOL, draw_clutter
+from envs.table.env import TableEnv
+from envs.table.expert import FRAME_STEPS, run_expert
+from envs.table.reach import reach_errors, task_points
+from envs.table.viewpoints import LOOK_AT, PHIS_DEG, THETAS_DEG, viewpoint_camera
 from para.errors import ConfigError, RenderError
+
+TASK = load_task("bowl_on_plate")
 
 
 def test_the_grid_covers_the_workspace_row_by_row():
@@ -66,7 +67,7 @@ def test_meshes_are_decimated_and_cached(tmp_path, monkeypatch):
     assert len(full[1]) > 10_000
     assert np.allclose(vertices.min(0), full[0].min(0), atol=0.006)
     assert np.allclose(vertices.max(0), full[0].max(0), atol=0.006)
-    monkeypatch.setattr("envs.assets._decimate", None)  # a second time, the cache answers
+    monkeypatch.setattr("envs.table.assets._decimate", None)  # a second time, the cache answers
     again = panda_mesh("link1", faces=800)
     assert np.array_equal(again[0], vertices)
     assert np.array_equal(again[1], faces)
@@ -82,16 +83,16 @@ def test_a_turned_cylinder_has_its_volume_and_faces_outwards():
 
 
 def test_the_arm_reaches_every_corner_of_the_workspace():
-    errors = reach_errors(task_points(2))
+    errors = reach_errors(task_points(TASK, 2))
     assert errors[:, 0].max() < 0.002
     assert np.degrees(errors[:, 1].max()) < 0.5
     assert errors[:, 2].min() > 0.02
     # The check can fail: 7 cm further back, the far corners are out of reach.
-    assert reach_errors(task_points(2)[3:4], np.array([-0.55, -0.047, 0.08]))[0, 0] > 0.01
+    assert reach_errors(task_points(TASK, 2)[3:4], np.array([-0.55, -0.047, 0.08]))[0, 0] > 0.01
 
 
 def test_what_is_seen_is_what_is_simulated():
-    model = PickPlaceEnv("panda").world.model
+    model = TableEnv(TASK, "panda").world.model
     for dish in ("bowl", "plate"):
         body = model.body(dish)
         geoms = range(body.geomadr[0], body.geomadr[0] + body.geomnum[0])
@@ -120,9 +121,9 @@ def test_what_is_seen_is_what_is_simulated():
 
 @pytest.mark.parametrize("seed", range(12))
 def test_clutter_touches_nothing_and_stays_where_it_is(seed):
-    env = PickPlaceEnv("hand", image_size=64)
+    env = TableEnv(TASK, "hand", image_size=64)
     rng = np.random.default_rng(seed)
-    env.begin(place_independent(rng, distractors=6, seed=seed))
+    env.begin(TASK.random(rng, "independent", distractors=6, seed=seed))
     names = set(env.clutter.names)
     assert len(names) == 6
     model, data = env.world.model, env.data
@@ -143,36 +144,38 @@ def test_clutter_touches_nothing_and_stays_where_it_is(seed):
 
 
 def test_clutter_is_decided_by_the_seed_and_shows_in_the_picture():
-    env = PickPlaceEnv("hand", image_size=96)
+    env = TableEnv(TASK, "hand", image_size=96)
     pictures = {}
     for seed, count in ((0, 4), (1, 4), (0, 0)):
-        env.begin(grid_condition(119, distractors=count, seed=seed))
+        env.begin(TASK.grid(119, distractors=count, seed=seed))
         pictures[seed, count] = env.frame()
-    env.begin(grid_condition(119, distractors=4, seed=0))
+    env.begin(TASK.grid(119, distractors=4, seed=0))
     assert np.array_equal(env.frame(), pictures[0, 4])
     changed = (pictures[0, 4] != pictures[1, 4]).any(-1)
     clutter = (pictures[0, 4] != pictures[0, 0]).any(-1)
     assert changed.sum() > 60
     assert 60 < clutter.sum() < 0.2 * clutter.size
-    other = PickPlaceEnv("hand", image_size=96)  # shares the model, has other colours
-    other.begin(grid_condition(119, distractors=4, seed=1))
+    other = TableEnv(TASK, "hand", image_size=96)  # shares the model, has other colours
+    other.begin(TASK.grid(119, distractors=4, seed=1))
     other.frame()
     assert np.array_equal(env.frame(), pictures[0, 4])
 
 
 def test_too_much_clutter_is_refused():
     with pytest.raises(ConfigError, match="pool has 12"):
-        draw_clutter(13, 0, np.zeros(2), np.ones(2))
-    full = draw_clutter(12, 0, np.array([0.0, 0.09]), np.array([0.0, -0.09]))
+        draw_clutter(13, 0, [], [])
+    start = TASK.place([np.zeros(2)], "together")
+    taken = [(start.at(item.name), item.radius) for item in TASK.objects]
+    full = draw_clutter(12, 0, taken, TASK.hand_places(start))
     assert set(full.names) == set(POOL)
 
 
 @pytest.mark.parametrize("robot", ["panda", "hand"])
 @pytest.mark.parametrize("layout", ["together", "independent"])
 def test_the_expert_and_the_replay_of_its_frames_succeed(robot, layout):
-    env = PickPlaceEnv(robot, layout)
+    env = TableEnv(TASK, robot, layout)
     for index in (0, 15, 240, 255, 119):
-        condition = grid_condition(index, layout)
+        condition = TASK.grid(index, layout)
         frames = []
         env.begin(condition)
         assert run_expert(env, lambda e, f=frames: f.append((e.ee_position, e.gripper_command)))
@@ -181,15 +184,15 @@ def test_the_expert_and_the_replay_of_its_frames_succeed(robot, layout):
         env.begin(condition)
         for position, gripper in (*frames[3::3], frames[-1]):
             env.servo_to(position, gripper)
-        assert env.success, index
+        assert env.outcome.success, index
 
 
 # Rendering ----------------------------------------------------------------------------------------
 
 
 def test_presets_differ_in_shadows_and_renderers_are_shared():
-    env = PickPlaceEnv("hand")
-    env.begin(grid_condition(119))
+    env = TableEnv(TASK, "hand")
+    env.begin(TASK.grid(119))
     fast, beauty = env.frame("fast", 96), env.frame("beauty", 96)
     assert fast.shape == beauty.shape == (96, 96, 3)
     assert np.abs(fast.astype(int) - beauty).mean() > 1
@@ -198,7 +201,7 @@ def test_presets_differ_in_shadows_and_renderers_are_shared():
 
 
 def test_unknown_presets_and_wrong_sizes_are_refused():
-    env = PickPlaceEnv("hand", image_size=96)
+    env = TableEnv(TASK, "hand", image_size=96)
     with pytest.raises(Exception, match="beauty"):
         env.frame("beautiful")
     with pytest.raises(RenderError, match="resized"):
@@ -213,12 +216,12 @@ def test_the_users_backend_is_respected(monkeypatch):
 def test_no_backend_is_an_error_that_names_the_packages(tmp_path, monkeypatch):
     """Physics still runs without any backend; the first picture says what to install."""
     code = (
-        "import envs.rendering as r\n"
+        "import envs.table.rendering as r\n"
         "import os\n"
         "assert os.environ['MUJOCO_GL'] == 'disable', os.environ['MUJOCO_GL']\n"
-        "from envs.pick_place import PickPlaceEnv\n"
+        "from envs.table.env import make\n"
         "from para.errors import RenderError\n"
-        "env = PickPlaceEnv('hand')\n"
+        "env = make('bowl_on_plate', robot='hand')\n"
         "env.control_step(env.ee_position, 1.0)\n"
         "try: env.frame()\n"
         "except RenderError as error: print(error)\n"

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from envs import workspace as ws
-from envs.condition import Condition, grid_condition
+from envs.base import Condition, load_task
 from envs.splits import (
     OFF_GRID,
     RegionConfig,
@@ -15,9 +14,11 @@ from envs.splits import (
     test_conditions,
     training_indices,
 )
-from envs.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table import workspace as ws
+from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.errors import ConfigError, UnknownNameError
 
+TASK = load_task("bowl_on_plate")
 SPLITS = split_names()
 VIEW_SPLITS = ["vp_lr", "vp_io"]
 LAYOUTS = ["together", "independent"]
@@ -59,11 +60,11 @@ def test_the_splits_of_the_design_are_there():
 @pytest.mark.parametrize("name", SPLITS)
 def test_sizes(name):
     split = load_split(name)
-    indices = training_indices(split)
+    indices = training_indices(split, TASK)
     assert split.name == name
     assert len(indices) == len(set(indices)) == SIZES[name][0]
-    assert len(test_conditions(split, "ood")) == SIZES[name][1]
-    assert len(test_conditions(split, "sanity")) == 60
+    assert len(test_conditions(split, "ood", TASK)) == SIZES[name][1]
+    assert len(test_conditions(split, "sanity", TASK)) == 60
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -71,16 +72,16 @@ def test_sizes(name):
 @pytest.mark.parametrize("name", SPLITS)
 def test_conditions_are_fixed_and_never_on_the_grid(name, test, layout):
     split = load_split(name)
-    conditions = test_conditions(split, test, layout)
-    assert conditions == test_conditions(load_split(name), test, layout)
+    conditions = test_conditions(split, test, TASK, layout)
+    assert conditions == test_conditions(load_split(name), test, TASK, layout)
     # The first n are the same whatever n is, so a short test is a part of the long one.
-    assert conditions[:7] == test_conditions(split, test, layout, episodes=7)
+    assert conditions[:7] == test_conditions(split, test, TASK, layout, episodes=7)
     assert conditions == [Condition.from_dict(c.to_dict()) for c in conditions]
-    assert len({(c.bowl, c.plate) for c in conditions}) == len(conditions)
+    assert len({tuple(c.objects.values()) for c in conditions}) == len(conditions)
     if layout == "together":
         placed = _positions(conditions)
     else:
-        placed = np.array([p for c in conditions for p in (c.bowl, c.plate)])
+        placed = np.array([c.at(item) for c in conditions for item in c.objects])
     assert nearest_grid_distance(placed).min() >= OFF_GRID - 1e-9
     assert (np.abs(placed) <= [ws.X_HALF + 1e-9, ws.Y_HALF + 1e-9]).all()
 
@@ -88,9 +89,9 @@ def test_conditions_are_fixed_and_never_on_the_grid(name, test, layout):
 @pytest.mark.parametrize("name", SPLITS)
 def test_other_test_seeds_give_other_starts(name):
     split = load_split(name)
-    before = test_conditions(split, "ood")
+    before = test_conditions(split, "ood", TASK)
     split.test_seed += 1
-    assert not set(before) & set(test_conditions(split, "ood"))
+    assert not set(before) & set(test_conditions(split, "ood", TASK))
 
 
 @pytest.mark.parametrize(
@@ -98,10 +99,10 @@ def test_other_test_seeds_give_other_starts(name):
 )
 def test_halves(name, axis, trained):
     split = load_split(name)
-    train = ws.grid_positions()[training_indices(split)]
+    train = ws.grid_positions()[training_indices(split, TASK)]
     assert (np.sign(train[:, axis]) == trained).all()
     # Tests lie in the other half and reach to its ends in both directions.
-    held_out = _positions(test_conditions(split, "ood"))
+    held_out = _positions(test_conditions(split, "ood", TASK))
     assert (np.sign(held_out[:, axis]) == -trained).all()
     span = [2 * ws.X_HALF, 2 * ws.Y_HALF]
     span[axis] /= 2
@@ -113,19 +114,19 @@ def test_halves(name, axis, trained):
 )
 def test_halves_hold_both_objects_when_they_are_independent(name, axis, trained):
     split = load_split(name)
-    indices = training_indices(split, "independent")
+    indices = training_indices(split, TASK, "independent")
     assert 40 <= len(indices) < 128
-    for condition in (grid_condition(i, "independent") for i in indices):
-        assert {np.sign(condition.bowl[axis]), np.sign(condition.plate[axis])} == {trained}
-    for condition in test_conditions(split, "ood", "independent"):
-        assert {np.sign(condition.bowl[axis]), np.sign(condition.plate[axis])} == {-trained}
+    for condition in (TASK.grid(i, "independent") for i in indices):
+        assert {np.sign(pose[axis]) for pose in condition.objects.values()} == {trained}
+    for condition in test_conditions(split, "ood", TASK, "independent"):
+        assert {np.sign(pose[axis]) for pose in condition.objects.values()} == {-trained}
 
 
 @pytest.mark.parametrize("name", [n for n in SPLITS if n not in VIEW_SPLITS])
 def test_sanity_starts_are_training_starts_moved_by_half_a_cell(name):
     split = load_split(name)
-    train = ws.grid_positions()[training_indices(split)]
-    conditions = test_conditions(split, "sanity")
+    train = ws.grid_positions()[training_indices(split, TASK)]
+    conditions = test_conditions(split, "sanity", TASK)
     offsets = np.abs(_positions(conditions)[:, None] - train[None])
     nearest = (offsets / HALF_CELL).max(-1)
     assert (nearest.min(axis=1) <= 1 + 1e-9).all()
@@ -138,10 +139,10 @@ def test_sanity_starts_are_training_starts_moved_by_half_a_cell(name):
 
 def test_default_to_all_covers_every_view_three_times():
     split = load_split("vp_default_to_all")
-    train = ws.grid_positions()[training_indices(split)]
+    train = ws.grid_positions()[training_indices(split, TASK)]
     assert len(set(train[:, 0])) == len(set(train[:, 1])) == 8
     assert np.allclose(np.diff(sorted(set(train[:, 0]))), 2 * 2 * HALF_CELL[0])
-    views = [(c.theta_deg, c.phi_deg) for c in test_conditions(split, "ood")]
+    views = [(c.theta_deg, c.phi_deg) for c in test_conditions(split, "ood", TASK)]
     assert {views.count(view) for view in views} == {3}
     assert len(set(views)) == 64
 
@@ -151,27 +152,27 @@ def test_view_splits_never_test_a_trained_view(name):
     split = load_split(name)
     trained = {
         (theta, phi if theta else 0)  # all azimuths are one view at theta = 0
-        for theta, phi in (divmod(i // 10, 8) for i in training_indices(split))
+        for theta, phi in (divmod(i // 10, 8) for i in training_indices(split, TASK))
     }
-    tested = [_view(c) for c in test_conditions(split, "ood")]
+    tested = [_view(c) for c in test_conditions(split, "ood", TASK)]
     assert not trained & set(tested)
     assert {tested.count(view) for view in tested} == {4}
-    assert {_view(c) for c in test_conditions(split, "sanity")} <= trained
+    assert {_view(c) for c in test_conditions(split, "sanity", TASK)} <= trained
 
 
 def test_view_splits_use_the_right_views():
     lr, io = load_split("vp_lr"), load_split("vp_io")
-    assert {c.phi_deg for c in test_conditions(lr, "ood")} == {180, 225, 270, 315}
-    assert {c.theta_deg for c in test_conditions(lr, "ood")} == set(THETAS_DEG[1:])
-    assert {c.theta_deg for c in test_conditions(io, "ood")} == set(THETAS_DEG[4:])
-    assert {i // 10 % 8 for i in training_indices(lr)} == {0, 1, 2, 3}
-    assert {i // 80 for i in training_indices(io)} == {0, 1, 2, 3}
+    assert {c.phi_deg for c in test_conditions(lr, "ood", TASK)} == {180, 225, 270, 315}
+    assert {c.theta_deg for c in test_conditions(lr, "ood", TASK)} == set(THETAS_DEG[1:])
+    assert {c.theta_deg for c in test_conditions(io, "ood", TASK)} == set(THETAS_DEG[4:])
+    assert {i // 10 % 8 for i in training_indices(lr, TASK)} == {0, 1, 2, 3}
+    assert {i // 80 for i in training_indices(io, TASK)} == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("name", ["vp_default_to_all", *VIEW_SPLITS])
 def test_any_prefix_is_spread_over_the_polar_angles(name):
     split = load_split(name)
-    thetas = [c.theta_deg for c in test_conditions(split, "ood", episodes=19)]
+    thetas = [c.theta_deg for c in test_conditions(split, "ood", TASK, episodes=19)]
     counts = [thetas.count(theta) for theta in set(thetas)]
     assert len(counts) == len(split.ood.views.thetas)
     assert max(counts) - min(counts) <= 1
@@ -190,7 +191,7 @@ def test_corners_are_nested_symmetric_blocks(n):
 
 
 def test_corner_and_distractor_splits_test_the_same_positions():
-    expected = _positions(test_conditions(load_split("corner_n4"), "ood"))
+    expected = _positions(test_conditions(load_split("corner_n4"), "ood", TASK))
     for name in (
         "corner_n8",
         "corner_n16",
@@ -200,22 +201,22 @@ def test_corner_and_distractor_splits_test_the_same_positions():
         "video_n4",
         "video_n256",
     ):
-        assert (_positions(test_conditions(load_split(name), "ood")) == expected).all()
+        assert (_positions(test_conditions(load_split(name), "ood", TASK)) == expected).all()
 
 
 def test_distractors():
     split = load_split("distractor")
-    numbers = [c.distractors for c in test_conditions(split, "ood")]
+    numbers = [c.distractors for c in test_conditions(split, "ood", TASK)]
     assert set(numbers) == {4, 5, 6, 7, 8}
-    assert len({c.seed for c in test_conditions(split, "ood")}) == 100
-    assert {c.distractors for c in test_conditions(split, "sanity")} == {0}
+    assert len({c.seed for c in test_conditions(split, "ood", TASK)}) == 100
+    assert {c.distractors for c in test_conditions(split, "sanity", TASK)} == {0}
 
 
 def test_unknown_names():
     with pytest.raises(UnknownNameError, match="Did you mean 'distractor'"):
         load_split("distractors")
     with pytest.raises(UnknownNameError, match="ood"):
-        test_conditions(load_split("lr"), "test")
+        test_conditions(load_split("lr"), "test", TASK)
     with pytest.raises(UnknownNameError, match="left"):
         grid_indices(RegionConfig("lleft"))
 
@@ -238,11 +239,11 @@ def test_data_sets_without_a_grid_or_without_views():
     split = load_split("vp_lr")
     split.train_positions.kind = "left"
     with pytest.raises(ConfigError, match="no position grid"):
-        training_indices(split)
+        training_indices(split, TASK)
     split = load_split("lr")
     split.train_views.thetas = [0, 1]
     with pytest.raises(ConfigError, match="default view only"):
-        training_indices(split)
+        training_indices(split, TASK)
 
 
 def test_spread_positions_are_centred_on_the_grid():

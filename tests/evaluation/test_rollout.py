@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from envs.base import EnvConfig
-from envs.condition import place_pair
-from envs.pick_place import PickPlaceEnv
+from envs.base import EnvConfig, load_task
 from envs.splits import load_split, split_names, test_conditions
 from para.errors import CheckpointError
 from para.evaluation.oracle import Oracle
 from para.evaluation.rollout import WAIT_STEPS, rollout
-from para.types import ActionChunk
+from para.types import ActionChunk, Inference
 
 SMALL = EnvConfig(image_size=32)
-CONDITION = place_pair((0.02, 0.03))
+TASK = load_task("bowl_on_plate")
+CONDITION = TASK.place([np.array((0.02, 0.03))], "together")
 
 
 class Fixed:
@@ -50,31 +49,31 @@ class Log:
 
 @pytest.fixture(scope="module")
 def envs():
-    return [PickPlaceEnv(robot="hand", config=SMALL) for _ in range(4)]
+    return [TASK.environment("hand", "together", SMALL) for _ in range(4)]
 
 
 def _env(max_steps):
     config = EnvConfig(image_size=32, max_steps=max_steps)
-    return PickPlaceEnv(robot="hand", config=config)
+    return TASK.environment("hand", "together", config)
 
 
 def test_only_the_first_waypoints_are_executed_and_the_recorder_sees_every_step():
     env, log = _env(max_steps=60), Log()
     positions = [env.ee_position + np.array([0, 0.02 * (-1) ** k, 0]) for k in range(6)]
-    (outcome,) = rollout(Fixed(positions), [env], [CONDITION], 2, {0: log})
+    (outcome,) = rollout(Fixed(positions), [env], [CONDITION], Inference(execute=2), {0: log})
     assert log.events[:7] == ["start", "plan", 0, 1, "plan", 0, 1]
     assert set(log.events) == {"start", "plan", 0, 1}
     assert log.events.count("plan") == outcome["plans"]
     assert log.steps == outcome["steps"] == 60
     assert (outcome["stage"], outcome["success"]) == ("MISS", False)
     assert outcome["place_error_m"] == pytest.approx(0.18, abs=0.005)
-    assert outcome["bowl_position"][:2] == pytest.approx([0.02, 0.12], abs=0.003)
+    assert outcome["objects"]["bowl"][:2] == pytest.approx([0.02, 0.12], abs=0.003)
 
 
 def test_a_policy_that_wants_to_stay_uses_up_its_steps():
     env = _env(max_steps=4 * WAIT_STEPS)
     stay = Fixed([env.ee_position] * 4)
-    (outcome,) = rollout(stay, [env], [CONDITION], 4)
+    (outcome,) = rollout(stay, [env], [CONDITION], Inference(execute=4))
     assert outcome["steps"] == 4 * WAIT_STEPS
     assert outcome["plans"] <= 5
 
@@ -82,7 +81,7 @@ def test_a_policy_that_wants_to_stay_uses_up_its_steps():
 def test_finished_episodes_leave_the_batch():
     envs = [_env(max_steps=n) for n in (20, 60, 60)]
     policy = Fixed([[0.1, 0.2, 0.2], [-0.1, -0.2, 0.3]])
-    outcomes = rollout(policy, envs, [CONDITION] * 3, 1)
+    outcomes = rollout(policy, envs, [CONDITION] * 3, Inference(execute=1))
     assert [outcome["steps"] for outcome in outcomes] == [20, 60, 60]
     assert policy.batches[0] == 3
     assert policy.batches[-1] == 2
@@ -93,18 +92,18 @@ def test_nan_is_an_error_and_not_a_failed_episode(where):
     policy = Fixed([[0.0, 0.0, 0.2]])
     getattr(policy.chunk, where)[0] = np.nan
     with pytest.raises(CheckpointError, match="NaN"):
-        rollout(policy, [_env(max_steps=20)], [CONDITION], 1)
+        rollout(policy, [_env(max_steps=20)], [CONDITION], Inference(execute=1))
 
 
 def test_the_same_chunk_gives_the_same_numbers_whatever_ran_before(envs):
-    conditions = test_conditions(load_split("distractor"), "ood", episodes=3)
+    conditions = test_conditions(load_split("distractor"), "ood", TASK, episodes=3)
 
     def outcomes(chosen, robots):
-        runs = rollout(Oracle(robots), robots, chosen, 4)
+        runs = rollout(Oracle(robots), robots, chosen, Inference(execute=4))
         return [{k: v for k, v in run.items() if k != "seconds"} for run in runs]
 
     first = outcomes(conditions, envs)
-    rollout(Fixed([[0.1, 0.1, 0.02]]), envs, [CONDITION] * 2, 1)
+    rollout(Fixed([[0.1, 0.1, 0.02]]), envs, [CONDITION] * 2, Inference(execute=1))
     assert outcomes(conditions, list(reversed(envs))) == first
     assert outcomes(conditions[::-1], envs) == first[::-1]
 
@@ -116,10 +115,10 @@ def test_the_expert_solves_every_split(envs, layout):
     failed = []
     for name in split_names():
         split = load_split(name)
-        conditions = test_conditions(split, "ood", layout, episodes=2)
-        conditions += test_conditions(split, "sanity", layout, episodes=2)
+        conditions = test_conditions(split, "ood", TASK, layout, episodes=2)
+        conditions += test_conditions(split, "sanity", TASK, layout, episodes=2)
         for condition, run in zip(
-            conditions, rollout(Oracle(envs), envs, conditions, 4), strict=True
+            conditions, rollout(Oracle(envs), envs, conditions, Inference(execute=4)), strict=True
         ):
             if not run["success"]:
                 failed.append((name, condition, run["stage"]))
@@ -128,8 +127,8 @@ def test_the_expert_solves_every_split(envs, layout):
 
 @pytest.mark.slow
 def test_the_expert_succeeds_with_the_arm():
-    envs = [PickPlaceEnv(robot="panda", config=SMALL) for _ in range(8)]
-    conditions = test_conditions(load_split("vp_default_to_all"), "ood", episodes=8)
-    runs = rollout(Oracle(envs), envs, conditions, 4)
+    envs = [TASK.environment("panda", "together", SMALL) for _ in range(8)]
+    conditions = test_conditions(load_split("vp_default_to_all"), "ood", TASK, episodes=8)
+    runs = rollout(Oracle(envs), envs, conditions, Inference(execute=4))
     assert [run["stage"] for run in runs] == ["PLACE"] * 8
     assert all(run["place_error_m"] < 0.045 and run["steps"] < 300 for run in runs)

@@ -19,10 +19,10 @@ from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation
-from para.evaluation.recorder import VideoRecorder
 from para.evaluation.results import read_result
 from para.evaluation.runner import evaluate
 from para.evaluation.trained import trained_runs
+from para.figures.recorder import VideoRecorder
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir

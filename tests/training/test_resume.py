@@ -133,7 +133,7 @@ def test_validation_does_not_influence_training(config, datasets):
 @pytest.mark.timeout(1200)
 def test_sigkill_ends_in_the_same_files(tmp_path):
     """Two SIGKILLs at random moments of the real script, then a run to the end."""
-    folder = dataset_dir(tmp_path / "data", "objpos", "panda", "together", 64)
+    folder = dataset_dir(tmp_path / "data", "bowl_on_plate-panda-together", "objpos", 64)
     for task in plan("objpos", limit=8):
         write_episode(episode_path(folder, task.index), make_episode(task.index))
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from envs.cache import cache_dir
+from envs.table.cache import cache_dir
 from para.camera import Camera
 from para.errors import RenderError, UnknownNameError
 from para.files import atomic_write_json
@@ -158,7 +158,7 @@ PRESETS = {"fast": Preset(samples=0, shadow_size=0), "beauty": Preset(samples=8,
 class Renderer:
     """Draws a model from a `Camera`, exactly as its matrices say.
 
-    One per (model, preset, size), made by `envs.scene`, never closed while the process runs:
+    One per (model, preset, size), made by `envs.table.scene`, never closed while the process runs:
     closing one can break another. It belongs to the thread that made it.
     """
 

@@ -7,13 +7,14 @@ behind the camera.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
-from envs import workspace as ws
-from envs.robots import OBJECT_BITS, VISUAL
+from envs.table import workspace as ws
+from envs.table.robots import OBJECT_BITS, VISUAL
 from para.errors import ConfigError
 
 _G = mujoco.mjtGeom
@@ -84,7 +85,7 @@ COLOURS = np.array(
         (0.62, 0.78, 0.25), (0.85, 0.85, 0.83), (0.30, 0.40, 0.75), (0.70, 0.25, 0.20),
     ]
 )  # fmt: skip
-"""RGB. The last two are near the plate's and the bowl's: clutter should be able to confuse."""
+"""RGB. The last two are near those of our dishes: clutter should be able to confuse."""
 
 PARKING = np.array([6.0, 0.0, 1.0])
 LOW, HIGH = np.array([-0.33, -0.52]), np.array([0.36, 0.52])
@@ -130,14 +131,19 @@ def _distance_to_hand(point: np.ndarray, tool: np.ndarray) -> float:
     return float(np.hypot(*np.maximum(beyond, 0)))
 
 
-def draw_clutter(count: int, seed: int, bowl: np.ndarray, plate: np.ndarray) -> Clutter:
-    """Draw distractors that touch nothing, and leave the hand room at the bowl and the plate.
+def draw_clutter(
+    count: int,
+    seed: int,
+    objects: Sequence[tuple[np.ndarray, float]],
+    tools: Sequence[np.ndarray],
+) -> Clutter:
+    """Draw distractors that touch nothing, and leave the hand room where it works.
 
     Args:
         count: How many, at most `len(POOL)`.
-        seed: Decides shapes, colours and places, together with where bowl and plate are.
-        bowl: (2,) its centre [m].
-        plate: (2,) its centre [m].
+        seed: Decides shapes, colours and places, together with where the task's objects are.
+        objects: Centre (2,) [m] and radius [m] of the footprint of each of the task's objects.
+        tools: Tool centres (2,) [m] of the hand where it grasps and releases.
 
     Raises:
         ConfigError: More objects than the pool has, or than fit.
@@ -148,8 +154,7 @@ def draw_clutter(count: int, seed: int, bowl: np.ndarray, plate: np.ndarray) -> 
     names = tuple(str(n) for n in rng.choice(list(POOL), count, replace=False))
     colours = COLOURS[rng.choice(len(COLOURS), count, replace=False)]
     yaws = rng.uniform(-np.pi, np.pi, count)
-    taken = [(bowl, ws.BOWL_RADIUS), (plate, ws.PLATE_RADIUS), (ws.EE_START[:2], 0.08)]
-    tools = (bowl + ws.GRASP_OFFSET, plate + ws.RELEASE_OFFSET)
+    taken = [*objects, (ws.EE_START[:2], 0.08)]
     positions = np.empty((count, 2))
     for i, name in enumerate(names):
         radius = POOL[name].radius

@@ -11,27 +11,10 @@ import numpy as np
 
 X_HALF = 0.195
 Y_HALF = 0.30
-"""The pair centre lives in [-X_HALF, X_HALF] x [-Y_HALF, Y_HALF]: 39 cm near-far, 60 cm wide."""
+"""Starts lie in [-X_HALF, X_HALF] x [-Y_HALF, Y_HALF]: 39 cm near-far, 60 cm wide."""
+CORNERS = np.array([-X_HALF, -Y_HALF]), np.array([X_HALF, Y_HALF])
 GRID = 16
 """Positions per side of the training grid."""
-
-BOWL_OFFSET = np.array([0.0, 0.09])
-PLATE_OFFSET = np.array([0.0, -0.09])
-"""Bowl and plate relative to the pair centre in layout=together."""
-BOWL_RADIUS = 0.056
-PLATE_RADIUS = 0.085
-PAIR_DISTANCE = 0.18
-"""Smallest distance between the centres of bowl and plate in layout=independent."""
-
-GRASP_OFFSET = np.array([0.0, -0.047])
-"""Tool centre relative to the bowl when it is held by its rim; fingers open along y."""
-RELEASE_OFFSET = np.array([0.0, -0.037])
-"""Tool centre relative to the plate when the bowl is let go: the bowl hangs tilted by its rim and
-swings back by a centimetre as it lands."""
-GRASP_HEIGHT = 0.020
-HOVER_HEIGHT = 0.12
-CARRY_HEIGHT = 0.15
-RELEASE_HEIGHT = 0.036
 
 EE_START = np.array([-0.18, -0.047, 0.28])
 """Tool centre at the start of every episode: behind the workspace, so that it hides nothing."""
@@ -41,7 +24,7 @@ EE_HIGH = np.array([0.30, 0.42, 0.40])
 
 
 def grid_positions() -> np.ndarray:
-    """The (256, 2) pair centres of the training grid [m], ends included; index = ix * 16 + iy."""
+    """The (256, 2) positions of the training grid [m], ends included; index = ix * 16 + iy."""
     x = np.linspace(-X_HALF, X_HALF, GRID)
     y = np.linspace(-Y_HALF, Y_HALF, GRID)
     return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -9,9 +9,9 @@ import mink
 import mujoco
 import numpy as np
 
-from envs import robots
-from envs import workspace as ws
-from envs.robots import ARM_KP, ARM_KV, SLIDE_KP, SLIDE_KV
+from envs.table import robots
+from envs.table import workspace as ws
+from envs.table.robots import ARM_KP, ARM_KV, SLIDE_KP, SLIDE_KV
 
 CONTROL_DT = 0.02
 """One control step [s]."""
@@ -119,7 +119,7 @@ class SlideController:
 
 def make_controller(robot: str) -> Controller:
     """The controller of a robot; its state belongs to one environment."""
-    return ArmController() if robot == "panda" else SlideController()
+    return {"panda": ArmController, "hand": SlideController}[robot]()
 
 
 class Glide:

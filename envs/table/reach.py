@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs import robots
-from envs import workspace as ws
-from envs.controller import ArmController
+from envs.table import robots
+from envs.table import workspace as ws
+from envs.table.controller import ArmController
+from envs.table.task import TableTask
 
 
-def task_points(per_side: int = 2) -> np.ndarray:
-    """Tool positions (N, 3) [m] that the task visits, for a grid of pairs over the workspace.
+def task_points(task: TableTask, per_side: int = 2) -> np.ndarray:
+    """Tool positions (N, 3) [m] that the expert visits from a grid of starts, layout=together.
 
-    For each of the `per_side`^2 pair positions: above, at and carrying from the grasp, and the same
-    at the plate. Two per side are the corners, which are the hardest.
+    Ordered by place on the path, then by start. Two starts per side are the corners of the
+    workspace, which are the hardest.
     """
     x = np.linspace(-ws.X_HALF, ws.X_HALF, per_side)
     y = np.linspace(-ws.Y_HALF, ws.Y_HALF, per_side)
-    pairs = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
-    grasps = pairs + ws.BOWL_OFFSET + ws.GRASP_OFFSET
-    releases = pairs + ws.PLATE_OFFSET + ws.RELEASE_OFFSET
-    places = [
-        *((grasps, z) for z in (ws.HOVER_HEIGHT, ws.GRASP_HEIGHT, ws.CARRY_HEIGHT)),
-        *((releases, z) for z in (ws.CARRY_HEIGHT, ws.RELEASE_HEIGHT)),
-    ]
-    return np.concatenate([np.column_stack([xy, np.full(len(xy), z)]) for xy, z in places])
+    paths = []
+    for centre in np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2):
+        waypoints = task.waypoints(task.place([centre], "together").poses())
+        paths.append(list(dict.fromkeys(tuple(position) for position, _ in waypoints)))
+    return np.array(paths).swapaxes(0, 1).reshape(-1, 3)
 
 
 def reach_errors(points: np.ndarray, base: np.ndarray = robots.BASE) -> np.ndarray:

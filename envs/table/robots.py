@@ -9,13 +9,11 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from envs.assets import panda_mesh
-from para.errors import UnknownNameError
+from envs.table.assets import panda_mesh
 
-ROBOTS = ("panda", "hand")
 BASE = np.array([-0.48, -0.047, 0.08])
-"""The Panda's base, world frame [m], chosen with `envs.reach`: nearer and the joints meet their
-limits at the near side, further and the far corners are out of reach."""
+"""The Panda's base, world frame [m], chosen with `envs.table.reach`: nearer and the joints meet
+their limits at the near side, further and the far corners are out of reach."""
 TOOL = 0.1034
 FINGER_OPEN = 0.04
 """Travel of each finger [m]."""
@@ -23,6 +21,8 @@ HOME = np.array([0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785])
 """The Panda's usual home configuration [rad]."""
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 SLIDES = ("slide_x", "slide_y", "slide_z")
+ROBOTS = {"panda": ARM_JOINTS, "hand": SLIDES}
+"""Robot -> the joints that its controller commands."""
 FINGERS = ("finger_left", "finger_right")
 
 ARM_KP = np.array([4500.0] * 4 + [2500.0] * 3)
@@ -166,11 +166,14 @@ def _add_panda(spec: mujoco.MjSpec, base: np.ndarray, visual: bool) -> mujoco.Mj
 
 
 def add_robot(spec: mujoco.MjSpec, robot: str) -> None:
-    """Add a robot with its hand and actuators. Raises `UnknownNameError` for an unknown one."""
-    if robot not in ROBOTS:
-        raise UnknownNameError("robot", robot, ROBOTS)
+    """Add one of ROBOTS with its hand, its actuators and what it stands on."""
     if robot == "panda":
         hand = _add_panda(spec, BASE, visual=True)
+        spec.worldbody.add_geom(
+            name="pedestal", type=mujoco.mjtGeom.mjGEOM_BOX, size=(0.12, 0.11, BASE[2] / 2),
+            pos=(BASE[0] - 0.04, BASE[1], BASE[2] / 2), material="metal", group=VISUAL,
+            **OBJECT_BITS,
+        )  # fmt: skip
         for joint, kp, kv, limit in zip(ARM_JOINTS, ARM_KP, ARM_KV, ARM_TORQUE, strict=True):
             _add_servo(spec, joint, kp, kv, limit)
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.cache import cache_dir
+from envs.table.cache import cache_dir
 from para.errors import ParaError
 from para.files import atomic_write
 

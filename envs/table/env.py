@@ -1,37 +1,31 @@
-"""The benchmark's task: pick the bowl up by its rim and put it on the plate."""
+"""The simulated table: episodes, the servo, pictures, and Gymnasium's interface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import mujoco
 import numpy as np
 
-from envs import workspace as ws
-from envs.base import EnvConfig
-from envs.condition import LAYOUTS, Condition, random_condition
-from envs.controller import CONTROL_DT, Glide, make_controller
-from envs.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
-from envs.robots import FINGER_OPEN
-from envs.scene import PHYSICS_DT, World, shared_world
-from envs.viewpoints import viewpoint_camera
+from envs.base import Condition, EnvConfig, Outcome, load_task
+from envs.table import workspace as ws
+from envs.table.controller import CONTROL_DT, Glide, make_controller
+from envs.table.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
+from envs.table.robots import FINGER_OPEN
+from envs.table.scene import PHYSICS_DT, World, shared_world
+from envs.table.viewpoints import viewpoint_camera
+from para.camera import Camera
 from para.errors import ConfigError, UnknownNameError
 from para.types import Observation
 
-STAGES = ("MISS", "GRASP", "PLACE")
+if TYPE_CHECKING:
+    from envs.table.task import TableTask
+
 SUBSTEPS = round(CONTROL_DT / PHYSICS_DT)
 SETTLE_STEPS = 25
 """Physics steps before an episode starts, in which things come to rest."""
-
-LIFTED = 0.03
-"""The bowl counts as lifted when its foot is this high above the table [m]."""
-PLACE_RADIUS = 0.045
-"""The bowl counts as placed when its centre is this close to the plate's, horizontally [m]."""
-UPRIGHT = np.cos(np.radians(20))
-HOLD_STEPS = 10
-"""Control steps for which the bowl must stay placed."""
 
 TOLERANCE = 0.006
 """A waypoint is reached when both target and tool are this close to it [m]."""
@@ -39,26 +33,28 @@ FINGER_SQUEEZE = 0.012
 """How far beyond closed the fingers are sent, so that they press on what they hold [m]."""
 
 
-class PickPlaceEnv(gymnasium.Env):
-    """Bowl to plate, with a Panda or its hand alone, through contact and friction only.
+class TableEnv(gymnasium.Env):
+    """A task on the table, with a Panda or its hand alone, through contact and friction only.
 
     Gymnasium interface: one `step` is one control step of 20 ms. The action (4,) float32 is the
     tool position to move to (x, y, z, world frame [m], approached at most at 0.4 m/s) and the
     gripper opening in [0, 1], 1 = open. Observation: image (H, W, 3) uint8, intrinsics (3, 3) [px],
-    T_world_camera (4, 4) [m], ee_position (3,) [m], gripper (1,). Reward: 1 when the bowl has been
-    placed. `info`: stage, is_success, place_error_m, steps.
+    T_world_camera (4, 4) [m], ee_position (3,) [m], gripper (1,). Reward: 1 when the task is done.
+    `info`: stage, is_success, steps and the task's metrics.
 
-    Evaluation and demonstrations use the direct interface, which renders only when asked:
-    `begin`, `servo_to`, `observe`, `frame`.
+    Evaluation and demonstrations use the direct interface, `envs.base.Environment`, which renders
+    only when asked.
 
-    All environments of a process share one compiled model and its renderers, so a further one costs
-    an MjData. An episode depends on nothing but its `Condition` and the actions.
+    All environments of a process share one compiled model per task and robot and its renderers, so
+    a further one costs an MjData. An episode depends on nothing but its `Condition` and the
+    actions.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_DT)}
 
     def __init__(
         self,
+        task: TableTask,
         robot: str = "panda",
         layout: str = "together",
         config: EnvConfig | None = None,
@@ -69,16 +65,21 @@ class PickPlaceEnv(gymnasium.Env):
         """Make an environment.
 
         Args:
-            robot: panda | hand.
-            layout: together | independent; where `reset` without a condition puts bowl and plate.
+            task: What is to be done.
+            robot: One of the task's.
+            layout: One of the task's; how `reset` without a condition places its objects.
             config: Camera, image size and step budget.
             preset: Render preset of observations, fast | beauty.
             image_size: Overrides `config.image_size` [px].
             render_mode: rgb_array.
         """
-        if layout not in LAYOUTS:
-            raise UnknownNameError("layout", layout, LAYOUTS)
-        self.robot, self.layout, self.preset = robot, layout, preset
+        for name, value, known in (
+            ("robot", robot, task.robots),
+            ("layout", layout, task.layouts),
+        ):
+            if value not in known:
+                raise UnknownNameError(name, value, known)
+        self.task, self.robot, self.layout, self.preset = task, robot, layout, preset
         self.config = config or EnvConfig()
         self.image_size = image_size or self.config.image_size
         self.render_mode = render_mode
@@ -100,18 +101,23 @@ class PickPlaceEnv(gymnasium.Env):
                 "gripper": box(0.0, 1.0, (1,), np.float64),
             }
         )
-        self.begin(random_condition(np.random.default_rng(0), layout))
+        self.begin(task.random(np.random.default_rng(0), layout))
 
     def _select(self, distractors: bool) -> None:
         if distractors not in self._worlds:
-            world = shared_world(self.robot, distractors)
+            world = shared_world(self.task, self.robot, distractors)
             self._worlds[distractors] = world, mujoco.MjData(world.model)
         self.world, self.data = self._worlds[distractors]
 
     # Episodes -------------------------------------------------------------------------------------
 
     def begin(self, condition: Condition) -> None:
-        """Start an episode without rendering anything."""
+        """Start an episode without rendering anything.
+
+        Raises:
+            ConfigError: The condition is of another task, or its objects touch.
+        """
+        self.task.check(condition)
         self._select(condition.distractors > 0)
         world, model, data = self.world, self.world.model, self.data
         self.condition = condition
@@ -122,15 +128,16 @@ class PickPlaceEnv(gymnasium.Env):
         joints = self._controller.reset()
         data.qpos[world.arm_qpos] = data.ctrl[world.arm_ctrl] = joints
         data.qpos[world.finger_qpos] = FINGER_OPEN
-        data.qpos[world.bowl_qpos : world.bowl_qpos + 3] = (*condition.bowl, 0.0)
-        data.qpos[world.plate_qpos : world.plate_qpos + 3] = (*condition.plate, 0.0)
+        for name, pose in condition.poses().items():
+            first = world.objects[name].qpos
+            data.qpos[first : first + 7] = pose
         self.clutter: Clutter | None = None
         if condition.distractors > 0:
             self.clutter = draw_clutter(
                 condition.distractors,
                 condition.seed,
-                np.array(condition.bowl),
-                np.array(condition.plate),
+                [(condition.at(item.name), item.radius) for item in self.task.objects],
+                self.task.hand_places(condition),
             )
             place_clutter(model, data, self.clutter)
         self._command_gripper(1.0)
@@ -138,8 +145,7 @@ class PickPlaceEnv(gymnasium.Env):
         mujoco.mj_forward(model, data)
         self._glide.reset(ws.EE_START)
         self.steps = 0
-        self._lifted = False
-        self._placed_steps = 0
+        self._judge = self.task.judge(self)
 
     def _command_gripper(self, opening: float) -> None:
         self._gripper_command = opening
@@ -155,13 +161,13 @@ class PickPlaceEnv(gymnasium.Env):
             self._command_gripper(float(gripper))
         mujoco.mj_step(self.world.model, self.data, SUBSTEPS)
         self.steps += 1
-        self._judge()
+        self._judge.step()
 
     def servo_to(
         self,
         position: np.ndarray,
         gripper: float,
-        on_step: Callable[[PickPlaceEnv], None] | None = None,
+        on_step: Callable[[TableEnv], None] | None = None,
         tolerance: float = TOLERANCE,
     ) -> int:
         """Move the tool to a waypoint in closed loop, then set the gripper and let it settle.
@@ -199,18 +205,13 @@ class PickPlaceEnv(gymnasium.Env):
 
     # State ----------------------------------------------------------------------------------------
 
-    def _body_pose(self, body: int) -> np.ndarray:
-        return np.concatenate([self.data.xpos[body], self.data.xquat[body]])
-
-    @property
-    def bowl_pose(self) -> np.ndarray:
-        """(7,) position [m] and orientation quaternion (w, x, y, z) of the bowl's foot."""
-        return self._body_pose(self.world.bowl)
-
-    @property
-    def plate_pose(self) -> np.ndarray:
-        """(7,) position [m] and orientation quaternion (w, x, y, z) of the plate's foot."""
-        return self._body_pose(self.world.plate)
+    def objects(self) -> dict[str, np.ndarray]:
+        """Name -> (7,) position [m] and quaternion (w, x, y, z) of each object's foot."""
+        data = self.data
+        return {
+            name: np.concatenate([data.xpos[place.body], data.xquat[place.body]])
+            for name, place in self.world.objects.items()
+        }
 
     @property
     def ee_position(self) -> np.ndarray:
@@ -241,47 +242,18 @@ class PickPlaceEnv(gymnasium.Env):
         return self._gripper_command
 
     @property
-    def place_error(self) -> float:
-        """Horizontal distance between the centres of bowl and plate [m]."""
-        offset = self.data.xpos[self.world.bowl, :2] - self.data.xpos[self.world.plate, :2]
-        return float(np.hypot(*offset))
+    def outcome(self) -> Outcome:
+        """How far the episode is."""
+        return Outcome(self._judge.stage, self._success, self.steps, self._judge.metrics())
 
     @property
-    def success(self) -> bool:
-        """The bowl has rested on the plate, released and upright, for HOLD_STEPS control steps."""
-        return self._placed_steps >= HOLD_STEPS
-
-    @property
-    def stage(self) -> str:
-        """MISS (never lifted), GRASP (lifted, not placed) or PLACE (success)."""
-        return STAGES[2] if self.success else STAGES[1] if self._lifted else STAGES[0]
+    def _success(self) -> bool:
+        return self._judge.stage == self.task.stages[-1].name
 
     @property
     def done(self) -> bool:
-        """The bowl is placed, or the step budget is used up."""
-        return self.success or self.steps >= self.config.max_steps
-
-    def _judge(self) -> None:
-        """Update the outcome after a control step."""
-        data, world = self.data, self.world
-        height = data.xpos[world.bowl, 2]
-        if height > LIFTED:
-            self._lifted = True
-            self._placed_steps = 0
-        elif self._lifted:
-            self._placed_steps = self._placed_steps + 1 if self._is_placed() else 0
-
-    def _is_placed(self) -> bool:
-        data, world = self.data, self.world
-        if self.place_error > PLACE_RADIUS or data.xmat[world.bowl, 8] < UPRIGHT:
-            return False
-        if np.abs(data.qvel[world.bowl_qvel : world.bowl_qvel + 3]).max() > 0.05:
-            return False
-        touching = data.contact.geom[data.contact.exclude == 0]
-        bodies = world.model.geom_bodyid[touching]
-        others = bodies[(bodies == world.bowl).any(axis=1)]
-        others = others[others != world.bowl]
-        return bool((others == world.plate).any() and not np.isin(others, world.robot_bodies).any())
+        """Success, or the step budget is used up."""
+        return self._success or self.steps >= self.config.max_steps
 
     # Pictures -------------------------------------------------------------------------------------
 
@@ -294,14 +266,20 @@ class PickPlaceEnv(gymnasium.Env):
         """
         size = size or self.image_size
         camera = self.camera if size == self.image_size else self.camera.resized(size, size)
-        renderer = self.world.renderer(preset or self.preset, size, size)
+        return self.picture(camera, preset or self.preset)
+
+    def picture(self, camera: Camera, preset: str = "beauty") -> np.ndarray:
+        """The scene from any camera (height, width, 3) uint8 RGB."""
+        renderer = self.world.renderer(preset, camera.width, camera.height)
         if self.clutter:
             paint_clutter(self.world.model, self.clutter)
         return renderer.render(self.data, camera)
 
     def observe(self) -> Observation:
         """What a policy sees now; renders."""
-        return Observation(self.frame(), self.camera, self.ee_position, self.gripper)
+        return Observation(
+            self.frame(), self.camera, self.ee_position, self.gripper, self.task.instruction
+        )
 
     # Gymnasium ------------------------------------------------------------------------------------
 
@@ -315,12 +293,8 @@ class PickPlaceEnv(gymnasium.Env):
         }
 
     def _info(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage,
-            "is_success": self.success,
-            "place_error_m": self.place_error,
-            "steps": self.steps,
-        }
+        info = self.outcome.to_dict()
+        return {"is_success": info.pop("success"), **info}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -329,10 +303,10 @@ class PickPlaceEnv(gymnasium.Env):
         super().reset(seed=seed)
         condition = (options or {}).get("condition")
         if condition is None:
-            condition = random_condition(self.np_random, self.layout)
+            condition = self.task.random(self.np_random, self.layout)
         if not isinstance(condition, Condition):
             raise ConfigError(
-                f"options['condition'] must be an envs.condition.Condition, got {condition!r}."
+                f"options['condition'] must be an envs.base.Condition, got {condition!r}."
             )
         self.begin(condition)
         return self._observation(), self._info()
@@ -343,9 +317,14 @@ class PickPlaceEnv(gymnasium.Env):
         """One control step; see the class."""
         action = np.asarray(action, np.float64)
         self.control_step(action[:3], float(np.clip(action[3], 0.0, 1.0)))
-        out_of_time = self.steps >= self.config.max_steps and not self.success
-        return self._observation(), float(self.success), self.success, out_of_time, self._info()
+        success = self._success
+        return self._observation(), float(success), success, self.done and not success, self._info()
 
     def render(self) -> np.ndarray:
         """The current view (H, W, 3) uint8."""
         return self.frame()
+
+
+def make(task: str, **options: Any) -> TableEnv:
+    """The environment of a task by name (Gymnasium's entry point); `options` as in `TableEnv`."""
+    return TableEnv(load_task(task), **options)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from envs.pick_place import PickPlaceEnv
+from envs.base import Environment
 from para.camera import Camera
 from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, model_style
 from para.types import ActionChunk, Observation
@@ -27,7 +27,6 @@ MAIN, SIDE = 640, 320
 """The scene is MAIN x MAIN px, the panel beside it SIDE x MAIN px."""
 HOLD_S = 1.5
 """The last frame, with the outcome, stays for this long [s]."""
-_PROGRESS = (("MISS", "not lifted yet"), ("GRASP", "lifted"), ("PLACE", "placed on the plate"))
 
 
 def _rgb(colour: str) -> Colour:
@@ -62,7 +61,7 @@ class VideoRecorder:
         self._chunk: ActionChunk | None = None
         self._executing = self._plans = 0
 
-    def start(self, env: PickPlaceEnv) -> None:
+    def start(self, env: Environment) -> None:
         """Take the first frame."""
         self.step(env)
 
@@ -75,24 +74,25 @@ class VideoRecorder:
         """Mark waypoint `k` as the one that is being executed."""
         self._executing = k
 
-    def step(self, env: PickPlaceEnv) -> None:
+    def step(self, env: Environment) -> None:
         """Take a frame, every other control step."""
         if env.steps % STEPS_PER_FRAME == 0:
             self._video.add(self._compose(env))
 
-    def finish(self, env: PickPlaceEnv) -> Path:
+    def finish(self, env: Environment) -> Path:
         """Show the outcome, complete the file and return its path."""
         frame = self._compose(env)
-        word, colour = ("SUCCESS", SUCCESS_GREEN) if env.success else ("FAILED", FAIL_RED)
+        success = env.outcome.success
+        word, colour = ("SUCCESS", SUCCESS_GREEN) if success else ("FAILED", FAIL_RED)
         frame[MAIN - 56 : MAIN - 12, 12:212] = _rgb(colour)
-        mark = "\N{CHECK MARK}" if env.success else "\N{BALLOT X}"
+        mark = "\N{CHECK MARK}" if success else "\N{BALLOT X}"
         draw_text(frame, f"{mark} {word}", (112, MAIN - 34), size=24, bold=True, anchor="mm")
         for _ in range(round(HOLD_S * FPS)):
             self._video.add(frame)
         self._stack.close()
         for older in self.folder.glob(f"{self.stem}_*.mp4"):
             older.unlink()
-        path = self.folder / f"{self.stem}_{'success' if env.success else 'fail'}.mp4"
+        path = self.folder / f"{self.stem}_{'success' if success else 'fail'}.mp4"
         os.replace(self._unfinished, path)
         return path
 
@@ -100,20 +100,20 @@ class VideoRecorder:
         """Drop an unfinished recording."""
         self._stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
 
-    def _compose(self, env: PickPlaceEnv) -> np.ndarray:
+    def _compose(self, env: Environment) -> np.ndarray:
         frame = np.empty((MAIN, MAIN + SIDE, 3), np.uint8)
         frame[:, :MAIN] = self._scene(env)
         frame[:, MAIN:] = self._panel(env)
         return frame
 
-    def _scene(self, env: PickPlaceEnv) -> np.ndarray:
+    def _scene(self, env: Environment) -> np.ndarray:
         scene = env.frame(preset="beauty", size=MAIN)
         if self._chunk is not None:
             camera = env.camera.resized(MAIN, MAIN)
             self._draw_waypoints(scene, camera, env.ee_position, radius=5)
         return scene
 
-    def _panel(self, env: PickPlaceEnv) -> np.ndarray:
+    def _panel(self, env: Environment) -> np.ndarray:
         panel = np.full((MAIN, SIDE, 3), _SURFACE, np.uint8)
         x, size = 16, SIDE - 32
         draw_text(panel, self._label, (x, 14), size=24, colour=_lighter(self._colour), bold=True)
@@ -133,17 +133,19 @@ class VideoRecorder:
                 self._draw_waypoints(view, camera, self._observation.ee_position, radius=3)
         panel[112 : 112 + size, x : x + size] = view
         draw_text(panel, caption, (x, 112 + size + 8), size=13, colour=_MUTED)
-        reached = [stage for stage, _ in _PROGRESS].index(env.stage)
-        for row, (stage, meaning) in enumerate(_PROGRESS):
+        stages = env.task.stages
+        reached = [stage.name for stage in stages].index(env.outcome.stage)
+        for row, stage in enumerate(stages):
             y = 462 + 40 * row
             current = row == reached
-            colour = (_rgb(SUCCESS_GREEN) if row == 2 else _INK) if current else _LINE
+            last = row == len(stages) - 1
+            colour = (_rgb(SUCCESS_GREEN) if last else _INK) if current else _LINE
             draw_dot(panel, (x + 8, y + 9), 7, colour, outline=0)
             if not current and row > reached:
                 draw_dot(panel, (x + 8, y + 9), 5, _SURFACE, outline=0)
             ink = _INK if current else _MUTED
-            draw_text(panel, stage, (x + 26, y), size=16, colour=ink, bold=current)
-            draw_text(panel, meaning, (x + 98, y + 2), size=13, colour=ink)
+            draw_text(panel, stage.name, (x + 26, y), size=16, colour=ink, bold=current)
+            draw_text(panel, stage.progress, (x + 98, y + 2), size=13, colour=ink)
         clock = f"{env.steps * 0.02:4.1f} s    plan {self._plans}"
         draw_text(panel, clock, (x, MAIN - 34), size=15, colour=_MUTED)
         return panel

@@ -1,0 +1,1 @@
+"""Tasks on the table: one file each, with everything that is known about its objects."""
