@@ -13,7 +13,7 @@ from omegaconf import MISSING
 from envs.base import Condition, EnvConfig, Task
 from envs.demos import DEMO_SETS
 from envs.table import workspace as ws
-from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, THETAS_DEG
 from para.errors import ConfigError, UnknownNameError
 from para.fields import LOCAL, choice, marked, number, require
 from para.registry import Registry
@@ -45,13 +45,17 @@ class RegionConfig:
 class ViewConfig:
     """Viewpoints on the 8 x 8 cap, by index: theta 0..7 is 0 ... 25 deg, phi 0..7 is 0 ... 315."""
 
-    thetas: list[int] = number([0], least=0, most=7)
-    phis: list[int] = number([0], least=0, most=7)
+    thetas: list[int] = field(default_factory=lambda: [0])
+    phis: list[int] = field(default_factory=lambda: [0])
 
     def rules(self, key: str, run: Any) -> None:
-        """At least one viewpoint."""
-        for name in ("thetas", "phis"):
-            require(bool(getattr(self, name)), f"{key}.{name}=[] must be indices from 0 to 7.")
+        """At least one viewpoint, and all of them exist."""
+        for name, count in (("thetas", THETAS), ("phis", PHIS)):
+            indices = getattr(self, name)
+            require(
+                bool(indices) and set(indices) <= set(range(count)),
+                f"{key}.{name}={indices} must be indices from 0 to {count - 1}.",
+            )
 
 
 @dataclass

@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from para.errors import ParaError, UnknownNameError
+from para.errors import ConfigError, ParaError, UnknownNameError
 
 ENTRY_POINTS = "para.plugins"
 """Entry-point group of installed plug-in packages."""
@@ -125,8 +126,13 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: There is no such file.
             RegistryError: It names no schema.
+            ConfigError: It has keys or values that the schema has not.
         """
-        config = OmegaConf.to_object(self._read(name))
+        try:
+            config = OmegaConf.to_object(self._read(name))
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ConfigError(f"configs/{self.group}/{name}.yaml: {reason}.") from error
         if not is_dataclass(config):
             raise RegistryError(
                 f"configs/{self.group}/{name}.yaml names no schema. Begin it with: defaults: "

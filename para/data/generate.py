@@ -189,7 +189,9 @@ def generate(cfg: GenerateConfig) -> GenerateSummary:
     if cfg.preview:
         from para.data.preview import write_previews
 
-        previews = write_previews(folder, metas, Path(cfg.outputs_dir) / folder.name)
+        previews = write_previews(
+            folder, metas, Path(cfg.outputs_dir) / folder.parent.name / folder.name
+        )
     return GenerateSummary(folder, metas, made, replaced, seconds, previews)
 
 

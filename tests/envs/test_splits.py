@@ -16,6 +16,7 @@ from envs.splits import (
 )
 from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from para import registry
 from para.errors import ConfigError, UnknownNameError
 
 TASK = load_task("bowl_on_plate")
@@ -253,3 +254,19 @@ def test_spread_positions_are_centred_on_the_grid():
         assert np.mean(ix) == pytest.approx(7.5, abs=0.5)
         assert np.mean(iy) == pytest.approx(7.5, abs=0.5)
         assert len(set(np.diff(sorted(set(ix))))) <= 1
+
+
+def test_splits_of_plugins_are_read_against_their_schema(tmp_path, monkeypatch):
+    folder = tmp_path / "split"
+    folder.mkdir()
+    monkeypatch.setattr(registry, "_plugins", {"lab": tmp_path})
+    (folder / "lr_few.yaml").write_text("defaults: [lr, _self_]\nname: lr_few\ntrain_set: few\n")
+    (folder / "bare.yaml").write_text("name: bare\n")
+    (folder / "typo.yaml").write_text("defaults: [regions_schema, _self_]\ntest_sed: 3\n")
+    assert {"lr_few", "lr"} <= set(split_names())
+    few = load_split("lr_few")
+    assert (few.name, few.train_set, few.ood) == ("lr_few", "few", load_split("lr").ood)
+    with pytest.raises(registry.RegistryError, match="bare.yaml names no schema"):
+        load_split("bare")
+    with pytest.raises(ConfigError, match="typo.yaml: Key 'test_sed'"):
+        load_split("typo")
