@@ -266,7 +266,7 @@ def test_splits_of_plugins_are_read_against_their_schema(tmp_path, monkeypatch):
     assert {"lr_few", "lr"} <= set(split_names())
     few = load_split("lr_few")
     assert (few.name, few.train_set, few.ood) == ("lr_few", "few", load_split("lr").ood)
-    with pytest.raises(registry.RegistryError, match="bare.yaml names no schema"):
+    with pytest.raises(registry.RegistryError, match=r"bare\.yaml names no schema"):
         load_split("bare")
-    with pytest.raises(ConfigError, match="typo.yaml: Key 'test_sed'"):
+    with pytest.raises(ConfigError, match=r"typo\.yaml: Key 'test_sed'"):
         load_split("typo")
