@@ -18,6 +18,7 @@ def main(cfg: EvalConfig) -> None:
     """Evaluate every trained policy of a split, or the one named, on identical starts.
 
     Writes results/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json. A killed evaluation
+    goes on with the same command.
     """
     from rich.console import Console
 
