@@ -76,7 +76,8 @@ def shown_splits(sources: Sources) -> list[str]:
     found = {r.split for r in sources.results.results if r.model in MAIN_MODELS}
     shown = [split for split in main_splits() if split in found]
     if not shown:
-        raise NotRun("No split was evaluated.", sources.command("lr"))
+        names = " nor ".join(model_style(model).label for model in MAIN_MODELS)
+        raise NotRun(f"Neither {names} was evaluated.", sources.command("lr"))
     return shown
 
 

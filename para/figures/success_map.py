@@ -72,7 +72,8 @@ def success_map(
                 axes.plot(*trained.T[::-1], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
                 _draw_episodes(axes, episodes[label], style, stages)
             title = f"{style.label}  {success_rate(result, test)}"
-            axes.set_title(title, fontsize=10.5, color=LIGHT.ink, pad=18 if by_view else 6)
+            place = {"loc": "center", "pad": 18} if by_view else {"loc": "left", "pad": 6}
+            axes.set_title(title, fontsize=10.5, color=LIGHT.ink, **place)
         handles = _view_legend() if by_view else _position_legend(stages, trained=len(trained) > 0)
         columns = len(handles) if len(results) > 1 else 2
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
