@@ -12,11 +12,11 @@ import tempfile
 import time
 
 from para.cli import load_config, para_main
+from para.evaluation.results import MAIN_MODELS
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
 
-MODELS = ("para", "regression")
 WINDOW, WINDOWS = 20, 4
 """Steps per measurement, and measurements; the first is the warm-up."""
 
@@ -34,7 +34,7 @@ def main(cfg: TrainConfig) -> None:
     datasets = open_datasets(cfg)
     counts = [cfg.workers] if cfg.workers else range(1, available_cores() + 1)
     rows = []
-    for model in MODELS:
+    for model in MAIN_MODELS:
         for threads in counts:
             with tempfile.TemporaryDirectory() as runs_dir:
                 fixed = (

@@ -13,12 +13,12 @@ import torch
 from latency import made_up_observation, summary, write
 
 from para.cli import load_config
+from para.evaluation.results import MAIN_MODELS
 from para.policies.base import INFERENCE_DTYPES, build_policy
 from para.runs.config import TrainConfig
 from para.system import set_threads
 
 ROUNDS = {"svd_tiny": 30, "svd": 3}
-MODELS = ("para", "regression")
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
     for backbone in backbones:
-        for model in MODELS:
+        for model in MAIN_MODELS:
             overrides = [f"backbone={backbone}", f"model={model}", "backbone.weights=random"]
             case = load_config(TrainConfig, overrides)
             policy = build_policy(case.model, case.backbone, case.env.image_size).to(device)

@@ -16,22 +16,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from envs.splits import load_split, split_names
+from envs.splits import TESTS
 from para.errors import ResultError
-from para.evaluation.results import TESTS, stage_steps, success_rate, total_minutes, total_steps
+from para.evaluation.result_set import ResultSet, StoredResult
+from para.evaluation.results import (
+    MAIN_MODELS,
+    stage_steps,
+    success_rate,
+    total_minutes,
+    total_steps,
+)
+from para.figures.splits import main_splits, split_title, sweep_splits
+from para.figures.style import model_style
 from para.figures.video_charts import (
     CLIP_PLACES,
     RECIPE_SPLIT,
     RECIPE_TABLES,
     RECIPES,
     SCALING_MODELS,
-    SCALING_SPLITS,
+    SWEEP_PAIRS,
     VIDEO_PAIRS,
     clip_source,
 )
 from para.files import atomic_write
 from para.statistics import Rate, format_p
-from para.website.content import Campaign, Number, Run
+from para.website.content import Number, Numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/video.md")
@@ -56,62 +65,60 @@ def _head(*titles: str) -> list[str]:
     return [_row(*titles), _row(*["---"] * len(titles))]
 
 
-def splits_table(campaign: Campaign, _: Path) -> str:
-    """Success of PARA and ACT on every split, held out and in distribution, and the paired test."""
-    lines = _head(
-        "split", "PARA, held out", "ACT, held out", "McNemar", "PARA, in dist.", "ACT, in dist."
-    )
-    order = {"lr": 0, "nf": 1, "vp_default_to_all": 2, "vp_lr": 3, "vp_io": 4, "distractor": 5}
-    names = [name for name in split_names() if not name.startswith("video")]
-    names.sort(key=lambda name: (order.get(name, 9), int(re.sub(r"\D", "", name) or 0)))
-    for name in names:
-        comparison = campaign.comparison(name)
+def splits_table(numbers: Numbers, _: Path) -> str:
+    """Success of the main policies on every split, in both tests, and the paired test."""
+    titles = [model_style(model).label for model in MAIN_MODELS]
+    held_out, in_distribution = ([f"{t}, {w}" for t in titles] for w in ("held out", "in dist."))
+    lines = _head("split", *held_out, "McNemar", *in_distribution)
+    for name in main_splits():
+        comparison = numbers.comparison(name)
         rates = {
-            test: [_rate(campaign.number(name, model, test)) for model in ("para", "regression")]
+            test: [_rate(numbers.number(name, model, test)) for model in MAIN_MODELS]
             for test in TESTS
         }
         p_value = format_p(comparison.p_value) if comparison else ""
-        title = f"{load_split(name).title} (`{name}`)"
+        title = f"{split_title(name)} (`{name}`)"
         lines.append(_row(title, *rates["ood"], p_value, *rates["sanity"]))
     return "\n".join(lines)
 
 
-def theta_table(campaign: Campaign, _: Path) -> str:
+def theta_table(numbers: Numbers, _: Path) -> str:
     """Success on vp_default_to_all by polar angle."""
-    thetas = campaign.thetas("vp_default_to_all")
+    thetas = numbers.thetas("vp_default_to_all")
     if not thetas:
         return "not run: `python scripts/reproduce.py splits=[vp_default_to_all]`"
     lines = _head("theta", *(f"{theta:.1f}°" for theta in thetas))
-    for model in ("para", "regression"):
-        numbers = [campaign.number("vp_default_to_all", model, theta=theta) for theta in thetas]
+    for model in MAIN_MODELS:
+        found = [numbers.number("vp_default_to_all", model, theta=theta) for theta in thetas]
         cells = [
             f"{100 * n.rate.value:.0f} % [{n.low:.0f}, {n.high:.0f}]" if n else "not run"
-            for n in numbers
+            for n in found
         ]
-        count = numbers[0].rate.n if numbers[0] else 0
-        lines.append(_row(f"{model.upper()}, n={count} each", *cells))
+        count = found[0].rate.n if found[0] else 0
+        lines.append(_row(f"{model_style(model).label}, n={count} each", *cells))
     return "\n".join(lines)
 
 
-def setting_line(campaign: Campaign, _: Path) -> str:
-    """Where the numbers of PARA and ACT come from: hardware, dates, budgets."""
-    found = _in_splits(campaign, video=False)
-    return _setting([run for run in found if run.model in ("para", "regression")])
+def setting_line(numbers: Numbers, _: Path) -> str:
+    """Where the numbers of the main policies come from: hardware, dates, budgets."""
+    found = _in_splits(numbers, video=False)
+    return _setting([run for run in found if run.model in MAIN_MODELS])
 
 
-def video_setting_line(campaign: Campaign, _: Path) -> str:
+def video_setting_line(numbers: Numbers, _: Path) -> str:
     """Where the numbers on the video backbone, and of the sweep beside it, come from."""
     models = {model for _, models in RECIPE_TABLES.values() for model in models}
-    recipes = [run for model in sorted(models) for run in campaign.select(RECIPE_SPLIT, model)]
-    return _setting([*recipes, *_in_splits(campaign, video=True)])
+    recipes = [run for model in sorted(models) for run in numbers.select(RECIPE_SPLIT, model)]
+    return _setting([*recipes, *_in_splits(numbers, video=True)])
 
 
-def _in_splits(campaign: Campaign, video: bool) -> list[Run]:
-    """Results on the splits video_n*, or on all others."""
-    return [run for run in campaign.runs if run.data["split"].startswith("video") == video]
+def _in_splits(numbers: Numbers, video: bool) -> list[StoredResult]:
+    """Results on the splits of the video sweep, or on all others."""
+    sweep = sweep_splits().values()
+    return [run for run in numbers.results.results if (run.split in sweep) == video]
 
 
-def _setting(runs: Sequence[Run]) -> str:
+def _setting(runs: Sequence[StoredResult]) -> str:
     if not runs:
         return "not run: `python scripts/reproduce.py`"
     results = [run.data for run in runs]
@@ -131,44 +138,45 @@ def _setting(runs: Sequence[Run]) -> str:
     )
 
 
-def recipe_table(campaign: Campaign, _: Path, name: str) -> str:
+def recipe_table(numbers: Numbers, _: Path, name: str) -> str:
     """Success of the recipes on the video backbone that share a budget: one of RECIPE_TABLES."""
     title, models = RECIPE_TABLES[name]
     published = all(RECIPES[model].success is not None for model in models)
     beside = ["published, in dist."] if published else []
     lines = _head(title, "steps", "in distribution", "held out", *beside)
     for model in models:
-        runs = campaign.select(RECIPE_SPLIT, model)
-        rates = (_rate(campaign.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
+        runs = numbers.select(RECIPE_SPLIT, model)
+        rates = (_rate(numbers.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
         steps = stage_steps(runs[0].data) if runs else ""
         beside = [f"{RECIPES[model].success} %"] if published else []
         lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates, *beside))
     return "\n".join(lines)
 
 
-def video_pairs_table(campaign: Campaign, _: Path) -> str:
+def video_pairs_table(numbers: Numbers, _: Path) -> str:
     """Paired comparisons of policies on the video backbone: difference and exact McNemar test."""
     lines = _head("split", "first", "second", "test", "difference, exact McNemar test")
-    for split, first, second in VIDEO_PAIRS:
+    of_sweep = ((split, *pair) for pair in SWEEP_PAIRS for split in sweep_splits().values())
+    for split, first, second in (*VIDEO_PAIRS, *of_sweep):
         tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
         for test in tests:
-            comparison = campaign.comparison(split, first, second, test=test)
+            comparison = numbers.comparison(split, first, second, test=test)
             where = _TEST_TITLES[test] if split == RECIPE_SPLIT else "everywhere"
             words = str(comparison) if comparison else "not run"
             lines.append(_row(f"`{split}`", f"`{first}`", f"`{second}`", where, words))
     return "\n".join(lines)
 
 
-def video_scaling_table(campaign: Campaign, _: Path) -> str:
+def video_scaling_table(numbers: Numbers, _: Path) -> str:
     """Success everywhere by number of demonstrations, on the video and on the image backbone."""
-    lines = _head("demonstrations", *map(str, SCALING_SPLITS))
+    lines = _head("demonstrations", *map(str, sweep_splits()))
     for model in SCALING_MODELS:
-        numbers = (campaign.number(split, model) for split in SCALING_SPLITS.values())
-        lines.append(_row(f"`{model}`", *map(_rate, numbers)))
+        found = (numbers.number(split, model) for split in sweep_splits().values())
+        lines.append(_row(f"`{model}`", *map(_rate, found)))
     return "\n".join(lines)
 
 
-def video_features_table(_: Campaign, results_dir: Path) -> str:
+def video_features_table(_: Numbers, results_dir: Path) -> str:
     """Success of heads on frozen video features that are read or learned in different ways."""
     result = _benchmark(results_dir, "video_features")
     if not result:
@@ -181,7 +189,7 @@ def video_features_table(_: Campaign, results_dir: Path) -> str:
     return "\n".join(lines)
 
 
-def video_quality_table(_: Campaign, results_dir: Path) -> str:
+def video_quality_table(_: Numbers, results_dir: Path) -> str:
     """How near generated frames are to what really happened, and how near the first frame is."""
     result = _benchmark(results_dir, "video_quality")
     if not result:
@@ -206,7 +214,7 @@ def _benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def speed_table(_: Campaign, results_dir: Path) -> str:
+def speed_table(_: Numbers, results_dir: Path) -> str:
     """What benchmarks/ measured, one line each; those that were not run say so."""
     lines = _head("what", "measured", "by")
 
@@ -272,7 +280,7 @@ def _head_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for row in result["rows"]:
-        if row["precision"] == "fp32" and row["model"] in ("para", "regression"):
+        if row["precision"] == "fp32" and row["model"] in MAIN_MODELS:
             yield (
                 f"one prediction, {row['model']}, {row['backbone']}, {result['threads']} thread(s)",
                 _latency(row),
@@ -310,7 +318,7 @@ def _expert_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield f"expert, {name}", rate
 
 
-Table = Callable[[Campaign, Path], str]
+Table = Callable[[Numbers, Path], str]
 
 TABLES: dict[str, Table] = {
     "splits": splits_table,
@@ -332,13 +340,14 @@ def fill(text: str, results_dir: Path) -> str:
     Raises:
         ResultError: A result file is damaged: it is never left out silently.
     """
-    campaign = Campaign(results_dir)
-    if campaign.left_out:
-        raise ResultError("\n".join(f"{item.name}: {item.reason}" for item in campaign.left_out))
+    numbers = Numbers(ResultSet.load(results_dir))
+    left_out = numbers.every.left_out
+    if left_out:
+        raise ResultError("\n".join(f"{item.name}: {item.reason}" for item in left_out))
     for name, table in TABLES.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text = pattern.sub(
-            lambda match, t=table: f"{match[1]}{t(campaign, results_dir)}\n{match[2]}", text
+            lambda match, t=table: f"{match[1]}{t(numbers, results_dir)}\n{match[2]}", text
         )
     return text
 

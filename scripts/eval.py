@@ -17,7 +17,8 @@ from para.evaluation.config import EvalConfig
 def main(cfg: EvalConfig) -> None:
     """Evaluate every trained policy of a split, or the one named, on identical starts.
 
-    Writes results/<split>/<model>/seed<k>.json. A killed evaluation goes on with the same command.
+    Writes results/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json. A killed evaluation
+    goes on with the same command.
     """
     from rich.console import Console
 
@@ -41,7 +42,7 @@ def main(cfg: EvalConfig) -> None:
     place = Path(cfg.outputs_dir) / "figures" / setting_of(cfg).name / cfg.profile
     stem = place / f"{cfg.split.name}_success_map"
     if all(any(e["test"] == test for e in r["episodes"]) for r in done.results.values()):
-        figures = success_map(done.results, cfg.split, stem, cfg.robot, cfg.layout, test)
+        figures = success_map(done.results, cfg.split, stem, test)
     for kind, paths in (
         ("result", done.paths.values()),
         ("video", done.videos),

@@ -24,17 +24,19 @@ def main(cfg: MakeWebsiteConfig) -> None:
     Whatever is up to date is not made again. Exits with status 1 if a file had to be left out.
     """
     from para.figures.registry import build_assets
+    from para.runs.folders import setting_of
     from para.system import available_cores
     from para.website.build import build_site, server
 
     folder = Path(cfg.outputs_dir) / ASSETS
+    setting = setting_of(cfg)
     workers = cfg.workers or available_cores()
     assets = build_assets(
         cfg.results_dir, cfg.runs_dir, cfg.data_dir, folder, only=cfg.only, workers=workers,
-        robot=cfg.robot, layout=cfg.layout,
+        setting=setting, profile=cfg.profile,
     )  # fmt: skip
     out = cfg.out or Path(cfg.outputs_dir) / "website"
-    site = build_site(cfg.results_dir, folder, assets, out, cfg.robot, cfg.layout)
+    site = build_site(cfg.results_dir, folder, assets, out, setting, cfg.profile)
     print(f"Website: {site.out / 'index.html'}")
     for item in site.left_out:
         print(f"Left out: {cfg.results_dir}/{item.name}: {item.reason}")

@@ -18,7 +18,7 @@ from para.evaluation.results import result_id
 THETAS_DEG = [round(25 * i / 7, 4) for i in range(8)]
 PHIS_DEG = [45.0 * i for i in range(8)]
 
-# split -> (PARA, ACT) success on the held-out test; per theta for vp_default_to_all.
+# split -> (PARA, global regression) success on the held-out test; per theta for vp_default_to_all.
 RATES: dict[str, tuple[Any, Any]] = {
     "lr": (0.97, 0.02),
     "nf": (0.94, 0.25),
@@ -38,6 +38,8 @@ RATES: dict[str, tuple[Any, Any]] = {
     "video_n64": (0.90, 0.20),
 }
 MODELS = ("para", "regression")
+HERE = "bowl_on_plate-panda-together/laptop"
+"""Setting and profile of all results that are made here, as folders spell them."""
 
 
 def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def make_result(
             "layout": "together",
             "stages": ["MISS", "GRASP", "PLACE"],
         },
-        "backbone": {"name": "laptop_cnn", "init": "random"},
+        "backbone": {"name": model.partition("-")[2] or "laptop_cnn", "init": "random"},
         "training": {"minutes": 3.5 + 0.1 * seed, "steps": 1500, "demos": 128},
         "hardware": {"cpu": "Example CPU", "cores": 2, "gpu": None, "memory_gb": 8.0},
         "config": {
@@ -146,9 +148,14 @@ def make_result(
     }
 
 
+def result_path(results_dir: Path, result: dict[str, Any]) -> Path:
+    """Where the evaluation writes a result."""
+    return result_id(result).path(results_dir)
+
+
 def write_result(results_dir: Path, result: dict[str, Any]) -> Path:
     """Write one result where the evaluation writes it."""
-    path = result_id(result).path(results_dir)
+    path = result_path(results_dir, result)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return path

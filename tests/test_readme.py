@@ -8,7 +8,7 @@ import pytest
 
 from para.errors import ResultError
 from para.report import PAGES, ROOT, TABLES, fill
-from tests.results_fixture import make_result, write_result
+from tests.results_fixture import make_result, result_path, write_result
 
 
 def write(results_dir: Path, model: str, seed: int, successes: int) -> None:
@@ -53,6 +53,7 @@ def test_seeds_are_pooled_and_shown_one_by_one(tmp_path: Path):
 
 def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):
     write(tmp_path, "para", seed=0, successes=3)
-    (tmp_path / "lr" / "para" / "seed1.json").write_text("{}")
-    with pytest.raises(ResultError, match=r"lr/para/seed1\.json"):
+    path = result_path(tmp_path, make_result("lr", "para", seed=1))
+    path.write_text("{}")
+    with pytest.raises(ResultError, match=r"lr/para-laptop_cnn/seed1\.json"):
         fill("", tmp_path)

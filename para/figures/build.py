@@ -13,7 +13,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +26,10 @@ from para.figures.episodes import EpisodeTask, shoot
 from para.figures.sources import PUBLISHED_FILE, NotRun, Sources
 from para.figures.style import THEMES, save_figure, themed
 from para.files import atomic_write_json
+from para.registry import Registry
+from para.runs.code import code_digest
 
 log = logging.getLogger(__name__)
-
-_ROOT = Path(__file__).parents[2]
-FIGURE_CODE = ("para/figures", "para/statistics.py")
-SCENE_CODE = (*FIGURE_CODE, "envs", "configs/split")
-_FILMS = (
-    "videos",
-    "video_clips",
-    "episodes",
-    "sources",
-    "style",
-    "drawing",
-    "charts",
-    "video_charts",
-)
-VIDEO_CODE = (
-    *(f"para/figures/{name}.py" for name in _FILMS),
-    *(f"para/evaluation/{name}.py" for name in ("rollout", "results", "video_quality")),
-    *("envs", "configs/split", "baselines", "para/backbones", "para/heads"),
-    *("para/camera.py", "para/policy.py", "para/para_policy.py", "para/video.py"),
-)
 
 
 @dataclass(frozen=True)
@@ -101,14 +83,14 @@ class Asset:
         inputs: Files that it depends on; raises `NotRun` if they do not exist yet.
         description: One line.
         kind: figure | video.
-        code: Files and folders of this repository that it is drawn by.
+        simulates: It renders scenes or runs policies: any component may have a part in it.
     """
 
     make: Callable[..., Any]
     inputs: Callable[[Sources], Iterable[Path]]
     description: str
     kind: str = "figure"
-    code: tuple[str, ...] = FIGURE_CODE
+    simulates: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +98,7 @@ class BuiltAsset:
     """What became of an asset.
 
     Attributes:
-        name: Its name in `ASSETS`.
+        name: Its name in `para.figures.registry.assets`.
         kind: figure | video.
         status: built | cached | not run | failed.
         description: One line.
@@ -271,7 +253,8 @@ def _key(name: str, asset: Asset, inputs: Sequence[Path]) -> str:
     digest = hashlib.sha256(name.encode())
     for path in inputs:
         digest.update(f"{path.name}\0{_file_hash(path, path.stat().st_mtime_ns)}".encode())
-    digest.update(_code_hash(asset.code).encode())
+    make = asset.make.func if isinstance(asset.make, partial) else asset.make
+    digest.update(_code_hash(make, asset.simulates).encode())
     return digest.hexdigest()
 
 
@@ -282,18 +265,17 @@ def _file_hash(path: Path, _modified: int) -> str:
 
 
 @cache
-def _code_hash(parts: tuple[str, ...]) -> str:
-    """Hash of the source files below `parts`, and of Matplotlib's version."""
+def _code_hash(make: Callable[..., Any], simulates: bool) -> str:
+    """Hash of the code that draws, of the components that it may use, and of Matplotlib's version.
+
+    What an asset shows depends on all the code that it runs, so none is left out: better drawn once
+    too often than wrong.
+    """
     import matplotlib
 
-    digest = hashlib.sha256(matplotlib.__version__.encode())
-    for part in parts:
-        root = _ROOT / part
-        paths = [root] if root.is_file() else sorted(root.rglob("*"))
-        for path in paths:
-            if path.suffix in (".py", ".yaml", ".xml"):
-                digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+    registries = Registry.groups.values() if simulates else ()
+    components = [registry[name] for registry in registries for name in registry]
+    return f"{matplotlib.__version__} {code_digest([make, *components])}"
 
 
 def _cache_file(out_dir: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import Patch
 
+from para.evaluation.results import MAIN_MODELS
 from para.figures.drawing import (
     Drawing,
     demos_axis,
@@ -14,39 +15,18 @@ from para.figures.drawing import (
     percent_axis,
     policy_legend,
     published_line,
+    published_name,
     rate_data,
     rate_line,
 )
-from para.figures.sources import MAIN_MODELS, NotRun, Sources, published, run_command
-from para.figures.style import (
-    STAGE_MEANING,
-    STAGE_STRENGTH,
-    STAGES,
-    Theme,
-    mix,
-    model_style,
-    new_figure,
-    soft_grid,
-)
+from para.figures.sources import NotRun, Sources, published
+from para.figures.splits import corner_splits, main_splits, split_title
+from para.figures.style import Theme, mix, model_style, new_figure, soft_grid
+from para.figures.tasks import final_metric
 from para.statistics import Rate
 
-CORNER_SPLITS = {4: "corner_n4", 8: "corner_n8", 16: "corner_n16", 32: "corner_n32"} | {
-    64: "corner_n64"
-}
-SPLIT_TITLES = {
-    "lr": "Left → right",
-    "nf": "Near → far",
-    "vp_default_to_all": "Default → all views",
-    "vp_lr": "Left → right views",
-    "vp_io": "Inner → outer views",
-    "corner_n4": "4 corner demos",
-    "corner_n8": "8 corner demos",
-    "corner_n16": "16 corner demos",
-    "corner_n32": "32 corner demos",
-    "corner_n64": "64 corner demos",
-    "distractor": "Clean → cluttered",
-}
-"""Short titles, in the order in which splits are shown."""
+_EDGE = 178
+"""Right end of the bars' axis [percent]: beyond 100 stand the policies' names and n."""
 
 
 def rates_per_theta(sources: Sources, model: str) -> dict[float, Rate]:
@@ -60,7 +40,7 @@ def rates_per_theta(sources: Sources, model: str) -> dict[float, Rate]:
 
 def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:
     """Success against the camera's polar angle, trained at 0 degrees only; published behind it."""
-    models = sources.results.require("vp_default_to_all")
+    models = sources.require("vp_default_to_all")
     reference = published()["per_theta"]
     figure = new_figure(5.2, 3.9)
     axes = figure.add_subplot()
@@ -77,14 +57,13 @@ def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:
     soft_grid(axes)
     axes.set_xticks(reference["theta_deg"], [f"{t:g}" for t in reference["theta_deg"]])
     axes.set_xlabel("Camera angle θ from the training view [°]")
-    policy_legend(axes, models, published=MAIN_MODELS)
+    policy_legend(axes, models, beside=MAIN_MODELS)
     alt = (
         "Line chart of success rate against camera angle, policies trained at 0 degrees only. "
         + " ".join(words)
         + " Published: "
         + "; ".join(
-            f"{model_style(m).label} {', '.join(str(v) for v in reference[m])} %"
-            for m in MAIN_MODELS
+            f"{published_name(m)} {', '.join(str(v) for v in reference[m])} %" for m in MAIN_MODELS
         )
         + "."
     )
@@ -93,27 +72,30 @@ def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:
 
 
 def shown_splits(sources: Sources) -> list[str]:
-    """Splits that have results, known ones first and in their order."""
-    known = [s for s in SPLIT_TITLES if any(r.split == s for r in sources.results.results)]
-    if not known:
-        raise NotRun("No split was evaluated.", run_command("lr"))
-    return known
+    """Splits that have results of one of the main policies, in order."""
+    found = {r.split for r in sources.results.results if r.model in MAIN_MODELS}
+    shown = [split for split in main_splits() if split in found]
+    if not shown:
+        names = " nor ".join(model_style(model).label for model in MAIN_MODELS)
+        raise NotRun(f"Neither {names} was evaluated.", sources.command("lr"))
+    return shown
 
 
 def stage_breakdown(sources: Sources, theme: Theme) -> Drawing:
-    """Where episodes end, per split and policy: stacked shares of PLACE, GRASP, MISS."""
+    """Where episodes end, per split and policy: stacked shares of each stage, success first."""
+    stages = sources.stages[::-1]
     rows, data, words = [], {}, []
     for split in shown_splits(sources):
         for model in MAIN_MODELS:
             episodes = sources.results.episodes(split, model, "ood")
             if episodes:
-                counts = {s: sum(e["stage"] == s for e in episodes) for s in STAGES}
+                counts = {s.name: sum(e["stage"] == s.name for e in episodes) for s in stages}
                 rows.append((split, model, counts, len(episodes)))
                 data.setdefault(split, {})[model] = {**counts, "n": len(episodes)}
-                listed = ", ".join(f"{s} {counts[s]}" for s in STAGES)
-                words.append(f"{SPLIT_TITLES[split]}, {model_style(model).label}: {listed}")
+                listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+                words.append(f"{split_title(split)}, {model_style(model).label}: {listed}")
     if not rows:
-        raise NotRun("No out-of-distribution test was run.", run_command("lr"))
+        raise NotRun("No out-of-distribution test was run.", sources.command("lr"))
     splits = list(dict.fromkeys(row[0] for row in rows))
     figure = new_figure(5.2, 1.15 + 0.52 * len(splits))
     axes = figure.add_subplot()
@@ -123,31 +105,31 @@ def stage_breakdown(sources: Sources, theme: Theme) -> Drawing:
         first = y
         for _, model, counts, n in (row for row in rows if row[0] == split):
             colour, left = model_style(model).colour, 0.0
-            for stage in STAGES:
-                share = 100 * counts[stage] / n
-                fill = mix(colour, theme.surface, STAGE_STRENGTH[stage])
+            for stage in stages:
+                share = 100 * counts[stage.name] / n
+                fill = mix(colour, theme.surface, stage.strength)
                 axes.barh(y, share, 0.82, left, color=fill, edgecolor=colour, linewidth=0.7)
                 left += share
             axes.text(101.5, y, model_style(model).label, va="center", fontsize=9.5)
-            axes.text(131, y, f"{n}", va="center", ha="right", fontsize=9.5, color=theme.muted)
+            axes.text(_EDGE, y, f"{n}", va="center", ha="right", fontsize=9.5, color=theme.muted)
             y += 1
         ticks[split] = (first + y - 1) / 2
         y += 0.55
-    axes.text(131, -0.95, "n", ha="right", va="center", fontsize=9.5, color=theme.muted)
-    axes.set_yticks(list(ticks.values()), [SPLIT_TITLES[s] for s in ticks])
+    axes.text(_EDGE, -0.95, "n", ha="right", va="center", fontsize=9.5, color=theme.muted)
+    axes.set_yticks(list(ticks.values()), [split_title(s) for s in ticks])
     axes.set_ylim(y - 0.9, -1.3)
-    axes.set_xlim(0, 131)
+    axes.set_xlim(0, _EDGE)
     axes.set_xticks([0, 25, 50, 75, 100])
-    axes.set_xlabel("Episodes [%]", x=50 / 131)
+    axes.set_xlabel("Episodes [%]", x=50 / _EDGE)
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     swatches = [
         Patch(
-            facecolor=mix(theme.muted, theme.surface, STAGE_STRENGTH[s]),
+            facecolor=mix(theme.muted, theme.surface, stage.strength),
             edgecolor=theme.muted,
-            label=STAGE_MEANING[s],
+            label=stage.words,
         )
-        for s in STAGES
+        for stage in stages
     ]
     figure.legend(handles=swatches, ncols=3, loc="outside upper center", columnspacing=1.0)
     alt = "Stacked bars of how episodes end, out of distribution. " + "; ".join(words) + "."
@@ -155,11 +137,12 @@ def stage_breakdown(sources: Sources, theme: Theme) -> Drawing:
 
 
 def place_error_distribution(sources: Sources, theme: Theme) -> Drawing:
-    """Cumulative distribution of the final distance between bowl and plate, per split."""
-    splits = [s for s in shown_splits(sources) if not s.startswith("corner")]
+    """Cumulative distribution of how far from success episodes ended, per split."""
+    metric = final_metric(sources.setting.task)
+    splits = [s for s in shown_splits(sources) if s not in corner_splits().values()]
     splits = [s for s in splits if any(sources.results.rate(s, m, "ood").n for m in MAIN_MODELS)]
     if not splits:
-        raise NotRun("No out-of-distribution test was run.", run_command("lr"))
+        raise NotRun("No out-of-distribution test was run.", sources.command("lr"))
     rows = -(-len(splits) // 2)
     figure = new_figure(5.2, 0.9 + 1.55 * rows)
     panels = np.atleast_2d(figure.subplots(rows, 2, sharex=True, sharey=True)).ravel()
@@ -169,7 +152,7 @@ def place_error_distribution(sources: Sources, theme: Theme) -> Drawing:
             episodes = sources.results.episodes(split, model, "ood")
             if not episodes:
                 continue
-            errors = 100 * np.sort([e["place_error_m"] for e in episodes])
+            errors = 100 * np.sort([e[metric.name] for e in episodes])
             style = model_style(model)
             share = 100 * np.arange(1, len(errors) + 1) / len(errors)
             axes.step(
@@ -181,10 +164,10 @@ def place_error_distribution(sources: Sources, theme: Theme) -> Drawing:
                 "n": len(errors),
             }
             words.append(
-                f"{SPLIT_TITLES[split]}, {style.label}: median {np.median(errors):.1f} cm, "
+                f"{split_title(split)}, {style.label}: median {np.median(errors):.1f} cm, "
                 f"n={len(errors)}"
             )
-        panel_title(axes, SPLIT_TITLES[split], theme)
+        panel_title(axes, split_title(split), theme)
         axes.set_xscale("log")
         axes.set_xlim(0.3, 60)
         axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
@@ -196,10 +179,10 @@ def place_error_distribution(sources: Sources, theme: Theme) -> Drawing:
         axes.set_visible(False)
     if len(splits) % 2 and rows > 1:  # the panel above the empty one carries the labels
         panels[len(splits) - 2].tick_params(labelbottom=True)
-    figure.supxlabel("Final distance from bowl to plate [cm]", fontsize=10.5)
+    figure.supxlabel(f"{metric.title} [cm]", fontsize=10.5)
     figure.supylabel("Episodes at most this far [%]", fontsize=10.5)
     _figure_legend(figure, "marks: median")
-    alt = "Cumulative distribution of the final placement error. " + "; ".join(words) + "."
+    alt = f"Cumulative distribution: {metric.title.lower()}. {'; '.join(words)}."
     return Drawing(figure, alt, data)
 
 
@@ -216,14 +199,15 @@ def _figure_legend(figure, title: str) -> None:
 
 def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     """Success everywhere against the number of demos at the corners; published points behind."""
+    corners = corner_splits()
     runs = {
         n: split
-        for n, split in CORNER_SPLITS.items()
+        for n, split in corners.items()
         if any(sources.results.rate(split, m, "ood").n for m in MAIN_MODELS)
     }
     if not runs:
         raise NotRun(
-            "Data scaling (corner_n4 ... corner_n64) was not run.", run_command("corner_n32")
+            "Data scaling (corner_n4 ... corner_n64) was not run.", sources.command("corner_n32")
         )
     figure = new_figure(5.2, 3.7)
     axes = figure.add_subplot()
@@ -233,7 +217,7 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
         published_line(axes, model, list(points), list(points.values()))
         rates = {n: sources.results.rate(split, model, "ood") for n, split in runs.items()}
         rates = {n: rate for n, rate in rates.items() if rate.n}
-        for n, split in CORNER_SPLITS.items():
+        for n, split in corners.items():
             if n not in rates:
                 notes.append(f"{model_style(model).label} was not run on {split}.")
         if not rates:
@@ -242,15 +226,12 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
         data[model] = {str(n): rate_data(rate) for n, rate in rates.items()}
         listed = ", ".join(f"{n} demos {percent(rate)}" for n, rate in rates.items())
         words.append(f"{model_style(model).label}: {listed}.")
-    demos_axis(axes, list(CORNER_SPLITS), "all near the four corners")
+    demos_axis(axes, list(corners), "all near the four corners")
     percent_axis(axes)
     soft_grid(axes)
-    policy_legend(axes, list(data), published=MAIN_MODELS)
+    policy_legend(axes, list(data), beside=MAIN_MODELS)
     alt = "Line chart of success rate against number of demonstrations. " + " ".join(words)
     return Drawing(figure, alt, data, tuple(notes))
-
-
-_PROFILES = {"laptop": "laptop: 128 px, small CNN", "paper": "paper: 448 px, ViT-S"}
 
 
 def latency_bars(sources: Sources, theme: Theme) -> Drawing:
@@ -280,7 +261,7 @@ def latency_bars(sources: Sources, theme: Theme) -> Drawing:
         axes.set_xlim(left=0)
         soft_grid(axes, "x")
         axes.spines["left"].set_visible(False)
-        panel_title(axes, _PROFILES.get(profile, profile), theme)
+        panel_title(axes, f"profile={profile}", theme)
     panels[-1].set_xlabel(f"One prediction [ms], median and range, {threads} CPU threads")
     alt = f"Time of one prediction on {machine}, {threads} threads, median. {'; '.join(words)}."
     data = {f"{p}/{m}": t[0] for (p, m), t in zip(names, times, strict=True)}

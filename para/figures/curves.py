@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from para.errors import CheckpointError, ResultError
+from para.evaluation.results import MAIN_MODELS
 from para.figures.drawing import Drawing, panel_title
-from para.figures.sources import MAIN_MODELS, NotRun, ResultSet, Sources, run_command
+from para.figures.sources import NotRun, Sources
 from para.figures.style import Theme, model_style, new_figure, soft_grid
 from para.files import atomic_write
+from para.runs.log import read_log
 from para.runs.policy_file import read_policy_meta
-from para.training.log import read_log
 
 CURVES = "curves"
-"""Folder of the copies: `<results_dir>/curves/<train_set>/<model>-<backbone>/seed<k>.csv`."""
+"""Folder of the copies among the results; below it they lie as their runs do."""
 COLUMNS = ("step", "seconds", "loss", "val_loss")
 MOST_ROWS = 120
 _TICKS = [m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5)]
@@ -43,15 +44,18 @@ class Curve:
     loss: np.ndarray
 
 
-def keep_curves(runs_dir: Path | str, results: ResultSet) -> list[Path]:
-    """Copy the losses of finished runs to `<results>/curves`, at most MOST_ROWS each.
+def keep_curves(sources: Sources) -> list[Path]:
+    """Copy the losses of finished runs to the results, at most MOST_ROWS each.
 
-    Of the profiles in `results`. Runs themselves are too big to be committed; with these copies
-    the figure can be drawn from the results alone. Returns the files that are new or changed.
+    Of the shown setting and profile, where there are results. Runs themselves are too big to be
+    committed; with these copies the figure can be drawn from the results alone. Returns the files
+    that are new or changed.
     """
-    profiles = {r.data["profile"] for r in results.results if "profile" in r.data}
+    if not sources.results.results:
+        return []
     written = []
-    for log in sorted(p for name in profiles for p in Path(runs_dir, name).glob("*/*/*/log.jsonl")):
+    runs = _of_setting(sources.runs_dir, sources)
+    for log in sorted(runs.glob("*/*/*/log.jsonl")):
         rows = read_log(log.parent)
         if not rows or not _finished(log.parent):
             continue
@@ -61,13 +65,21 @@ def keep_curves(runs_dir: Path | str, results: ResultSet) -> list[Path]:
         writer.writeheader()
         for i in keep.astype(int):
             writer.writerow({k: _short(rows[i][k]) for k in COLUMNS if k in rows[i]})
-        train_set, policy, seed = log.parent.parts[-3:]
-        path = results.folder / CURVES / train_set / policy / f"{seed}.csv"
+        run = log.parent.relative_to(runs)
+        path = (_copies(sources) / run).with_suffix(".csv")
         if not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
             with atomic_write(path) as aside:
                 aside.write_text(text.getvalue(), encoding="utf-8")
             written.append(path)
     return written
+
+
+def _of_setting(folder: Path, sources: Sources) -> Path:
+    return folder / sources.setting.name / sources.profile
+
+
+def _copies(sources: Sources) -> Path:
+    return _of_setting(sources.results.folder / CURVES, sources)
 
 
 def _finished(run: Path) -> bool:
@@ -83,9 +95,9 @@ def _short(value: float) -> str:
 
 def curve_files(sources: Sources) -> list[Path]:
     """The committed learning curves; `NotRun` if there are none."""
-    files = sorted((sources.results.folder / CURVES).glob("*/*/seed*.csv"))
+    files = sorted(_copies(sources).glob("*/*/seed*.csv"))
     if not files:
-        raise NotRun("No learning curves were kept.", run_command("lr"))
+        raise NotRun("No learning curves were kept.", sources.command("lr"))
     return files
 
 
@@ -111,7 +123,7 @@ def learning_curves(sources: Sources, theme: Theme) -> Drawing:
     curves = [read_curve(path) for path in curve_files(sources)]
     shown = [m for m in MAIN_MODELS if any(c.model == m for c in curves)]
     if not shown:
-        raise NotRun("No learning curves were kept.", run_command("lr"))
+        raise NotRun("No learning curves were kept.", sources.command("lr"))
     figure = new_figure(5.2, 2.0 * len(shown) + 0.4)
     panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
     words = []

@@ -1,7 +1,7 @@
 """What trains and what tests: positions over a top view of the scene, and viewpoints with frames.
 
-Each dot of a position figure is the point halfway between bowl and plate. Made from configs/split
-and from the simulator alone.
+Each dot of a position figure is the middle of the task's objects. Made from configs/split and from
+the simulator alone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from envs.base import Condition, load_task
-from envs.splits import load_split, test_conditions, training_indices
-from envs.table.legacy import TASK
+from envs.splits import load_split, test_conditions
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from envs.table.workspace import grid_positions
 from para.camera import Camera
 from para.figures.drawing import Drawing
-from para.figures.maps import trained_views
-from para.figures.scene import top_picture, view_picture
+from para.figures.maps import trained_positions, trained_views, view_of
+from para.figures.scene import start_at, top_picture, view_picture
 from para.figures.sources import Sources
 from para.figures.style import TEST_INDIGO, TRAIN_GREEN, Theme, new_figure
 
@@ -33,14 +32,13 @@ _OUTLINE = {"markeredgecolor": "white", "markeredgewidth": 0.8, "linestyle": "no
 
 def position_distribution(sources: Sources, theme: Theme, split: str) -> Drawing:
     """Training and test positions of `split` on a rendered top view of the scene."""
-    config = load_split(split)
-    train = grid_positions()[training_indices(config, load_task(TASK))]
-    tests = test_conditions(config, "ood", load_task(TASK))
-    test = np.array([c.position for c in tests])
+    config, setting = load_split(split), sources.setting
+    train = trained_positions(config, setting)
+    test = np.array([start.position for start in _tests(sources, split)])
     # The scene shows one demo, in the middle but not under the arm.
     middle = train.mean(0) + np.array([0.1, 0.0])
     example = train[np.argmin(np.linalg.norm(train - middle, axis=1))]
-    picture, camera = top_picture(_start(example))
+    picture, camera = top_picture(start_at(setting, example), setting.robot)
     figure = new_figure(5.2, 4.15)
     axes = figure.add_subplot()
     axes.imshow(picture, extent=(0, camera.width, camera.height, 0), interpolation="none")
@@ -58,9 +56,10 @@ def position_distribution(sources: Sources, theme: Theme, split: str) -> Drawing
     return Drawing(figure, alt, data)
 
 
-def _start(centre: np.ndarray, **view: Any) -> Condition:
-    """The objects side by side around a point (2,) [m]."""
-    return load_task(TASK).place([centre], "together", **view)
+def _tests(sources: Sources, split: str) -> list[Condition]:
+    """Starts of the held-out test."""
+    setting = sources.setting
+    return test_conditions(load_split(split), "ood", load_task(setting.task), setting.layout)
 
 
 def _on_table(camera: Camera, positions: np.ndarray) -> np.ndarray:
@@ -79,22 +78,24 @@ def _train_test_legend(figure: Figure, train: str, test: str) -> None:
 
 def distractor_distribution(sources: Sources, theme: Theme) -> Drawing:
     """Clean training scenes beside cluttered test scenes, from the policy's camera."""
-    config = load_split("distractor")
-    tests = test_conditions(config, "ood", load_task(TASK))[:3]
-    train = [_start(grid_positions()[i]) for i in (68, 135, 201)]
+    tests, setting = _tests(sources, "distractor"), sources.setting
+    trained = trained_positions(load_split("distractor"), setting)
+    shown = [start_at(setting, grid_positions()[i]) for i in (68, 135, 201)]
+    counts = [start.distractors for start in tests]
     figure = new_figure(5.2, 4.1)
-    rows = {f"train: {len(training_indices(config, load_task(TASK)))} demos, clean": train}
-    fewest, most = config.ood.distractors
-    rows[f"test: {config.ood.episodes} starts, {fewest}-{most} other objects"] = tests
-    _frame_rows(figure, theme, rows)
+    rows = {
+        f"train: {len(trained)} demos, clean": shown,
+        f"test: {len(tests)} starts, {min(counts)}-{max(counts)} other objects": tests[:3],
+    }
+    _frame_rows(figure, sources, rows)
     alt = (
         "Three clean training scenes above three test scenes with "
-        f"{', '.join(str(c.distractors) for c in tests)} distractor objects."
+        f"{', '.join(map(str, counts[:3]))} distractor objects."
     )
-    return Drawing(figure, alt, {"test": [c.to_dict() for c in tests]})
+    return Drawing(figure, alt, {"test": [start.to_dict() for start in tests[:3]]})
 
 
-def _frame_rows(figure: Figure, theme: Theme, rows: dict[str, Sequence[Condition]]) -> None:
+def _frame_rows(figure: Figure, sources: Sources, rows: dict[str, Sequence[Condition]]) -> None:
     """Rows of frames, the first titled and framed as training, the second as test."""
     columns = max(len(conditions) for conditions in rows.values())
     bands = figure.subfigures(len(rows), 1)
@@ -104,7 +105,7 @@ def _frame_rows(figure: Figure, theme: Theme, rows: dict[str, Sequence[Condition
         handle = Line2D([], [], label=title, **mark, **_OUTLINE)
         band.legend(handles=[handle], loc="outside upper left", handletextpad=0.1)
         for axes, condition in zip(band.subplots(1, columns), conditions, strict=True):
-            show_frame(axes, view_picture(condition), mark["color"])
+            show_frame(axes, view_picture(condition, sources.setting.robot), mark["color"])
 
 
 def show_frame(axes: Axes, picture: np.ndarray, colour: str, label: str = "") -> None:
@@ -129,10 +130,9 @@ def show_frame(axes: Axes, picture: np.ndarray, colour: str, label: str = "") ->
         )
 
 
-def tested_views(split: str) -> list[tuple[int, int]]:
-    """Viewpoints (theta index, phi index) of the out-of-distribution test; phi 0 at theta = 0."""
-    views = load_split(split).ood.views
-    return sorted({(t, p if t else 0) for t in views.thetas for p in views.phis})
+def tested_views(sources: Sources, split: str) -> list[tuple[int, int]]:
+    """Viewpoints (theta index, phi index) of the held-out test; phi 0 at theta = 0."""
+    return sorted({view_of(start.theta_deg, start.phi_deg) for start in _tests(sources, split)})
 
 
 _SAMPLE_VIEWS = {
@@ -140,16 +140,18 @@ _SAMPLE_VIEWS = {
     "vp_lr": [(5, phi) for phi in range(8)],
     "vp_io": [*((3, phi) for phi in (0, 2, 4, 6)), *((7, phi) for phi in (1, 3, 5, 7))],
 }
-"""Viewpoints (theta index, phi index) whose frames are shown beside the polar grid."""
+"""Viewpoints (theta index, phi index) of the published figures, chosen by hand."""
 
 
-def _lettered(split: str) -> list[tuple[str, tuple[int, int]]]:
-    return list(zip("ABCDEFGH", _SAMPLE_VIEWS[split], strict=True))
+def _sample_views(split: str, tested: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Eight of the tested viewpoints, evenly spread, unless they were chosen by hand."""
+    spread = np.linspace(0, len(tested) - 1, min(8, len(tested)))
+    return _SAMPLE_VIEWS.get(split) or [tested[round(i)] for i in spread]
 
 
 def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
     """Trained and tested viewpoints on the polar grid, with a frame from eight of them."""
-    train, test = trained_views(split), tested_views(split)
+    train, test = trained_views(split, sources.setting), tested_views(sources, split)
     figure = new_figure(5.2, 6.3)
     upper, lower = figure.subfigures(2, 1, height_ratios=[3.3, 2.8])
     for part in (upper, lower):
@@ -185,11 +187,15 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
     ]
     upper.legend(handles=handles, ncols=2, loc="outside upper center", handletextpad=0.1)
     panels = lower.subplots(2, 4).ravel()
-    for panel, (letter, (theta, phi)) in zip(panels, _lettered(split), strict=True):
+    sample = _sample_views(split, test)
+    for panel in panels[len(sample) :]:
+        panel.set_visible(False)
+    for panel, letter, (theta, phi) in zip(panels, "ABCDEFGH", sample, strict=False):
         trained = (theta, phi) in train
         colour = TRAIN_GREEN if trained else TEST_INDIGO
-        condition = _start(np.zeros(2), theta_deg=THETAS_DEG[theta], phi_deg=PHIS_DEG[phi])
-        show_frame(panel, view_picture(condition), colour, letter)
+        view = {"theta_deg": THETAS_DEG[theta], "phi_deg": PHIS_DEG[phi]}
+        condition = start_at(sources.setting, (0, 0), **view)
+        show_frame(panel, view_picture(condition, sources.setting.robot), colour, letter)
         panel.set_xlabel(f"{THETAS_DEG[theta]:.0f}°, {PHIS_DEG[phi]:g}°", fontsize=9.5, labelpad=3)
         beside = np.radians(PHIS_DEG[phi] + 90 if theta else 67.5)
         axes.annotate(
@@ -206,7 +212,7 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
     alt = (
         f"Camera viewpoints of split {split} on a polar grid (radius: angle theta from the default "
         f"view, 0 to 25 degrees; azimuth phi): {len(train)} trained and {len(test)} tested, with "
-        "eight sample frames."
+        "sample frames."
     )
     data = {"train": [list(v) for v in train], "test": [list(v) for v in test]}
     return Drawing(figure, alt, data)
@@ -214,17 +220,19 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
 
 def hemisphere_distribution(sources: Sources, theme: Theme) -> Drawing:
     """Frames of the trained hemisphere of viewpoints above frames of the tested one (vp_lr)."""
-    views = load_split("vp_lr").train_views.phis, load_split("vp_lr").ood.views.phis
+    views = trained_views("vp_lr", sources.setting), tested_views(sources, "vp_lr")
     figure = new_figure(5.2, 3.5)
     rows = {}
-    for name, phis in zip(("train", "test"), views, strict=True):
+    for name, shown in zip(("train", "test"), views, strict=True):
+        phis = sorted({phi for theta, phi in shown if theta})
         title = f"{name}: φ = {PHIS_DEG[phis[0]]:g}° to {PHIS_DEG[phis[-1]]:g}°"
         rows[title] = [
-            _start(np.zeros(2), theta_deg=THETAS_DEG[-1], phi_deg=PHIS_DEG[phi]) for phi in phis
+            start_at(sources.setting, (0, 0), theta_deg=THETAS_DEG[-1], phi_deg=PHIS_DEG[phi])
+            for phi in phis
         ]
-    _frame_rows(figure, theme, rows)
+    _frame_rows(figure, sources, rows)
     alt = (
-        "The same scene from four trained viewpoints (upper row) and from four tested ones (lower "
-        "row), all 25 degrees from the default view."
+        "The same scene from trained viewpoints (upper row) and from tested ones (lower row), all "
+        f"{THETAS_DEG[-1]:g} degrees from the default view."
     )
     return Drawing(figure, alt)

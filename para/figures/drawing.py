@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from para.figures.sources import published
 from para.figures.style import Theme, model_style
 from para.statistics import Rate
 
@@ -80,17 +81,22 @@ def published_line(axes: Axes, model: str, xs: Sequence[float], values: Sequence
     )
 
 
-def policy_legend(axes: Axes, models: Sequence[str], published: Sequence[str] = ()) -> None:
-    """Legend above of measured policies and of those whose published numbers are drawn."""
+def published_name(model: str) -> str:
+    """What a policy was called where its published numbers come from."""
+    return published()["names"][model]
+
+
+def policy_legend(axes: Axes, models: Sequence[str], beside: Sequence[str] = ()) -> None:
+    """Legend above of measured policies and of those whose published numbers are drawn beside."""
     handles = []
-    for model in dict.fromkeys([*models, *published]):
+    for model in dict.fromkeys([*models, *beside]):
         style = model_style(model)
         look = {"color": style.colour, "marker": style.marker}
         if model in models:
             handles.append(Line2D([], [], linestyle=style.line, label=style.label, **look))
-        if model in published:
+        if model in beside:
             look |= {"markerfacecolor": "none", "markersize": 5, "linewidth": 1.1, "alpha": 0.7}
-            label = f"{style.label}, published"
+            label = f"{published_name(model)}, published"
             handles.append(Line2D([], [], linestyle=(0, (3, 2)), label=label, **look))
     place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0)}
     axes.legend(handles=handles, ncols=2, columnspacing=1.0, handlelength=1.8, **place)

@@ -40,7 +40,9 @@ class EpisodeTask:
         place: Which of them is filmed.
         index: Index of the episode, for messages.
         test: ood | sanity | demo.
-        stage: Recorded stage.
+        stage: Recorded stage, as the task calls it.
+        meaning: The same in words.
+        success: Did it succeed?
         steps: Recorded number of control steps.
         inference: How the policy was run when it was evaluated.
         size: Height and width of the film [px].
@@ -59,6 +61,8 @@ class EpisodeTask:
     index: int
     test: str
     stage: str
+    meaning: str
+    success: bool
     steps: int
     inference: Inference
     size: int
@@ -136,11 +140,10 @@ class _Camera:
         env.begin(start)
         recorder.start(env)
         run_expert(env, on_step=recorder.step)
-        stage = env.outcome.stage
-        if stage != task.stage:
+        if env.outcome.success != task.success:
             raise RerunError(
-                f"{task.source}: the expert's demo ended in {stage} when it was run again, but "
-                f"{task.stage} is recorded: make the demos again."
+                f"{task.source}: the expert's demo ended in {env.outcome.stage} when it was run "
+                "again, which is not what is recorded: make the demos again."
             )
         return recorder.frames
 

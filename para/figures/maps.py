@@ -11,17 +11,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from envs.base import load_task
-from envs.splits import load_split, training_indices
-from envs.table.legacy import TASK
+from envs.demos import DEMO_SETS
+from envs.splits import SplitConfig, load_split, training_indices
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from envs.table.workspace import grid_positions
-from para.figures.charts import SPLIT_TITLES
+from para.evaluation.results import MAIN_MODELS
 from para.figures.drawing import Drawing, missing_notes, percent, rate_data
-from para.figures.sources import MAIN_MODELS, Sources
-from para.figures.style import TRAIN_GREEN, Theme, mix, model_style, new_figure
+from para.figures.sources import Sources
+from para.figures.splits import split_title
+from para.figures.style import TRAIN_GREEN, ModelStyle, Theme, mix, model_style, new_figure
+from para.figures.tasks import Stage
+from para.runs.identity import Setting
 from para.statistics import Rate
-
-VIEW_TABLE_SPLITS = ("vp_default_to_all", "vp_lr", "vp_io")
 
 
 def draw_workspace(axes: Axes, theme: Theme) -> None:
@@ -44,58 +45,67 @@ def draw_workspace(axes: Axes, theme: Theme) -> None:
     axes.axis("off")
 
 
-def draw_outcomes(axes: Axes, model: str, episodes: Sequence[dict[str, Any]], theme: Theme) -> None:
-    """One mark per episode: filled = placed, hollow = lifted only, small cross = never lifted."""
-    style = model_style(model)
-    for stage, look in {
-        "MISS": {"marker": "x", "markersize": 5, "markeredgewidth": 1.1, "alpha": 0.8},
-        "GRASP": {"marker": style.marker, "markersize": 5.5, "markerfacecolor": "none"},
-        "PLACE": {"marker": style.marker, "markersize": 6.2, "markeredgecolor": theme.surface}
-        | {"markeredgewidth": 0.6},
-    }.items():
-        points = [e["condition"]["position"] for e in episodes if e["stage"] == stage]
+def draw_outcomes(
+    axes: Axes,
+    style: ModelStyle,
+    episodes: Sequence[dict[str, Any]],
+    stages: Sequence[Stage],
+    theme: Theme,
+) -> None:
+    """One mark per episode where it started: filled = success, a cross = nothing reached."""
+    for stage in stages:
+        points = [e["condition"]["position"] for e in episodes if e["stage"] == stage.name]
         x, y = np.array(points).reshape(-1, 2).T
-        axes.plot(y, x, linestyle="none", color=style.colour, zorder=3, **look)
+        axes.plot(y, x, linestyle="none", zorder=3, **stage.mark(style, theme.surface, 6.2))
 
 
 def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
-    """Every test start of `split` on the workspace with its outcome, PARA beside ACT."""
-    models = sources.results.require(split)
-    training = grid_positions()[training_indices(load_split(split), load_task(TASK))]
+    """Every test start of `split` on the workspace with its outcome, policies side by side."""
+    models = sources.require(split)
+    training = trained_positions(load_split(split), sources.setting)
     figure = new_figure(5.2, 2.45)
     panels = figure.subplots(1, 2)
     data, words = {}, []
     for axes, model in zip(panels, MAIN_MODELS, strict=True):
         draw_workspace(axes, theme)
-        axes.plot(training[:, 1], training[:, 0], ".", color=TRAIN_GREEN, markersize=3.2, alpha=0.8)
+        axes.plot(*training.T[::-1], ".", color=TRAIN_GREEN, markersize=3.2, alpha=0.8)
         style = model_style(model)
         episodes = sources.results.episodes(split, model, "ood")
         if model not in models:
             axes.set_title(f"{style.label}: not run", fontweight="normal", color=theme.muted)
             continue
         rate = Rate.of([e["success"] for e in episodes])
-        draw_outcomes(axes, model, episodes, theme)
+        draw_outcomes(axes, style, episodes, sources.stages, theme)
         axes.set_title(f"{style.label}  {rate.successes}/{rate.n}")
         data[model] = rate_data(rate)
         words.append(f"{style.label} {percent(rate)}")
     for axes in panels:
         axes.text(0, -0.235, "robot", ha="center", va="center", fontsize=9.5, color=theme.muted)
-    grey = {"linestyle": "none", "color": theme.muted}
+    grey = ModelStyle("", theme.muted, "o")
     handles = [
         Line2D([], [], linestyle="none", marker=".", color=TRAIN_GREEN, label="train"),
-        Line2D([], [], marker="o", label="placed", **grey),
-        Line2D([], [], marker="o", markerfacecolor="none", label="lifted only", **grey),
-        Line2D([], [], marker="x", markersize=5, label="never lifted", **grey),
+        *(
+            Line2D([], [], linestyle="none", label=stage.meaning, **mark)
+            for stage in sources.stages[::-1]
+            for mark in [stage.mark(grey, theme.surface, 6.2)]
+        ),
     ]
     figure.legend(
         handles=handles, ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2
     )
     alt = (
-        f"Map of the workspace with the outcome at every test position, {SPLIT_TITLES[split]}: "
+        f"Map of the workspace with the outcome at every test position, {split_title(split)}: "
         + "; ".join(words)
         + "."
     )
     return Drawing(figure, alt, data, missing_notes(models, MAIN_MODELS, split))
+
+
+def trained_positions(split: SplitConfig, setting: Setting) -> np.ndarray:
+    """Where the demos stand that train `split`, (n, 2) [m]; none where they are on no grid."""
+    if not DEMO_SETS[split.dataset].on_grid:
+        return np.empty((0, 2))
+    return grid_positions()[training_indices(split, load_task(setting.task), setting.layout)]
 
 
 def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[tuple[int, int], Rate]:
@@ -103,16 +113,15 @@ def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[tuple[int, int], Rate
     outcomes: dict[tuple[int, int], list[bool]] = {}
     for episode in episodes:
         condition = episode["condition"]
-        theta = int(np.argmin(np.abs(np.array(THETAS_DEG) - condition["theta_deg"])))
-        phi = int(np.argmin(np.abs(np.array(PHIS_DEG) - condition["phi_deg"] % 360)))
-        outcomes.setdefault((theta, phi if theta else 0), []).append(episode["success"])
+        view = view_of(condition["theta_deg"], condition["phi_deg"])
+        outcomes.setdefault(view, []).append(episode["success"])
     return {view: Rate.of(outcomes[view]) for view in sorted(outcomes)}
 
 
 def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
-    """Success rate per viewpoint on the polar grid (radius theta, angle phi), PARA beside ACT."""
-    models = sources.results.require(split)
-    trained = trained_views(split)
+    """Success rate per viewpoint on the polar grid (radius theta, angle phi)."""
+    models = sources.require(split)
+    trained = trained_views(split, sources.setting)
     figure = new_figure(5.2, 3.2)
     panels = figure.subplots(1, 2, subplot_kw={"projection": "polar"})
     data, words = {}, []
@@ -155,16 +164,23 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
         columnspacing=1.2,
         handletextpad=0.3,
     )
-    alt = (
-        f"Success per camera viewpoint on a polar grid, {SPLIT_TITLES[split]}: {'; '.join(words)}."
-    )
+    alt = f"Success per camera viewpoint on a polar grid, {split_title(split)}: {'; '.join(words)}."
     return Drawing(figure, alt, data, missing_notes(models, MAIN_MODELS, split))
 
 
-def trained_views(split: str) -> list[tuple[int, int]]:
+def trained_views(split: str, setting: Setting) -> list[tuple[int, int]]:
     """Viewpoints (theta index, phi index) of the demos that train `split`; phi 0 at theta = 0."""
-    views = load_split(split).train_views
-    return sorted({(t, p if t else 0) for t in views.thetas for p in views.phis})
+    config = load_split(split)
+    indices = training_indices(config, load_task(setting.task), setting.layout)
+    views = {DEMO_SETS[config.dataset].view(index) for index in indices}
+    return sorted({(theta, phi if theta else 0) for theta, phi in views})
+
+
+def view_of(theta_deg: float, phi_deg: float) -> tuple[int, int]:
+    """The viewpoint (theta index, phi index) next to these angles; phi 0 at theta = 0."""
+    theta = int(np.argmin(np.abs(np.array(THETAS_DEG) - theta_deg)))
+    phi = int(np.argmin(np.abs(np.array(PHIS_DEG) - phi_deg % 360)))
+    return theta, phi if theta else 0
 
 
 def _trained_mark(theme: Theme) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from matplotlib.patches import Polygon
 
 from para.camera import Camera
 from para.errors import CheckpointError
+from para.figures.choices import pair_results, run_folder
 from para.figures.drawing import Drawing, panel_title
 from para.figures.sources import Sources
 from para.figures.style import PARA_BLUE, Theme, new_figure
-from para.figures.videos import pair_results, run_folder
 from para.video import overlay_heatmap
 
 SPLIT = "lr"
@@ -56,10 +56,9 @@ class Prediction:
 
 def method_inputs(sources: Sources) -> list[Path]:
     """The weights that predict; `NotRun` if PARA was not trained on the split."""
+    sources.require(SPLIT, ("para",))
     results = [r for r in pair_results(sources, SPLIT) if r.model == "para"]
     results = results or sources.results.select(SPLIT, "para")
-    if not results:
-        sources.results.require(SPLIT, ("para",))
     return [run_folder(sources, results[0]) / "policy.safetensors"]
 
 
@@ -97,7 +96,7 @@ def predict(run_dir: Path) -> Prediction:
     (chunk,) = policy.predict([observation])
     hook.remove()
     cfg = policy.cfg
-    k = int(np.argmax(chunk.positions[:, 2] * (chunk.gripper < 0.5)))  # the bowl in the air
+    k = int(np.argmax(chunk.positions[:, 2] * (chunk.gripper < 0.5)))  # where it carries something
     logits = seen["heights"][0, k, 0]
     side_camera = Camera.look_at(
         eye=(1.0, -2.6, 1.3), target=(0.26, 0.0, 0.53), fovy_deg=29, width=_SIDE[0],

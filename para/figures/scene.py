@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from envs.base import Condition, EnvConfig, Environment, load_task
 from envs.table.viewpoints import viewpoint_camera
+from envs.table.workspace import grid_positions
 from para.camera import Camera
+from para.runs.identity import Setting
 
 
 @cache
-def _env(task: str, robot: str) -> Environment:
-    return load_task(task).environment(robot, "together")
+def _env(name: str, robot: str) -> Environment:
+    task = load_task(name)
+    return task.environment(robot, task.layouts[0])
+
+
+def start_at(setting: Setting, position: Sequence[float], **view: Any) -> Condition:
+    """A start at a position (x, y) [m]; `view`: further fields of the condition.
+
+    The objects stand around it, if one of the task's layouts moves them as a group; else the first
+    of them stands at the grid's nearest position.
+    """
+    task = load_task(setting.task)
+    for layout in task.layouts:
+        if task.anchors(layout) == 1:
+            return task.place([np.asarray(position)], layout, **view)
+    nearest = np.linalg.norm(grid_positions() - position, axis=1).argmin()
+    return task.grid(int(nearest), setting.layout, **view)
 
 
 def render_condition(condition: Condition, camera: Camera, robot: str = "panda") -> np.ndarray:
@@ -24,10 +43,10 @@ def render_condition(condition: Condition, camera: Camera, robot: str = "panda")
 
 
 @cache
-def view_picture(condition: Condition, size: int = 320) -> np.ndarray:
+def view_picture(condition: Condition, robot: str = "panda", size: int = 320) -> np.ndarray:
     """The start of an episode from the condition's own viewpoint, (size, size, 3) uint8."""
     camera = viewpoint_camera(EnvConfig(), condition.theta_deg, condition.phi_deg, size)
-    return render_condition(condition, camera)
+    return render_condition(condition, camera, robot)
 
 
 def top_camera(width: int = 960, height: int = 672, span: float = 0.86) -> Camera:
@@ -45,7 +64,7 @@ def top_camera(width: int = 960, height: int = 672, span: float = 0.86) -> Camer
 
 
 @cache
-def top_picture(condition: Condition) -> tuple[np.ndarray, Camera]:
+def top_picture(condition: Condition, robot: str = "panda") -> tuple[np.ndarray, Camera]:
     """The start of an episode from above, and the camera that took it."""
     camera = top_camera()
-    return render_condition(condition, camera), camera
+    return render_condition(condition, camera, robot), camera

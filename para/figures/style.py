@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -24,6 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from para.files import atomic_write
+from para.runs.labels import label_parts, policy_title
 
 
 @dataclass(frozen=True)
@@ -56,60 +58,63 @@ class ModelStyle:
     line: str = "-"
 
 
-PARA_BLUE, ACT_ORANGE = "#1f83c6", "#d8611f"
-_MODELS = {
-    "para": ModelStyle("PARA", PARA_BLUE, "o"),
-    "regression": ModelStyle("ACT", ACT_ORANGE, "s"),
-    "para_volume": ModelStyle("PARA, volume head", PARA_BLUE, "P", "--"),
-    "act_published": ModelStyle("ACT as published", ACT_ORANGE, "D", ":"),
-    "act": ModelStyle("ACT fixed", ACT_ORANGE, "^", "--"),
-    "para_two_stage-svd_tiny": ModelStyle("PARA on video, two stages", PARA_BLUE, "D", "--"),
-    "para_two_stage_all-svd_tiny": ModelStyle("PARA, video of all demos", PARA_BLUE, "P", ":"),
-    "para_joint-svd_tiny": ModelStyle("PARA on video, joint", PARA_BLUE, "^", "-."),
-    "para_frozen-svd_tiny": ModelStyle("PARA on video, frozen", PARA_BLUE, "v", ":"),
-    "para_joint_short-svd_tiny": ModelStyle("PARA on video, joint, short", PARA_BLUE, "^", ":"),
-    "para_two_stage_short-svd_tiny": ModelStyle(
-        "PARA on video, two stages, short", PARA_BLUE, "d", ":"
-    ),
-    "para_two_stage_long_video-svd_tiny": ModelStyle(
-        "PARA, two stages, more video", PARA_BLUE, "X", "--"
-    ),
-    "para_frozen_long_video-svd_tiny": ModelStyle("PARA, frozen, more video", PARA_BLUE, "v", "-."),
-    "para_two_stage-svd_tiny_64px": ModelStyle(
-        "PARA, two stages, 64 px frames", PARA_BLUE, "D", ":"
-    ),
-    "para_frozen-svd_tiny_64px": ModelStyle("PARA, frozen, 64 px frames", PARA_BLUE, "<", ":"),
-    "para_heads_only-svd_tiny": ModelStyle("PARA on random video model", PARA_BLUE, "h", ":"),
-    "regression_two_stage-svd_tiny": ModelStyle("Global regression, video", ACT_ORANGE, "D", "--"),
-    "regression_two_stage_long-svd_tiny": ModelStyle(
-        "Global regression, longer", ACT_ORANGE, "d", ":"
-    ),
+PARA_BLUE, BASELINE_ORANGE = "#1f83c6", "#d8611f"
+_LOOKS: dict[str, tuple[str, str, str]] = {
+    "para": (PARA_BLUE, "o", "-"),
+    "regression": (BASELINE_ORANGE, "s", "-"),
+    "para_volume": (PARA_BLUE, "P", "--"),
+    "act": (BASELINE_ORANGE, "^", "--"),
+    "act_published": (BASELINE_ORANGE, "D", ":"),
+    "para_two_stage-svd_tiny": (PARA_BLUE, "D", "--"),
+    "para_two_stage_all-svd_tiny": (PARA_BLUE, "P", ":"),
+    "para_joint-svd_tiny": (PARA_BLUE, "^", "-."),
+    "para_frozen-svd_tiny": (PARA_BLUE, "v", ":"),
+    "para_joint_short-svd_tiny": (PARA_BLUE, "^", ":"),
+    "para_two_stage_short-svd_tiny": (PARA_BLUE, "d", ":"),
+    "para_two_stage_long_video-svd_tiny": (PARA_BLUE, "X", "--"),
+    "para_frozen_long_video-svd_tiny": (PARA_BLUE, "v", "-."),
+    "para_two_stage-svd_tiny_64px": (PARA_BLUE, "D", ":"),
+    "para_frozen-svd_tiny_64px": (PARA_BLUE, "<", ":"),
+    "para_heads_only-svd_tiny": (PARA_BLUE, "h", ":"),
+    "regression_two_stage-svd_tiny": (BASELINE_ORANGE, "D", "--"),
+    "regression_two_stage_long-svd_tiny": (BASELINE_ORANGE, "d", ":"),
 }
+"""Colour, marker and line of policies that are drawn together, chosen by hand."""
+_LABELS = {
+    "para_two_stage-svd_tiny": "PARA on video, two stages",
+    "para_two_stage_all-svd_tiny": "PARA, video of all demos",
+    "para_joint-svd_tiny": "PARA on video, joint",
+    "para_frozen-svd_tiny": "PARA on video, frozen",
+    "para_joint_short-svd_tiny": "PARA on video, joint, short",
+    "para_two_stage_short-svd_tiny": "PARA on video, two stages, short",
+    "para_two_stage_long_video-svd_tiny": "PARA, two stages, more video",
+    "para_frozen_long_video-svd_tiny": "PARA, frozen, more video",
+    "para_two_stage-svd_tiny_64px": "PARA, two stages, 64 px frames",
+    "para_frozen-svd_tiny_64px": "PARA, frozen, 64 px frames",
+    "para_heads_only-svd_tiny": "PARA on random video model",
+    "regression_two_stage-svd_tiny": "Global regression, video",
+    "regression_two_stage_long-svd_tiny": "Global regression, longer",
+}
+"""Short names of trainings on the video backbone; other labels follow from the policy's title."""
 _OTHER_COLOURS = ("#b0619a", "#8a7d00", "#6f7bd6", "#7a828a")
 _OTHER_MARKERS = ("v", "X", "*", "h")
 
 TRAIN_GREEN, TEST_INDIGO = "#1a9873", "#5a67e0"
 SUCCESS_GREEN, FAIL_RED = "#1a9873", "#d1495b"
-STAGES = ("PLACE", "GRASP", "MISS")
-STAGE_STRENGTH = {"PLACE": 1.0, "GRASP": 0.5, "MISS": 0.16}
-"""How much of a policy's hue a stage keeps; the rest is the surface."""
-STAGE_MEANING = {
-    "PLACE": "placed (success)",
-    "GRASP": "lifted, not placed",
-    "MISS": "never lifted",
-}
 
 
+@cache
 def model_style(name: str) -> ModelStyle:
-    """Style of a policy by its name in results; unknown names get a fixed style of their own."""
-    base = name.split("-")[0]
-    if name in _MODELS:
-        return _MODELS[name]
-    if base in _MODELS:
-        known = _MODELS[base]
-        return ModelStyle(f"{known.label}, {name[len(base) + 1 :]}", known.colour, "d", "-.")
+    """Style of a policy by its label in results; unknown ones get a fixed style of their own."""
+    parts = label_parts(name)
+    rest = [part for part in (parts.recipe, parts.backbone) if part]
+    label = _LABELS.get(name) or ", ".join([policy_title(parts.model), *rest])
+    if name in _LOOKS:
+        return ModelStyle(label, *_LOOKS[name])
+    if parts.model in _LOOKS:
+        return ModelStyle(label, _LOOKS[parts.model][0], "d", "-.")
     pick = sum(name.encode()) % len(_OTHER_COLOURS)
-    return ModelStyle(name, _OTHER_COLOURS[pick], _OTHER_MARKERS[pick], "-.")
+    return ModelStyle(label, _OTHER_COLOURS[pick], _OTHER_MARKERS[pick], "-.")
 
 
 def mix(colour: str, other: str, strength: float) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ Splits over viewpoints: the success rate at every viewpoint of the cap. Policies
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
 
-from envs.base import load_task
-from envs.splits import SplitConfig, training_indices
+from envs.splits import SplitConfig
 from envs.table import workspace as ws
-from envs.table.legacy import TASK
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.evaluation.results import Result, success_rate
+from para.figures.maps import trained_positions, view_rates
 from para.figures.style import (
     LIGHT,
-    STAGE_MEANING,
     TRAIN_GREEN,
     ModelStyle,
     mix,
@@ -33,28 +31,33 @@ from para.figures.style import (
     save_figure,
     themed,
 )
-from para.statistics import Rate
+from para.figures.tasks import Stage, stages_of
+from para.runs.identity import Setting
+
+_SIZE = 7.5
+"""Of marks [points]."""
 
 
 def success_map(
-    results: Mapping[str, Result],
-    split: SplitConfig,
-    stem: Path,
-    robot: str = "panda",
-    layout: str = "together",
-    test: str = "ood",
+    results: Mapping[str, Result], split: SplitConfig, stem: Path, test: str = "ood"
 ) -> list[Path]:
     """Draw the episodes of a test, one panel per policy; write <stem>.svg and <stem>.png.
 
     Args:
-        results: By model label, in the order of the panels.
+        results: By model label, in the order of the panels; all of one setting.
         split: The split that they belong to.
         stem: Path of the figure without its suffix.
-        robot: Shown in the background.
-        layout: Decides which grid positions were trained on.
         test: ood | sanity.
     """
-    by_view = len(split.ood.views.thetas) * len(split.ood.views.phis) > 1 and test == "ood"
+    episodes = {
+        label: [e for e in result["episodes"] if e["test"] == test]
+        for label, result in results.items()
+    }
+    environment = next(iter(results.values()))["environment"]
+    setting = Setting(*(environment[name] for name in ("task", "robot", "layout")))
+    stages = stages_of(setting.task, environment["stages"])
+    trained = trained_positions(split, setting)
+    by_view = any(len(view_rates(own)) > 1 for own in episodes.values())
     with themed(LIGHT):
         figure = new_figure(4.3 * len(results) + 0.1, 4.4 if by_view else 4.0)
         figure.suptitle(split.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
@@ -62,28 +65,27 @@ def success_map(
         panels = figure.subplots(1, len(results), subplot_kw=kind, squeeze=False)[0]
         for axes, (label, result) in zip(panels, results.items(), strict=True):
             style = model_style(label)
-            episodes = [e for e in result["episodes"] if e["test"] == test]
             if by_view:
-                _draw_views(axes, episodes, style)
+                _draw_views(axes, episodes[label], style)
             else:
-                _draw_background(axes, robot)
-                _draw_training(axes, split, layout)
-                _draw_episodes(axes, episodes, style)
+                _draw_background(axes, setting)
+                axes.plot(*trained.T[::-1], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
+                _draw_episodes(axes, episodes[label], style, stages)
             title = f"{style.label}  {success_rate(result, test)}"
-            axes.set_title(title, fontsize=10.5, color=LIGHT.ink, pad=18 if by_view else 6)
-        handles = _view_legend() if by_view else _position_legend(split)
+            place = {"loc": "center", "pad": 18} if by_view else {"loc": "left", "pad": 6}
+            axes.set_title(title, fontsize=10.5, color=LIGHT.ink, **place)
+        handles = _view_legend() if by_view else _position_legend(stages, trained=len(trained) > 0)
         columns = len(handles) if len(results) > 1 else 2
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         return save_figure(figure, stem, LIGHT)
 
 
-def _draw_background(axes: Axes, robot: str) -> None:
-    """The table from above, the objects around the workspace's middle, as seen by the camera."""
-    from para.figures.scene import render_condition, top_camera
+def _draw_background(axes: Axes, setting: Setting) -> None:
+    """The table from above with the task's objects, as seen by the camera."""
+    from para.figures.scene import render_condition, start_at, top_camera
 
     camera = top_camera(width=960, height=680, span=0.82)
-    middle = load_task(TASK).place([np.zeros(2)], "together")
-    picture = render_condition(middle, camera, robot)
+    picture = render_condition(start_at(setting, (0, 0)), camera, setting.robot)
     faded = (255 - 0.35 * (255 - picture.astype(float))).astype(np.uint8)
     corners = camera.unproject_to_height(
         np.array([[0.0, 0.0], [camera.width, camera.height]], np.float64), np.zeros(2)
@@ -97,44 +99,25 @@ def _draw_background(axes: Axes, robot: str) -> None:
     axes.axis("off")
 
 
-def _draw_training(axes: Axes, split: SplitConfig, layout: str) -> None:
-    if split.dataset == "objpos":
-        trained = ws.grid_positions()[training_indices(split, load_task(TASK), layout)]
-        axes.plot(trained[:, 1], trained[:, 0], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
-
-
-def _look(stage: str, style: ModelStyle) -> dict[str, Any]:
-    """Filled: placed; hollow: lifted only; cross: never lifted. Hue and mark tell the policy."""
-    if stage == "MISS":
-        return {"marker": "x", "markersize": 5.5, "markeredgewidth": 1.6, "color": style.colour}
-    face = style.colour if stage == "PLACE" else "white"
-    edge = "white" if stage == "PLACE" else style.colour
-    width = 0.8 if stage == "PLACE" else 1.6
-    return {
-        "marker": style.marker,
-        "markersize": 7.5 if stage == "PLACE" else 6,
-        "markerfacecolor": face,
-        "markeredgecolor": edge,
-        "markeredgewidth": width,
-    }
-
-
-def _draw_episodes(axes: Axes, episodes: list[dict[str, Any]], style: ModelStyle) -> None:
-    halo = [withStroke(linewidth=3, foreground="white")]
-    for stage in ("PLACE", "GRASP", "MISS"):  # failures on top, where they are few
-        starts = [e["condition"]["position"] for e in episodes if e["stage"] == stage]
+def _draw_episodes(
+    axes: Axes, episodes: list[dict[str, Any]], style: ModelStyle, stages: Sequence[Stage]
+) -> None:
+    halo = [withStroke(linewidth=3, foreground=LIGHT.surface)]
+    for stage in reversed(stages):  # failures on top, where they are few
+        starts = [e["condition"]["position"] for e in episodes if e["stage"] == stage.name]
         x, y = np.array(starts).reshape(-1, 2).T
-        effects = halo if stage == "MISS" else None
-        axes.plot(y, x, linestyle="none", zorder=3, path_effects=effects, **_look(stage, style))
+        effects = halo if stage.first else None
+        mark = stage.mark(style, LIGHT.surface, _SIZE)
+        axes.plot(y, x, linestyle="none", zorder=3, path_effects=effects, **mark)
 
 
-def _position_legend(split: SplitConfig) -> list[Line2D]:
+def _position_legend(stages: Sequence[Stage], trained: bool) -> list[Line2D]:
     neutral = ModelStyle("", LIGHT.muted, "o")
     marks = [
-        Line2D([], [], linestyle="none", label=STAGE_MEANING[stage], **_look(stage, neutral))
-        for stage in ("PLACE", "GRASP", "MISS")
+        Line2D([], [], linestyle="none", label=s.words, **s.mark(neutral, LIGHT.surface, _SIZE))
+        for s in reversed(stages)
     ]
-    if split.dataset != "objpos":
+    if not trained:
         return marks
     dot = Line2D([], [], linestyle="none", marker=".", color=TRAIN_GREEN, label="trained on")
     return [dot, *marks]
@@ -142,16 +125,8 @@ def _position_legend(split: SplitConfig) -> list[Line2D]:
 
 def _draw_views(axes: PolarAxes, episodes: list[dict[str, Any]], style: ModelStyle) -> None:
     """Viewpoint cap: radius is theta, angle is phi, strength of the colour the success rate."""
-    outcomes: dict[tuple[int, int], list[bool]] = {}
-    for episode in episodes:
-        condition = episode["condition"]
-        theta = int(np.argmin(np.abs(np.subtract(THETAS_DEG, condition["theta_deg"]))))
-        phi = int(np.argmin(np.abs(np.subtract(PHIS_DEG, condition["phi_deg"]))))
-        # At theta = 0 every phi is the same view.
-        outcomes.setdefault((theta, phi if theta else 0), []).append(episode["success"])
     width = 2 * np.pi / len(PHIS_DEG)
-    for (theta, phi), successes in outcomes.items():
-        rate = Rate.of(successes)
+    for (theta, phi), rate in view_rates(episodes).items():
         face = mix(style.colour, LIGHT.surface, 0.04 + 0.96 * rate.value)
         angle = np.radians(PHIS_DEG[phi])
         axes.bar(

@@ -18,7 +18,8 @@ from para.figures.drawing import (
     rate_data,
     rate_line,
 )
-from para.figures.sources import NotRun, Sources, published, run_command
+from para.figures.sources import NotRun, Sources, published
+from para.figures.splits import split_title, sweep_splits
 from para.figures.style import Theme, model_style, new_figure, soft_grid
 from para.statistics import Rate
 
@@ -91,7 +92,6 @@ MAIN_RECIPES = tuple(
 """Policies in the main tables, which are drawn."""
 CLIP_PLACES = {"held_out": "positions as in training", "elsewhere": "positions of the other half"}
 """Where benchmarks/video_quality.py takes first frames from."""
-SCALING_SPLITS = {n: f"video_n{n}" for n in (4, 16, 64, 256)}
 SCALING_MODELS = (TWO_STAGE, ALL_VIDEO, GLOBAL, "para")
 VIDEO_PAIRS = (
     (RECIPE_SPLIT, TWO_STAGE, "para_joint-svd_tiny"),
@@ -101,18 +101,15 @@ VIDEO_PAIRS = (
     (RECIPE_SPLIT, TWO_STAGE, FROZEN),
     (RECIPE_SPLIT, "para_frozen_long_video-svd_tiny", FROZEN),
     (RECIPE_SPLIT, TWO_STAGE, GLOBAL),
-    *(
-        (split, first, second)
-        for first, second in ((ALL_VIDEO, "para"), (TWO_STAGE, "para"), (TWO_STAGE, GLOBAL))
-        for split in SCALING_SPLITS.values()
-    ),
 )
 """Which policies are compared on the same starts: (split, first, second)."""
+SWEEP_PAIRS = ((ALL_VIDEO, "para"), (TWO_STAGE, "para"), (TWO_STAGE, GLOBAL))
+"""Which policies are compared on every split of the sweep."""
 
 
 def recipe_chart(sources: Sources, theme: Theme) -> Drawing:
     """Success of the main recipes, in distribution and held out, beside the published numbers."""
-    found = sources.results.require(RECIPE_SPLIT, MAIN_RECIPES)
+    found = sources.require(RECIPE_SPLIT, MAIN_RECIPES)
     figure = new_figure(5.2, 1.0 + 0.62 * len(MAIN_RECIPES))
     axes = figure.add_subplot()
     data, words = {}, []
@@ -150,7 +147,14 @@ def _test_marks(theme: Theme) -> list[Line2D]:
     look = {"color": theme.muted, "linestyle": "none"}
     return [
         Line2D([], [], marker="o", label="in distribution", **look),
-        Line2D([], [], marker="s", mfc=theme.surface, label="held out (left → right)", **look),
+        Line2D(
+            [],
+            [],
+            marker="s",
+            mfc=theme.surface,
+            label=f"held out ({split_title(RECIPE_SPLIT).lower()})",
+            **look,
+        ),
     ]
 
 
@@ -238,20 +242,20 @@ def clip_source(row: dict[str, Any]) -> str:
 def video_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     """Success everywhere against the number of demos, spread over the whole workspace."""
     rates = {
-        model: {n: sources.results.rate(split, model, "ood") for n, split in SCALING_SPLITS.items()}
+        model: {n: sources.results.rate(split, model, "ood") for n, split in sweep_splits().items()}
         for model in SCALING_MODELS
     }
     if not any(rate.n for of_model in rates.values() for rate in of_model.values()):
         raise NotRun(
             "Data efficiency of the video backbone (video_n4 ... video_n256) was not run.",
-            run_command("video_n16", TWO_STAGE),
+            sources.command("video_n16", TWO_STAGE),
         )
     figure = new_figure(5.2, 3.9)
     axes = figure.add_subplot()
     data, words, notes = {}, [], []
     for model, of_model in rates.items():
         run = {n: rate for n, rate in of_model.items() if rate.n}
-        missing = ", ".join(SCALING_SPLITS[n] for n in of_model if n not in run)
+        missing = ", ".join(sweep_splits()[n] for n in of_model if n not in run)
         if missing:
             notes.append(f"{model_style(model).label} was not run on {missing}.")
         if run:
@@ -259,7 +263,7 @@ def video_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
             data[model] = {str(n): rate_data(rate) for n, rate in run.items()}
             listed = ", ".join(f"{n} demos {percent(rate)}" for n, rate in run.items())
             words.append(f"{model_style(model).label}: {listed}.")
-    demos_axis(axes, list(SCALING_SPLITS), "spread over the workspace")
+    demos_axis(axes, list(sweep_splits()), "spread over the workspace")
     percent_axis(axes)
     soft_grid(axes)
     policy_legend(axes, list(data))

@@ -14,25 +14,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from envs.base import load_task
 from envs.splits import load_split, training_indices
 from envs.table.workspace import GRID
+from para.evaluation.result_set import StoredResult
 from para.figures.build import Film, Media
+from para.figures.choices import episode_task, recorded_configs, run_folder
+from para.figures.clips import CLIP, CLIP_BYTES, HOLD_S, STRIDE, rgb, save_video, side_by_side
 from para.figures.drawing import Drawing
-from para.figures.sources import NotRun, Result, Sources, run_command
+from para.figures.sources import NotRun, Sources
 from para.figures.style import DARK, PARA_BLUE, Theme, model_style, new_figure
 from para.figures.video_charts import GLOBAL, LONG_VIDEO, RECIPE_SPLIT, TWO_STAGE
-from para.figures.videos import (
-    CLIP,
-    CLIP_BYTES,
-    HOLD_S,
-    STRIDE,
-    episode_task,
-    recorded_configs,
-    rgb,
-    run_folder,
-    save_video,
-    side_by_side,
-)
 from para.video import draw_text, overlay_heatmap
 
 CLIPS = 4
@@ -186,19 +178,19 @@ def rollouts(sources: Sources) -> Film:
     return Film(tuple(tasks), compose)
 
 
-def _rollout_results(sources: Sources) -> list[Result]:
+def _rollout_results(sources: Sources) -> list[StoredResult]:
     """PARA's and global regression's result of the same seed."""
     found = [sources.results.select(RECIPE_SPLIT, model) for model in (TWO_STAGE, GLOBAL)]
     for model, results in zip((TWO_STAGE, GLOBAL), found, strict=True):
         if not results:
             label = model_style(model).label
             why = f"{label} was not run on {RECIPE_SPLIT}."
-            raise NotRun(why, run_command(RECIPE_SPLIT, model))
+            raise NotRun(why, sources.command(RECIPE_SPLIT, model))
     seeds = {r.seed for r in found[0]} & {r.seed for r in found[1]}
     if not seeds:
         raise NotRun(
             "The policies on the video backbone have no seed in common.",
-            run_command(RECIPE_SPLIT, GLOBAL),
+            sources.command(RECIPE_SPLIT, GLOBAL),
         )
     return [next(r for r in results if r.seed == min(seeds)) for results in found]
 
@@ -247,29 +239,27 @@ def _frames(expected: Expected, draw: _Draw) -> Iterable[np.ndarray]:
 # --- where it comes from -------------------------------------------------------------------------
 
 
-def _result(sources: Sources) -> Result:
+def _result(sources: Sources) -> StoredResult:
     """The policy whose video model learned longest: its clips are the best."""
     select = sources.results.select
     found = select(RECIPE_SPLIT, LONG_VIDEO) or select(RECIPE_SPLIT, TWO_STAGE)
     if not found:
         raise NotRun(
             f"{model_style(TWO_STAGE).label} was not run on {RECIPE_SPLIT}.",
-            run_command(RECIPE_SPLIT, TWO_STAGE),
+            sources.command(RECIPE_SPLIT, TWO_STAGE),
         )
     return found[0]
 
 
-def _demos(sources: Sources, result: Result) -> tuple[Path, list[int]]:
+def _demos(sources: Sources, result: StoredResult) -> tuple[Path, list[int]]:
     """Folder and numbers of the demos that are shown."""
-    from envs.base import load_task, setting_name
-    from envs.table.legacy import TASK
     from para.data.format import dataset_dir
 
-    cfg, _ = recorded_configs(result)
-    size = cfg["env"]["image_size"]
-    setting = setting_name(TASK, cfg["robot"], cfg["layout"])
-    folder = dataset_dir(sources.data_dir, setting, "objpos", size)
-    trained = set(training_indices(load_split(RECIPE_SPLIT), load_task(TASK), cfg["layout"]))
+    cfg, _ = recorded_configs(sources, result)
+    setting = sources.setting
+    folder = dataset_dir(sources.data_dir, setting.name, "objpos", cfg["env"]["image_size"])
+    task = load_task(setting.task)
+    trained = set(training_indices(load_split(RECIPE_SPLIT), task, setting.layout))
     others = [index for index in range(GRID**2) if index not in trained]
     chosen = [others[int((i + 0.5) * len(others) / CLIPS)] for i in range(CLIPS)]
     if not all(_episode(folder, index).is_file() for index in chosen):
@@ -295,9 +285,9 @@ def _generate(model: str, run: Path, folder: Path, demos: tuple[int, ...]) -> Ex
     """Generate clips and predict waypoints from the first frames of demos."""
     from para.data.dataset import DemoDataset
     from para.data.format import FRAME_SECONDS
+    from para.data.observations import observations_of
     from para.evaluation.video_quality import first_samples, generate_clips
     from para.runs.policy_file import load_policy
-    from para.training.pictures import observations_of
 
     policy, meta = load_policy(run)
     cfg, backbone = policy.cfg, policy.backbone

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from para.backbones import BackboneConfig
 from para.backbones.weights import load_strict
 from para.errors import ParaError
-from para.fields import number
+from para.fields import LOCAL, marked, number
 from para.registry import Registry
 from para.types import ActionChunk, Inference, Observation
 
@@ -45,6 +45,8 @@ class PolicyConfig:
     """Name in run folders, results and figures."""
     kind: str = MISSING
     """The registered component that reads the rest."""
+    title: str | None = marked(LOCAL, None)
+    """What figures and tables call it; null: its name."""
     horizon: int = number(12, least=1)
     """T: waypoints per prediction."""
     waypoint_stride: int = number(3, least=1)

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def code_digest(components: Iterable[Any]) -> str:
             continue
         source = _source(name)
         found[name] = source
-        waiting += _imports(name, source)
+        waiting += _imports(source)
     digest = hashlib.sha256()
     for name in sorted(found):
         digest.update(name.encode() + b"\0" + found[name] + b"\0")
@@ -46,8 +47,13 @@ def _source(name: str) -> bytes:
     return Path(file).read_bytes() if file and file.endswith(".py") else b""
 
 
-def _imports(name: str, source: bytes) -> Iterator[str]:
+@cache
+def _imports(source: bytes) -> tuple[str, ...]:
     """Modules that are imported anywhere in `source`, in functions too."""
+    return tuple(_imported(source))
+
+
+def _imported(source: bytes) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (item.name for item in node.names if _exists(item.name))

@@ -19,9 +19,9 @@ from para.errors import ConfigError
 from para.files import atomic_write
 from para.runs.config import TrainConfig
 from para.runs.contents import LOG, LOG_TABLE
+from para.runs.log import Row, read_log
 
 _logger = logging.getLogger(__name__)
-Row = dict[str, float]
 
 
 class RunLog:
@@ -61,21 +61,6 @@ class RunLog:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-
-
-def read_log(folder: Path) -> list[Row]:
-    """Rows of log.jsonl; a last line that a kill cut short is left out."""
-    try:
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 class Display:

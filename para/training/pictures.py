@@ -10,28 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from para.camera import Camera
+from para.data.observations import observations_of
 from para.files import atomic_write
 from para.types import ActionChunk, Observation
 
 _TILE = 256
-
-
-def observations_of(batch: dict[str, Tensor]) -> list[Observation]:
-    """The samples of a batch (para/data/dataset.py) as what a policy sees when it acts."""
-    images = (batch["image"].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    height, width = images.shape[1:3]
-    arrays = {k: batch[k].double().cpu().numpy() for k in ("intrinsics", "T_world_camera")}
-    ee_position = batch["ee_position"].double().cpu().numpy()
-    gripper = batch["gripper"].cpu().numpy()
-    return [
-        Observation(
-            image=images[i],
-            camera=Camera(arrays["intrinsics"][i], arrays["T_world_camera"][i], width, height),
-            ee_position=ee_position[i],
-            gripper=float(gripper[i]),
-        )
-        for i in range(len(images))
-    ]
 
 
 def draw_batch(batch: dict[str, Tensor], most: int = 16) -> np.ndarray:

@@ -19,13 +19,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import para
 from para.errors import ConfigError
-from para.evaluation.results import stage_counts, stage_steps
+from para.evaluation.result_set import LeftOut, ResultSet, StoredResult
+from para.evaluation.results import MAIN_MODELS, stage_counts, stage_steps
 from para.figures import video_charts
 from para.figures.build import BuiltAsset
+from para.figures.drawing import published_name
+from para.figures.sources import published
+from para.figures.splits import corner_splits, split_title, sweep_splits
 from para.figures.style import model_style
+from para.runs.identity import Setting
+from para.runs.labels import PROFILE
 from para.statistics import Rate, format_p
 from para.website import content, media
-from para.website.content import Campaign, LeftOut, Number, Run
+from para.website.content import Number, Numbers
 
 SOURCE = Path(__file__).parents[2] / "website"
 MARKER = ".para-website"
@@ -77,8 +83,8 @@ def build_site(
     assets_dir: Path | str,
     assets: Sequence[BuiltAsset],
     out: Path | str,
-    robot: str = "panda",
-    layout: str = "together",
+    setting: Setting | None = None,
+    profile: str = PROFILE,
 ) -> Site:
     """Write the site to `out`, replacing an earlier site there only when the new one is complete.
 
@@ -87,28 +93,28 @@ def build_site(
         assets_dir: Where the files of `assets` lie.
         assets: Figures and videos, built or not.
         out: A folder that does not exist, is empty, or holds an earlier site.
-        robot: Results of this robot fill the sections; the table of all runs has every robot.
-        layout: Likewise.
+        setting: Results of this setting fill the sections; the table of all runs has every one.
+        profile: Likewise.
 
     Raises:
         ConfigError: `out` holds something else, which would be deleted.
     """
-    campaign = Campaign(results_dir, robot, layout)
+    numbers = Numbers(ResultSet.load(results_dir), setting, profile)
     gallery = media.Gallery(assets, results_dir)
     with replaced_folder(Path(out)) as folder:
         shutil.copytree(SOURCE / "static", folder / "static")
-        for run in campaign.runs:
-            _copy(run.path, folder / "results" / run.folder)
+        for run in numbers.runs:
+            _copy(run.path, folder / "results" / content.folder(run))
         for name in {name for asset in assets for name in gallery.sources(asset)}:
             _copy(gallery.results_dir / name, folder / "results" / name)
         for file in gallery.files:
             _copy(Path(assets_dir) / file, folder / media.FOLDER / file)
-        (folder / "index.html").write_text(render(campaign, gallery), encoding="utf-8")
+        (folder / "index.html").write_text(render(numbers, gallery), encoding="utf-8")
         (folder / MARKER).touch()
-    return Site(Path(out), tuple(campaign.left_out), tuple(gallery.failed))
+    return Site(Path(out), numbers.every.left_out, tuple(gallery.failed))
 
 
-def render(campaign: Campaign, gallery: media.Gallery) -> str:
+def render(numbers: Numbers, gallery: media.Gallery) -> str:
     """The page as HTML. Text from results and configurations is escaped."""
     environment = Environment(
         loader=FileSystemLoader(SOURCE / "templates"),
@@ -118,10 +124,16 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "campaign": campaign,
+        "numbers": numbers,
         "gallery": gallery,
-        "published": content.published(),
+        "published": published(),
+        "published_name": published_name,
+        "main_models": MAIN_MODELS,
+        "split_title": split_title,
         "style": model_style,
+        "folder": content.folder,
+        "href": content.href,
+        "anchor": content.anchor,
         "format_p": format_p,
         "points": points,
         "backbone": content.backbone,
@@ -136,17 +148,16 @@ def render(campaign: Campaign, gallery: media.Gallery) -> str:
         pitch=PITCH,
         sections=SECTIONS,
         claims=CLAIMS,
-        corners=content.CORNERS,
-        corner_splits=[f"corner_n{count}" for count in content.CORNERS],
+        corners=corner_splits(),
         pair_splits=gallery.pair_splits,
         recipes=video_charts.RECIPES,
         main_tables=video_charts.MAIN_TABLES,
         recipe_tables=video_charts.RECIPE_TABLES,
         recipe_split=video_charts.RECIPE_SPLIT,
-        scaling_splits=video_charts.SCALING_SPLITS,
+        scaling_splits=sweep_splits(),
         scaling_models=video_charts.SCALING_MODELS,
-        seed_words=seed_words(campaign),
-        bibtex=bibtex(campaign),
+        seed_words=seed_words(numbers),
+        bibtex=bibtex(numbers),
         version=para.__version__,
     )
 
@@ -157,23 +168,23 @@ def points(difference: float) -> str:
     return "0" if text in ("+0", "-0") else text.replace("-", "\N{MINUS SIGN}")
 
 
-def one_run(run: Run, test: str) -> Number | None:
+def one_run(run: StoredResult, test: str) -> Number | None:
     """Success rate of one result file; None if it has no such episodes."""
-    rate = Rate.of([e["success"] for e in run.data["episodes"] if e["test"] == test])
-    return Number(run.experiment, run.model, test, None, rate, (run,)) if rate.n else None
+    rate = Rate.of([e["success"] for e in run.episodes(test)])
+    return Number(run.split, run.model, test, None, rate, (run,)) if rate.n else None
 
 
-def seed_words(campaign: Campaign) -> str:
+def seed_words(numbers: Numbers) -> str:
     """How many training seeds the results have."""
-    seeds = {run.seed for run in campaign.runs}
+    seeds = {run.seed for run in numbers.runs}
     if len(seeds) <= 1:
         return "One training seed."
     return f"{len(seeds)} training seeds at most; the table of all runs says how many each has."
 
 
-def bibtex(campaign: Campaign) -> str:
+def bibtex(numbers: Numbers) -> str:
     """The entry that cites this code, with the year of the newest result."""
-    dates = [run.data["created"][:4] for run in campaign.runs]
+    dates = [run.data["created"][:4] for run in numbers.runs]
     year = max(dates) if dates else str(datetime.date.today().year)
     return (
         "@software{para,\n"

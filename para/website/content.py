@@ -6,78 +6,40 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
-from para.errors import ParaError, ResultError
+from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
+    MAIN_MODELS,
     Result,
-    experiment_name,
-    model_commands,
+    model_order,
     outcomes,
-    read_result,
     reads_video,
     stage_counts,
     total_minutes,
     total_steps,
 )
+from para.figures.splits import in_order, sweep_splits
+from para.figures.tasks import Stage, stages_of
+from para.runs.identity import Setting
+from para.runs.labels import PROFILE, model_commands, place_overrides
 from para.statistics import Comparison, Rate, mcnemar
 
-PUBLISHED = Path(__file__).parents[2] / "website" / "published.yaml"
-MAIN_MODELS = ("para", "regression")
-OTHER_FOLDERS = ("benchmarks", "curves")
-"""Folders among the results that hold no result files: timings, and logs of training runs."""
-CORNERS = (4, 8, 16, 32, 64)
-VIEWS = ("vp_default_to_all", "vp_lr", "vp_io")
-SPLITS = ("lr", "nf", *(f"corner_n{count}" for count in CORNERS), *VIEWS, "distractor")
+
+def folder(run: StoredResult) -> str:
+    """Where a result lies below the results folder, which is its path on the site, too."""
+    return run.id.path("").as_posix()
 
 
-@dataclass(frozen=True)
-class Run:
-    """One result file.
-
-    Attributes:
-        path: Where it lies.
-        folder: Its path below the results folder, which is its path on the site, too.
-        experiment: Split, with robot and layout where they are not the default ones.
-        data: Its content, validated.
-    """
-
-    path: Path
-    folder: Path
-    experiment: str
-    data: Result
-
-    @property
-    def href(self) -> str:
-        """URL of the copy on the site, relative to the page."""
-        return "results/" + quote(self.folder.as_posix())
-
-    @property
-    def model(self) -> str:
-        """The policy's label."""
-        return self.data["model"]
-
-    @property
-    def seed(self) -> int:
-        """The training seed."""
-        return self.data["seed"]
-
-    @property
-    def anchor(self) -> str:
-        """Id of its row in the table of all runs."""
-        return "run-" + quote(self.folder.as_posix(), safe="").replace("%", "_")
+def href(run: StoredResult) -> str:
+    """URL of its copy on the site, relative to the page."""
+    return "results/" + quote(folder(run))
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A file among the results that the page does not use, and why."""
-
-    name: str
-    reason: str
+def anchor(run: StoredResult) -> str:
+    """Id of its row in the table of all runs."""
+    return "run-" + folder(run).replace("/", "-").removesuffix(".json")
 
 
 @dataclass(frozen=True)
@@ -85,7 +47,7 @@ class Number:
     """A success rate and where it comes from.
 
     Attributes:
-        experiment: Split, with robot and layout where they are not the default ones.
+        split: Name of the split.
         model: The policy's label.
         test: ood | sanity.
         theta: Polar angle of the view [deg] that it is restricted to, or None.
@@ -93,17 +55,17 @@ class Number:
         runs: The result files, one per seed.
     """
 
-    experiment: str
+    split: str
     model: str
     test: str
     theta: float | None
     rate: Rate
-    runs: tuple[Run, ...]
+    runs: tuple[StoredResult, ...]
 
     @property
     def href(self) -> str:
         """The result file, or with several seeds the first of their rows in the full table."""
-        return self.runs[0].href if len(self.runs) == 1 else f"#{self.runs[0].anchor}"
+        return href(self.runs[0]) if len(self.runs) == 1 else f"#{anchor(self.runs[0])}"
 
     @property
     def percent(self) -> str:
@@ -127,33 +89,51 @@ def percent(value: float) -> str:
     return text.removesuffix(".0") + "\u00a0%"
 
 
-class Campaign:
-    """All results of one robot and layout, and the files that could not be used."""
+class Numbers:
+    """Numbers of one setting and profile; `every` also has what is shown, but not mixed in.
 
-    def __init__(self, results_dir: Path | str, robot: str = "panda", layout: str = "together"):
-        self.robot, self.layout = robot, layout
-        self.runs, self.left_out = load_runs(results_dir)
+    Args:
+        every: All result files.
+        setting: What the episodes in the tables are made in.
+        profile: Name of the profile in the tables.
+    """
 
-    def experiment(self, split: str) -> str:
-        """Folder of a split's results for this robot and layout."""
-        return experiment_name(split, self.robot, self.layout)
+    def __init__(self, every: ResultSet, setting: Setting | None = None, profile: str = PROFILE):
+        self.every, self.setting, self.profile = every, setting or Setting(), profile
+        self.results = every.of(self.setting, profile)
 
-    def select(self, split: str, model: str) -> list[Run]:
-        """The runs of one policy on one split, by seed."""
-        wanted = (self.experiment(split), model)
-        return sorted(
-            (run for run in self.runs if (run.experiment, run.model) == wanted),
-            key=lambda run: run.seed,
-        )
+    @property
+    def runs(self) -> list[StoredResult]:
+        """All results: those of the tables first, splits in order, the main policies first."""
+        places = {
+            split: k for k, split in enumerate(in_order({r.split for r in self.every.results}))
+        }
+
+        def order(run: StoredResult) -> tuple[Any, ...]:
+            here = (run.id.setting, run.id.profile) == (self.setting, self.profile)
+            setting = (run.id.setting.name, run.id.profile)
+            return not here, setting, places[run.split], model_order(run.model), run.seed
+
+        return sorted(self.every.results, key=order)
+
+    def select(self, split: str, model: str) -> list[StoredResult]:
+        """The results of one policy on one split, by seed."""
+        return self.results.select(split, model)
 
     def models(self, split: str) -> list[str]:
-        """PARA and ACT, whether they were run or not, then every other policy on images that was.
+        """The main policies, whether they were run or not, then others on images that were.
 
         Policies on a video backbone have tables of their own.
         """
-        runs = [run for run in self.runs if run.experiment == self.experiment(split)]
-        found = {run.model for run in runs if not reads_video(run.data)}
-        return [*MAIN_MODELS, *sorted(found - set(MAIN_MODELS))]
+        found = {
+            r.model for r in self.results.results if r.split == split and not reads_video(r.data)
+        }
+        return sorted(found | set(MAIN_MODELS), key=model_order)
+
+    def other_splits(self, named: Iterable[str]) -> list[str]:
+        """Splits that have results and are not among those `named`, nor of the video sweep."""
+        found = {r.split for r in self.results.results}
+        return in_order(found - {*named} - {*sweep_splits().values()})
 
     def number(
         self, split: str, model: str, test: str = "ood", theta: float | None = None
@@ -161,22 +141,26 @@ class Campaign:
         """Success rate, seeds pooled; None if it was not run."""
         runs = self.select(split, model)
         rate = Rate.of([s for run in runs for s in _outcomes(run.data, test, theta)])
-        if rate.n == 0:
-            return None
-        return Number(self.experiment(split), model, test, theta, rate, tuple(runs))
+        return Number(split, model, test, theta, rate, tuple(runs)) if rate.n else None
 
-    def stages(self, split: str, model: str, test: str = "ood") -> dict[str, int]:
-        """Episodes that ended in each stage, seeds pooled."""
+    @property
+    def stages(self) -> list[Stage]:
+        """The task's stages, success first."""
+        recorded = (r.data["environment"]["stages"] for r in self.results.results)
+        return stages_of(self.setting.task, next(recorded, []))[::-1]
+
+    def stage_counts(self, split: str, model: str, test: str = "ood") -> dict[str, int]:
+        """Episodes that ended in each stage, seeds pooled, success first."""
         total: Counter[str] = Counter()
         for run in self.select(split, model):
             total.update(stage_counts(run.data, test))
-        return {stage: total[stage] for stage in ("PLACE", "GRASP", "MISS")}
+        return {stage.name: total[stage.name] for stage in self.stages}
 
     def comparison(
         self,
         split: str,
-        first: str = "para",
-        second: str = "regression",
+        first: str = MAIN_MODELS[0],
+        second: str = MAIN_MODELS[1],
         theta: float | None = None,
         test: str = "ood",
     ) -> Comparison | None:
@@ -194,18 +178,15 @@ class Campaign:
         """Polar angles [deg] that the split's held-out test has."""
         found = {
             round(e["condition"]["theta_deg"], 1)
-            for run in self.runs
-            if run.experiment == self.experiment(split)
-            for e in run.data["episodes"]
-            if e["test"] == "ood"
+            for run in self.results.results
+            if run.split == split
+            for e in run.episodes("ood")
         }
         return sorted(found)
 
     def command(self, split: str, model: str) -> str:
         """What to run to get a number that is missing."""
-        suffix = "" if self.robot == "panda" else f" robot={self.robot}"
-        suffix += "" if self.layout == "together" else f" layout={self.layout}"
-        return model_commands(model, f"split={split}{suffix}")
+        return model_commands(model, place_overrides(split, self.setting, self.profile))
 
     def provenance(self, splits: Iterable[str], models: Iterable[str] | None = None) -> str:
         """Seeds, budget, backbone, hardware and dates behind a table, in one sentence each.
@@ -216,44 +197,6 @@ class Campaign:
         """
         wanted = {(split, m) for split in splits for m in models or self.models(split)}
         return describe([run for pair in sorted(wanted) for run in self.select(*pair)])
-
-
-def load_runs(results_dir: Path | str) -> tuple[list[Run], list[LeftOut]]:
-    """Read every JSON file below the results folder; what cannot be used is named with a reason."""
-    results_dir = Path(results_dir)
-    runs, left_out = [], []
-    for path in sorted(results_dir.rglob("*.json")):
-        folder = path.relative_to(results_dir)
-        if folder.parts[0] in OTHER_FOLDERS or any(part.startswith(".") for part in folder.parts):
-            continue  # a name with a dot: a file that is being written
-        try:
-            data = read_result(path)
-            _check_place(folder, data)
-        except ParaError as error:
-            reason = str(error).replace(str(path), "the file").replace(f"{results_dir}/", "")
-            left_out.append(LeftOut(folder.as_posix(), reason))
-        else:
-            runs.append(Run(path, folder, folder.parts[0], data))
-    return sorted(runs, key=_order), left_out
-
-
-def _order(run: Run) -> tuple[Any, ...]:
-    """Splits in the order of the page, PARA first, then ACT, then other policies."""
-    split = run.data["split"]
-    place = SPLITS.index(split) if split in SPLITS else len(SPLITS)
-    policy = MAIN_MODELS.index(run.model) if run.model in MAIN_MODELS else len(MAIN_MODELS)
-    return place, run.experiment, policy, run.model, run.seed
-
-
-def _check_place(folder: Path, data: Result) -> None:
-    """A result must lie where the evaluation writes it: else it is not what its place says."""
-    config = data["config"]
-    robot = data.get("robot", config.get("robot", "panda"))
-    layout = data.get("layout", config.get("layout", "together"))
-    experiment = experiment_name(data["split"], str(robot), str(layout))
-    expected = Path(experiment) / data["model"] / f"seed{data['seed']}.json"
-    if folder != expected:
-        raise ResultError(f"It says that it is {expected.as_posix()}, but lies elsewhere.")
 
 
 def _outcomes(data: Result, test: str, theta: float | None) -> list[bool]:
@@ -282,7 +225,7 @@ def _pairs(
     ]
 
 
-def describe(runs: Sequence[Run]) -> str:
+def describe(runs: Sequence[StoredResult]) -> str:
     """'Seeds 0, 1. Training: 3.5 min, 1500 steps, 128 demos. Backbone ...' for a set of runs."""
     if not runs:
         return ""
@@ -299,14 +242,14 @@ def describe(runs: Sequence[Run]) -> str:
     )
 
 
-def backbone(run: Run) -> str:
+def backbone(run: StoredResult) -> str:
     """'laptop_cnn (random initialisation)'."""
     names = {"random": "random initialisation", "pretrained": "pretrained", "file": "from a file"}
     init = str(run.data["backbone"]["init"])
     return f"{run.data['backbone']['name']} ({names.get(init, init)})"
 
 
-def hardware(run: Run) -> str:
+def hardware(run: StoredResult) -> str:
     """What the result file says of the machine: 'Linux x86_64, Some CPU, 2 cores, 8.4 GB'."""
     units = {"cores": "{} cores", "memory_gb": "{} GB"}
     parts = []
@@ -325,8 +268,3 @@ def short(value: float) -> str:
 def _span(values: list[Any], show: Callable[[Any], str]) -> str:
     low, high = show(min(values)), show(max(values))
     return low if low == high else f"{low} to {high}"
-
-
-def published() -> dict[str, Any]:
-    """The published numbers (website/published.yaml), success rates in percent."""
-    return yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))

@@ -8,8 +8,10 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
+from para.evaluation.results import model_order
 from para.figures.build import BuiltAsset, Media
-from para.figures.style import STAGE_MEANING, model_style
+from para.figures.style import model_style
+from para.runs.labels import label_parts
 
 FOLDER = "assets"
 """Where pictures and videos lie on the site."""
@@ -29,8 +31,8 @@ class Clip:
     @property
     def stage(self) -> str:
         """How the episode ended, in words."""
-        words = {"success": "placed", "fail": "failed"}.get(self.outcome or "", "")
-        return STAGE_MEANING.get(self.media.data.get("stage"), words).removesuffix(" (success)")
+        words = {"success": "succeeded", "fail": "failed"}.get(self.outcome or "", "")
+        return str(self.media.data.get("meaning", words))
 
     @property
     def label(self) -> str:
@@ -156,11 +158,13 @@ def _remarks(pairs: Sequence[tuple[BuiltAsset, Media]]) -> str:
 
 
 def _ordered(media: Sequence[Media], gallery: Gallery) -> tuple[Clip, ...]:
-    """Clips, PARA first, then ACT, then by name."""
-    rank = {"para": 0, "regression": 1}
-    ordered = sorted(
-        media, key=lambda m: (rank.get(str(m.data.get("model")).partition("_")[0], 2), m.file)
-    )
+    """Clips, those of the main policies first, then by name."""
+
+    def order(clip: Media) -> tuple[Any, ...]:
+        model = label_parts(str(clip.data.get("model"))).model
+        return *model_order(model)[:1], clip.file
+
+    ordered = sorted(media, key=order)
     return tuple(
         Clip(
             m,

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from results_fixture import make_video_result, write_result, write_results
+from results_fixture import HERE, make_video_result, write_result, write_results
 
 from para.figures.build import BuiltAsset
 from para.figures.registry import build_assets
@@ -18,7 +18,7 @@ from para.figures.sources import Sources
 
 @pytest.fixture(scope="session")
 def campaign(tmp_path_factory) -> Path:
-    """A results folder with every split, PARA and ACT, two seeds, and a learning curve each."""
+    """A results folder with every split, the main policies, two seeds, a learning curve each."""
     folder = tmp_path_factory.mktemp("results")
     write_results(folder, seeds=(0, 1))
     for split, model in (
@@ -27,7 +27,7 @@ def campaign(tmp_path_factory) -> Path:
     ):
         write_result(folder, make_video_result(split, model, 1000, 300))
     for model, level in (("para", 3.0), ("regression", 0.3)):
-        path = folder / "curves" / "left" / f"{model}-resnet18" / "seed0.csv"
+        path = folder / "curves" / HERE / "left" / f"{model}-resnet18" / "seed0.csv"
         path.parent.mkdir(parents=True)
         rows = [f"{step},{step / 5},{level / (1 + step / 50)},\n" for step in range(20, 400, 20)]
         path.write_text("step,seconds,loss,val_loss\n" + "".join(rows))

@@ -3,15 +3,16 @@ import time
 
 import pytest
 from PIL import Image
-from results_fixture import write_results
+from results_fixture import HERE, make_result, result_path, write_results
 
 from para.errors import UnknownNameError
 from para.figures import build as build_module
 from para.figures.build import Asset, build
-from para.figures.registry import ASSETS, build_assets
+from para.figures.registry import assets, build_assets
 from para.figures.sources import Sources
 from para.figures.style import THEMES, themed
 
+ASSETS = assets()
 FIGURES = [name for name, asset in ASSETS.items() if asset.kind == "figure"]
 NEED_MORE = {"method_diagram", "latency_bars", "frame_0", "frame_2"}
 NEED_MORE |= {"video_features_chart", "video_quality_chart"}
@@ -104,11 +105,11 @@ def test_what_changed_is_drawn_again_and_nothing_else(tmp_path):
     assert chart_only(results, out).status == "built"
     assert chart_only(results, out).status == "cached"
 
-    other = results / "lr" / "para" / "seed0.json"
+    other = result_path(results, make_result("lr", "para"))
     other.write_text(other.read_text() + "\n")  # not an input of this chart
     assert chart_only(results, out).status == "cached"
 
-    own = results / "vp_default_to_all" / "para" / "seed0.json"
+    own = result_path(results, make_result("vp_default_to_all", "para"))
     data = json.loads(own.read_text())
     first = next(e for e in data["episodes"] if e["test"] == "ood")
     first |= {"success": not first["success"]}
@@ -124,18 +125,18 @@ def test_what_changed_is_drawn_again_and_nothing_else(tmp_path):
 
 def test_a_damaged_result_file_is_left_out_and_named(tmp_path):
     write_results(tmp_path, splits=["lr"], ood=8, sanity=4)
-    broken = tmp_path / "lr" / "para" / "seed0.json"
+    broken = result_path(tmp_path, make_result("lr", "para"))
     broken.write_text(broken.read_text()[:500])
     found = Sources.open(tmp_path, tmp_path, tmp_path).results
-    ((path, reason),) = found.damaged
-    assert path == broken
-    assert str(broken) in reason
+    (item,) = found.left_out
+    assert item.name == broken.relative_to(tmp_path).as_posix()
+    assert "damaged" in item.reason
     assert [r.model for r in found.results] == ["regression"]
 
 
 def test_an_unusable_input_fails_its_asset_only(tmp_path):
     write_results(tmp_path / "results", splits=["vp_default_to_all"], ood=16, sanity=4)
-    curve = tmp_path / "results" / "curves" / "left" / "para-resnet18" / "seed0.csv"
+    curve = tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18" / "seed0.csv"
     curve.parent.mkdir(parents=True)
     curve.write_text("step,loss\n20,much\n")
     names = ["per_theta_chart", "learning_curves"]

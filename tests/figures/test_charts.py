@@ -8,10 +8,12 @@ import pytest
 from para.errors import ResultError
 from para.figures import charts, curves, maps, video_charts
 from para.figures.sources import NotRun, Sources
-from para.figures.style import ACT_ORANGE, LIGHT, PARA_BLUE, themed
+from para.figures.splits import main_splits
+from para.figures.style import BASELINE_ORANGE, LIGHT, PARA_BLUE, themed
 from para.statistics import wilson
+from tests.results_fixture import HERE
 
-COLOURS = {"para": PARA_BLUE, "regression": ACT_ORANGE}
+COLOURS = {"para": PARA_BLUE, "regression": BASELINE_ORANGE}
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,7 @@ def light():
 
 
 def records(campaign, split, model, test="ood"):
-    files = sorted((campaign / split / model).glob("seed*.json"))
+    files = sorted((campaign / HERE / split / f"{model}-laptop_cnn").glob("seed*.json"))
     return [e for f in files for e in json.loads(f.read_text())["episodes"] if e["test"] == test]
 
 
@@ -60,13 +62,13 @@ def test_published_numbers_are_faint_dashed_and_labelled(sources):
     ]
     assert all(ln.get_linestyle() == "--" and ln.get_markerfacecolor() == "none" for ln in faint)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["PARA", "PARA, published", "ACT", "ACT, published"]
+    assert labels == ["PARA", "PARA, published", "Global regression", "ACT, published"]
 
 
 def test_stage_bars_are_the_shares_of_each_stage(campaign, sources):
     drawing = charts.stage_breakdown(sources, LIGHT)
     bars = iter(drawing.figure.axes[0].patches)
-    for split in charts.SPLIT_TITLES:
+    for split in main_splits():
         for model in ("para", "regression"):
             stages = [e["stage"] for e in records(campaign, split, model)]
             widths = [next(bars).get_width() for _ in range(3)]
@@ -77,7 +79,7 @@ def test_stage_bars_are_the_shares_of_each_stage(campaign, sources):
 
 def test_error_distribution_is_the_empirical_one(campaign, sources):
     drawing = charts.place_error_distribution(sources, LIGHT)
-    axes = next(a for a in drawing.figure.axes if a.get_title(loc="left") == "Near → far")
+    axes = next(a for a in drawing.figure.axes if a.get_title(loc="left") == "Near to far")
     errors = np.sort([e["place_error_m"] for e in records(campaign, "nf", "regression")])
     steps = max(solid_lines(axes, "regression"), key=lambda line: len(line[0]))
     np.testing.assert_allclose(steps[0][1:-1], 100 * errors)
@@ -132,7 +134,7 @@ def test_a_policy_that_was_not_run_is_noted_and_not_drawn(tmp_path):
     write_results(tmp_path, splits=["vp_default_to_all"], models=["para"])
     only_para = Sources.open(tmp_path, tmp_path, tmp_path)
     drawing = charts.per_theta_chart(only_para, LIGHT)
-    assert drawing.notes == ("ACT was not run on vp_default_to_all.",)
+    assert drawing.notes == ("Global regression was not run on vp_default_to_all.",)
     assert not solid_lines(drawing.figure.axes[0], "regression")
     with pytest.raises(NotRun, match="corner"):
         charts.data_scaling_chart(only_para, LIGHT)
@@ -151,25 +153,25 @@ def test_learning_curves_draw_the_logged_losses(sources):
 def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
     from results_fixture import make_result, write_result
 
-    run = tmp_path / "runs" / "laptop" / "left" / "para-resnet18" / "seed0"
+    run = tmp_path / "runs" / HERE / "left" / "para-resnet18" / "seed0"
     run.mkdir(parents=True)
     rows = [{"step": s, "seconds": s / 3, "loss": 1 / s, "lr": 0.001} for s in range(1, 1001)]
     (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_result(tmp_path / "results", {**make_result("lr"), "profile": "laptop"})
-    kept = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path).results
-    assert curves.keep_curves(tmp_path / "runs", kept) == []  # it has only begun
+    write_result(tmp_path / "results", make_result("lr"))
+    kept = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path)
+    assert curves.keep_curves(kept) == []  # it has only begun
     meta = {"format": 2, "finished": False}
     (run / "policy.json").write_text(json.dumps(meta))
-    assert curves.keep_curves(tmp_path / "runs", kept) == []  # it is still being trained
+    assert curves.keep_curves(kept) == []  # it is still being trained
     (run / "policy.json").write_text(json.dumps(meta | {"finished": True}))
-    (path,) = curves.keep_curves(tmp_path / "runs", kept)
+    (path,) = curves.keep_curves(kept)
     curve = curves.read_curve(path)
-    assert path == tmp_path / "results" / "curves" / "left" / "para-resnet18" / "seed0.csv"
+    assert path == tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18" / "seed0.csv"
     assert (curve.train_set, curve.model, curve.seed) == ("left", "para", 0)
     assert len(curve.step) <= curves.MOST_ROWS
     assert (curve.step[0], curve.step[-1]) == (1, 1000)
     np.testing.assert_allclose(curve.loss, 1 / curve.step, rtol=1e-5)
-    assert curves.keep_curves(tmp_path / "runs", kept) == []  # nothing changed
+    assert curves.keep_curves(kept) == []  # nothing changed
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 9])

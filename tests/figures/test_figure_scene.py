@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 
 from envs.base import load_task
-from envs.table.tasks.bowl_on_plate import BOWL
-from para.figures.scene import top_picture
+from para.figures.scene import start_at, top_picture
+from para.runs.identity import Setting
 
 ROOT = Path(__file__).parents[2]
-TASK = load_task("bowl_on_plate")
 
 
 def test_positions_are_drawn_where_things_are_in_the_top_view():
-    bowl = np.array([0.08, -0.11])
-    picture, camera = top_picture(TASK.place([bowl - np.array([0, 0.09])], "together"))
+    start = start_at(Setting(), (0.08, -0.2))
+    assert start.position == pytest.approx((0.08, -0.2))
+    picture, camera = top_picture(start)
+    (red_object, *_) = load_task(start.task).objects
     red = (picture[..., 0] > 150) & (picture[..., 1:].max(-1) < 80)
     rows, columns = np.nonzero(red)
     centre = [columns.min() + columns.max() + 1, rows.min() + rows.max() + 1]
-    expected, _ = camera.project(np.array([*bowl, 0.045]))
-    radius = BOWL.radius / 0.86 * camera.width
+    expected, _ = camera.project(np.array([*start.at(red_object.name), 0.045]))
+    radius = red_object.radius / 0.86 * camera.width
     assert np.abs(np.array(centre) / 2 - expected).max() < 0.15 * radius
 
 
@@ -28,9 +29,9 @@ def test_positions_are_drawn_where_things_are_in_the_top_view():
 def test_a_process_that_has_rendered_can_load_a_policy():
     """Mesa and triton both bring LLVM; loaded in the wrong order the process dies."""
     code = (
-        "from envs.base import load_task\n"
-        "from para.figures.scene import view_picture\n"
-        "view_picture(load_task('bowl_on_plate').grid(0), 32)\n"
+        "from para.figures.scene import start_at, view_picture\n"
+        "from para.runs.identity import Setting\n"
+        "view_picture(start_at(Setting(), (0, 0)), size=32)\n"
         "import timm, torchvision\n"
         "print('alive')\n"
     )

@@ -21,7 +21,7 @@ def contrast(a, b) -> float:
 def test_text_and_data_colours_have_enough_contrast(theme):
     assert contrast(theme.ink, theme.surface) >= 7
     assert contrast(theme.muted, theme.surface) >= 4.5
-    colours = [style.PARA_BLUE, style.ACT_ORANGE, style.TRAIN_GREEN, style.TEST_INDIGO]
+    colours = [style.PARA_BLUE, style.BASELINE_ORANGE, style.TRAIN_GREEN, style.TEST_INDIGO]
     for colour in [*colours, style.SUCCESS_GREEN, style.FAIL_RED]:
         assert contrast(colour, theme.surface) >= 3, colour
 
@@ -35,19 +35,28 @@ def machado_deuteranopia(colour):
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [(style.PARA_BLUE, style.ACT_ORANGE), (style.TRAIN_GREEN, style.TEST_INDIGO)],
+    [(style.PARA_BLUE, style.BASELINE_ORANGE), (style.TRAIN_GREEN, style.TEST_INDIGO)],
 )
 def test_pairs_that_are_compared_differ_without_green_vision(a, b):
     first, second = machado_deuteranopia(a), machado_deuteranopia(b)
     assert max(abs(x - y) for x, y in zip(first, second, strict=True)) > 0.2
 
 
-def test_para_and_act_differ_in_colour_and_in_mark():
-    para, act = model_style("para"), model_style("regression")
-    assert para.colour != act.colour
-    assert para.marker != act.marker
+def test_para_and_regression_differ_in_colour_and_in_mark():
+    para, other = model_style("para"), model_style("regression")
+    assert para.colour != other.colour
+    assert para.marker != other.marker
     assert model_style("para-dinov2_vits14").colour == para.colour
     assert model_style("something_new") == model_style("something_new")
+
+
+def test_names_are_the_titles_of_the_policies():
+    assert model_style("regression").label == "Global regression"
+    assert model_style("act").label == "ACT"
+    assert model_style("act_published").label == "ACT as published"
+    assert model_style("para_volume-dinov2_vits14").label == "PARA, volume head, dinov2_vits14"
+    assert model_style("para_two_stage-svd_tiny").label == "PARA on video, two stages"
+    assert model_style("something_new").label == "something_new"
 
 
 def test_a_figure_is_the_same_bytes_every_time_and_leaves_no_settings_behind(tmp_path):

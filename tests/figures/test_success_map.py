@@ -9,13 +9,16 @@ from envs.splits import load_split
 from para.figures import success_map as module
 from para.figures.style import LIGHT, model_style, new_figure
 from para.figures.success_map import success_map
+from para.figures.tasks import stages_of
 from tests.results_fixture import make_result
+
+STAGES = stages_of("bowl_on_plate", ["MISS", "GRASP", "PLACE"])
 
 
 def test_one_mark_per_episode_at_its_start():
     episodes = make_result("lr", "para", ood=40)["episodes"][:40]
     axes = new_figure().subplots()
-    module._draw_episodes(axes, episodes, model_style("para"))
+    module._draw_episodes(axes, episodes, model_style("para"), STAGES)
     drawn = {line.get_marker(): line for line in axes.lines[::-1]}  # x: MISS, o: PLACE
     missed = [e["condition"]["position"] for e in episodes if e["stage"] == "MISS"]
     assert len(drawn["x"].get_xdata()) == len(missed)
@@ -40,7 +43,9 @@ def test_views_show_their_counts():
 @pytest.mark.parametrize("split", ["lr", "vp_io"])
 def test_files(tmp_path, split):
     results = {model: make_result(split, model, ood=32) for model in ("para", "regression")}
-    svg, png = success_map(results, load_split(split), tmp_path / "map", robot="hand")
+    for result in results.values():
+        result["environment"]["robot"] = "hand"
+    svg, png = success_map(results, load_split(split), tmp_path / "map")
     assert (svg.name, png.name) == ("map.svg", "map.png")
     assert svg.read_text().startswith("<?xml")
     image = np.asarray(Image.open(png).convert("RGB")) / 255

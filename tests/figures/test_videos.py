@@ -1,38 +1,40 @@
 import dataclasses
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from results_fixture import make_result, write_result
+from results_fixture import HERE, make_result, write_result
 
 from para.evaluation.oracle import Oracle
 from para.figures import build as build_module
-from para.figures import episodes, videos
+from para.figures import choices, clips, episodes, videos
 from para.figures.build import build
 from para.figures.episodes import EpisodeTask, RerunError
-from para.figures.registry import ASSETS, VIDEO_CODE
+from para.figures.registry import assets
+from para.figures.scene import start_at
 from para.figures.sources import Sources
+from para.runs.identity import Setting
 from para.types import Inference
 from para.video import probe_video, read_video
 
+ASSETS = assets()
 ENV = {"image_size": 32, "max_steps": 600}
 
 
 def full_result(split, model, **changes):
     """A made-up result that says how to run its episodes again, as real ones do."""
     result = make_result(split, model, ood=64, sanity=8)
+    result["backbone"]["name"] = "resnet18"
     result["config"] = {
-        "evaluation": {
-            "profile": "laptop", "robot": "panda", "layout": "together", "batch": 8, "env": ENV,
-        },
+        "evaluation": {"batch": 8, "env": ENV},
         "training": {
-            "model": {"name": model}, "backbone": {"name": "resnet18"},
+            "model": {"name": model, "kind": model},
+            "backbone": {"name": "resnet18"},
             "split": {"train_set": split},
         },
-    }  # fmt: skip
+    }
     return result | changes
 
 
@@ -57,7 +59,7 @@ def sources(tmp_path):
                 set_outcomes(result, "ood", [True] * 64)
             set_outcomes(result, "sanity", [True] * 8)
             write_result(tmp_path / "results", result)
-            run = tmp_path / "runs" / "laptop" / split / f"{model}-resnet18" / "seed0"
+            run = tmp_path / "runs" / HERE / split / f"{model}-resnet18" / "seed0"
             run.mkdir(parents=True)
             meta = {"format": 2, "config": {**result["config"]["training"], "seed": 0}}
             meta["training"] = result["training"]
@@ -90,7 +92,7 @@ def test_the_pair_shows_the_first_start_where_the_outcomes_differ(sources, tmp_p
         "regression_lr_test_ep003_fail.mp4",
     ]
     assert [m.data["outcome"] for m in built.media] == ["success", "fail"]
-    assert "first start on which PARA and ACT end differently" in built.media[0].data["rule"]
+    assert "first start on which the policies end differently" in built.media[0].data["rule"]
 
 
 def test_names_are_those_of_the_published_media(sources, tmp_path, monkeypatch):
@@ -111,7 +113,7 @@ def test_videos_play_in_browsers_and_a_pair_has_one_length(sources, tmp_path, mo
         info = probe_video(path)
         assert (info.codec, info.pixel_format) == ("h264", "yuv420p")
         assert (info.width, info.height) == (media.width, media.height)
-        assert path.stat().st_size < videos.CLIP_BYTES
+        assert path.stat().st_size < clips.CLIP_BYTES
         data = path.read_bytes()
         assert data.index(b"moov") < data.index(b"mdat")  # fast start
         seconds.add(info.seconds)
@@ -122,17 +124,15 @@ def test_videos_play_in_browsers_and_a_pair_has_one_length(sources, tmp_path, mo
 
 def test_the_outcome_is_shown_at_the_end_only(sources, tmp_path, monkeypatch):
     built = make("lr_test_pair", sources, tmp_path / "out", monkeypatch)
-    for media, colour in zip(built.media, (videos.SUCCESS_GREEN, videos.FAIL_RED), strict=True):
+    for media, colour in zip(built.media, (clips.SUCCESS_GREEN, clips.FAIL_RED), strict=True):
         frames = read_video(tmp_path / "out" / media.file)
-        expected = videos.rgb(colour)
+        expected = clips.rgb(colour)
         border = [frame[3:5, 100:300].reshape(-1, 3).mean(0) for frame in (frames[0], frames[-1])]
         assert np.abs(border[1] - expected).max() < 40
         assert np.abs(border[0] - expected).max() > 40
 
 
-def test_grid_has_a_cell_for_each_viewpoint_and_counts_what_was_placed(
-    sources, tmp_path, monkeypatch
-):
+def test_grid_has_a_cell_for_each_viewpoint_and_counts_successes(sources, tmp_path, monkeypatch):
     shot = []
 
     def watch(tasks, workers):
@@ -155,18 +155,18 @@ def test_grid_has_a_cell_for_each_viewpoint_and_counts_what_was_placed(
     for (row, column), index in cells.items():
         condition = by_index[index]["condition"]
         assert (condition["theta_deg"], condition["phi_deg"]) == (thetas[row], phis[column])
-    assert media.data["placed"] == sum(by_index[i]["success"] for i in cells.values())
+    assert media.data["succeeded"] == sum(by_index[i]["success"] for i in cells.values())
     assert {t.index for t in shot} == set(cells.values())
     assert (tmp_path / "out" / media.file).stat().st_size < videos.GRID_BYTES
 
 
 def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
     result = sources.results.select("lr", "regression")[0]
-    task = videos.episode_task(sources, result, "ood", 13, 64, 4)
+    task = choices.episode_task(sources, result, "ood", 13, 64, 4)
     assert len(task.conditions) == 8
     assert task.place == 5
     record = next(e for e in result.episodes("ood") if e["index"] == 13)
-    assert task.conditions[5]["bowl"] == record["condition"]["bowl"]
+    assert task.conditions[5] == record["condition"]
     assert (task.stage, task.steps) == (record["stage"], record["steps"])
     assert Path(task.run_dir).parts[-3:] == ("lr", "regression-resnet18", "seed0")
 
@@ -178,17 +178,24 @@ def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatc
     monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed again"))
     assert build(pair, sources, out)[0].status == "cached"
     weights = (
-        sources.runs_dir / "laptop" / "lr" / "regression-resnet18" / "seed0" / "policy.safetensors"
+        sources.runs_dir / HERE / "lr" / "regression-resnet18" / "seed0" / "policy.safetensors"
     )
     weights.write_bytes(b"another training run")
     make("lr_test_pair", sources, out, monkeypatch)
-    assert "envs" in VIDEO_CODE
-    # all modules of figures that films read count, but for the one that keeps the cache
-    folder = Path(build_module.__file__).parent
-    for name in ("videos", "video_clips", "episodes"):
-        text = (folder / f"{name}.py").read_text()
-        for module in re.findall(r"from para\.figures\.(\w+) import", text):
-            assert f"para/figures/{module}.py" in VIDEO_CODE or module == "build"
+    build_module._code_hash.cache_clear()
+    monkeypatch.setattr(build_module, "code_digest", lambda components: "another policy")
+    make("lr_test_pair", sources, out, monkeypatch)
+    build_module._code_hash.cache_clear()
+
+
+def test_films_depend_on_the_code_of_every_component(monkeypatch):
+    digested = []
+    monkeypatch.setattr(build_module, "code_digest", lambda parts: digested.extend(parts) or "")
+    build_module._code_hash.cache_clear()
+    build_module._code_hash(videos.pair, True)
+    build_module._code_hash.cache_clear()
+    names = {part.__name__ for part in digested}
+    assert {"pair", "ParaPolicy", "ActPolicy", "FactorisedHead", "BowlOnPlate"} <= names
 
 
 def test_results_without_their_runs_say_which_training_is_missing(sources, tmp_path):
@@ -203,7 +210,7 @@ def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
     sources, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed"))
-    run = sources.runs_dir / "laptop" / "lr" / "regression-resnet18" / "seed0" / "policy.json"
+    run = sources.runs_dir / HERE / "lr" / "regression-resnet18" / "seed0" / "policy.json"
     meta = json.loads(run.read_text())
     meta["training"]["minutes"] += 1
     run.write_text(json.dumps(meta))
@@ -224,7 +231,7 @@ def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
     names = {name: ASSETS[name] for name in ("lr_test_pair", "two_stage_diagram")}
     pair, diagram = build(names, sources, tmp_path / "out")
     assert pair.status == "failed"
-    assert "para/seed0.json: episode 3 ended otherwise" in pair.message
+    assert "para-resnet18/seed0.json: episode 3 ended otherwise" in pair.message
     assert diagram.status == "built"
     assert not list((tmp_path / "out").glob("*.mp4"))
 
@@ -233,12 +240,12 @@ def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
 
 
 def hand_task(tmp_path, **changes):
-    start = {"bowl": [0.0, 0.09], "plate": [0.0, -0.09], "theta_deg": 0.0, "phi_deg": 0.0}
-    start |= {"distractors": 0, "seed": 0}
+    start = start_at(Setting(), (0, 0)).to_dict()
     task = EpisodeTask(
         source="results/lr/para/seed0.json", run_dir="runs/x", robot="hand", layout="together",
-        env=ENV, conditions=(start,), place=0, index=7, test="ood", stage="PLACE", steps=0,
-        inference=Inference(), size=48, stride=20, overlay=False, out=str(tmp_path / "frames.npy"),
+        env=ENV, conditions=(start,), place=0, index=7, test="ood", stage="PLACE", meaning="placed",
+        success=True, steps=0, inference=Inference(), size=48, stride=20, overlay=False,
+        out=str(tmp_path / "frames.npy"),
     )  # fmt: skip
     return dataclasses.replace(task, **changes)
 
@@ -247,7 +254,7 @@ def hand_task(tmp_path, **changes):
 def camera(tmp_path, monkeypatch):
     """The worker that films, with the expert as its policy."""
     camera = episodes._Camera()
-    oracle = Oracle(camera._environments(hand_task(tmp_path), 1))
+    oracle = Oracle(camera._environments(hand_task(tmp_path), "bowl_on_plate", 1))
     monkeypatch.setattr(camera, "_load", lambda _run: oracle)
     return camera
 
@@ -257,7 +264,7 @@ def test_a_recorded_episode_is_filmed_from_start_to_end(camera, tmp_path):
     assert camera(task) is None
     frames = np.load(task.out)
     assert frames.shape[1:] == (48, 48, 3)
-    env = camera._environments(task, 1)[0]
+    env = camera._environments(task, "bowl_on_plate", 1)[0]
     assert len(frames) == 1 + env.steps // 20 + (env.steps % 20 > 0)
     assert np.abs(frames[0].astype(int) - frames[len(frames) // 2]).max() > 50  # something moves
 
@@ -272,4 +279,4 @@ def test_the_expert_repeats_its_demo(camera, tmp_path):
     task = hand_task(tmp_path, run_dir=None, test="demo")
     assert camera(task) is None
     with pytest.raises(RerunError, match="expert"):
-        camera._film(dataclasses.replace(task, stage="GRASP"))
+        camera._film(dataclasses.replace(task, success=False))

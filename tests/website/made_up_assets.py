@@ -60,8 +60,8 @@ def make_assets(folder: Path) -> list[BuiltAsset]:
             outcome = "fail" if (model, test) == ("regression", "ood") else "success"
             video = make_video(folder, f"{model}_lr_{word}_ep000_{outcome}", seconds, colour)
             video.data.update(split="lr", model=model, test=test, index=0, outcome=outcome)
-            stage = "MISS" if outcome == "fail" else "PLACE"
-            video.data.update(stage=stage, rule="the first start where the outcomes differ")
+            meaning = "never lifted" if outcome == "fail" else "placed"
+            video.data.update(meaning=meaning, rule="the first start where the outcomes differ")
             pair.append(video)
         assets.append(BuiltAsset(f"lr_{word}_pair", "video", "built", "A pair.", tuple(pair)))
     for colour, model in enumerate(("para", "regression")):
@@ -70,7 +70,7 @@ def make_assets(folder: Path) -> list[BuiltAsset]:
         video.data.update(split="vp_default_to_all", model=model)
         assets.append(BuiltAsset(name, "video", "built", "A grid.", (video,)))
     heat = make_video(folder, "para_lr_heatmap_ep000", 2.0, 2)
-    heat.data.update(split="lr", model="para", test="heatmap", index=0, stage="PLACE")
+    heat.data.update(split="lr", model="para", test="heatmap", index=0)
     assets.append(BuiltAsset("lr_heatmap", "video", "built", "Heatmaps.", (heat,)))
     assets.append(
         BuiltAsset(

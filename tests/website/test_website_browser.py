@@ -57,8 +57,10 @@ def site(tmp_path_factory) -> Path:
     """A site with everything on it, two folders below the server's root; also a hostile model."""
     folder = tmp_path_factory.mktemp("browser")
     write_results(folder / "results", ood=64, sanity=16)
-    write_result(folder / "results", make_result("nf", ood=16) | {"model": HOSTILE})
-    damaged = folder / "results" / "lr" / "para" / "<script>hacked=1.json"
+    hostile = make_result("nf", ood=16)
+    hostile["hardware"]["cpu"] = HOSTILE
+    path = write_result(folder / "results", hostile)
+    damaged = path.with_name("<script>hacked=1.json")
     damaged.write_text('{"schema": "<script>hacked=1"}')
     assets = make_assets(folder / "assets")
     out = folder / "root" / "some" / "where"
@@ -314,7 +316,7 @@ def test_skip_link_theme_switch_and_sorting_work_from_the_keyboard(browser, addr
         assert page.evaluate(background) == "rgb(255, 255, 255)"
         table = page.locator("[data-table=summary]")
         for _ in range(2):
-            table.get_by_role("button", name="ACT").first.focus()
+            table.get_by_role("button", name="Global regression").first.focus()
             page.keyboard.press("Enter")
             shown = table.locator("tbody tr td:nth-child(3) .num").all_inner_texts()
             values = [float(text.replace("%", "").strip()) for text in shown]

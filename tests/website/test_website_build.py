@@ -11,10 +11,10 @@ import urllib.request
 import pytest
 
 from para.errors import ConfigError
+from para.evaluation.result_set import ResultSet
 from para.website import build
 from para.website.build import build_site, replaced_folder, server
-from para.website.content import load_runs
-from tests.results_fixture import make_result, write_result, write_results
+from tests.results_fixture import HERE, make_result, result_path, write_result, write_results
 from tests.website.made_up_assets import make_assets
 from tests.website.page_tree import parse
 
@@ -22,35 +22,42 @@ HOSTILE = "<img src=x onerror=hacked()>"
 
 
 def test_text_from_results_is_escaped(tmp_path):
-    result = make_result("lr") | {"model": HOSTILE, "git": "<script>hacked()</script>"}
-    result["backbone"]["name"] = '"><script>hacked()</script>'
-    result["hardware"]["cpu"] = "<script>hacked()</script>"
+    result = make_result("lr") | {"git": "<script>hacked()</script>"}
+    result["hardware"]["cpu"] = f"<script>hacked()</script>{HOSTILE}"
     result["created"] = "<svg/onload=hacked()>"
-    write_result(tmp_path / "results", result)
+    result["environment"]["stages"] = ["<b>MISS", "GRASP", "PLACE"]
+    result["episodes"] = [e for e in result["episodes"] if e["stage"] != "MISS"]
+    path = write_result(tmp_path / "results", result)
+    path.with_name("seed1.json").write_text(json.dumps(result | {"model": HOSTILE}))
     misplaced = make_result("nf") | {"model": "<script>hacked()</script>"}
-    path = tmp_path / "results" / "nf" / "para" / "seed0.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(misplaced))
+    path.with_name("seed2.json").write_text(json.dumps(misplaced))
     site = build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
     page = parse((tmp_path / "out" / "index.html").read_text())
     scripts = [script.attributes["src"] for script in page.find("script")]
     assert scripts == ["static/early.js", "static/site.js"]
     assert not page.find(onerror=None)
     assert not page.find(onload=None)
-    assert HOSTILE in page.text
+    assert HOSTILE in page.find("tr", data_run=None)[0].text
     link = page.find("tr", data_run=None)[0].find("a")[0].attributes["href"]
-    assert link == "results/lr/%3Cimg%20src%3Dx%20onerror%3Dhacked%28%29%3E/seed0.json"
-    assert [item.name for item in site.left_out] == ["nf/para/seed0.json"]
-    assert "<script>hacked()</script>" in page.find(id="left-out")[0].text
+    assert link == f"results/{HERE}/lr/para-laptop_cnn/seed0.json"
+    names = [f"{HERE}/lr/para-laptop_cnn/seed{k}.json" for k in (1, 2)]
+    assert [item.name for item in site.left_out] == names  # their names could leave the folder
+    note = page.find(id="left-out")[0].text
+    assert HOSTILE in note
+    assert "<script>hacked()</script>" in note
 
 
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("lr/para/seed1.json", '{"schema": 1, "split": "l', "damaged"),
-        ("lr/para/seed1.json", json.dumps({"schema": 99}), "schema 99"),
-        ("lr/para/seed1.json", json.dumps(make_result("nf")), "lies elsewhere"),
-        ("lr/para/seed1.json", json.dumps(make_result("lr", seed=0)), "lies elsewhere"),
+        (f"{HERE}/lr/para-laptop_cnn/seed1.json", '{"schema": 1, "split": "l', "damaged"),
+        (f"{HERE}/lr/para-laptop_cnn/seed1.json", json.dumps({"schema": 99}), "schema 99"),
+        (f"{HERE}/lr/para-laptop_cnn/seed1.json", json.dumps(make_result("nf")), "lies elsewhere"),
+        (
+            f"{HERE}/lr/para-laptop_cnn/seed1.json",
+            json.dumps(make_result("lr", seed=0)),
+            "lies elsewhere",
+        ),
         ("notes.json", json.dumps({"hello": "world"}), "no schema number"),
     ],
 )
@@ -84,15 +91,17 @@ def test_figures_link_to_the_files_that_they_were_made_from(tmp_path):
     assert site.left_out == ()  # the folder of the benchmarks is no foreign one
     page = parse((tmp_path / "out" / "index.html").read_text())
     links = [a.attributes["href"] for a in page.find(id=f"fig-{figure.name}")[0].find("a")]
-    assert links == ["results/lr/para/seed0.json", "results/benchmarks/latency.json"]
+    expected = f"results/{HERE}/lr/para-laptop_cnn/seed0.json"
+    assert links == [expected, "results/benchmarks/latency.json"]
     assert (tmp_path / "out" / links[1]).read_text() == "{}"
 
 
 def test_a_file_that_is_being_written_is_not_read(tmp_path):
     write_results(tmp_path, ["lr"])
-    (tmp_path / "lr" / "para" / ".seed1.0f0f0f0f.json").write_text("{")
-    runs, left_out = load_runs(tmp_path)
-    assert (len(runs), left_out) == (2, [])
+    path = result_path(tmp_path, make_result("lr", "para"))
+    path.with_name(".seed1.0f0f0f0f.json").write_text("{")
+    found = ResultSet.load(tmp_path)
+    assert (len(found.results), found.left_out) == (2, ())
 
 
 def test_a_page_of_nothing_says_not_run_everywhere(tmp_path):
@@ -145,7 +154,7 @@ def test_a_new_build_replaces_the_old_one_whole(tmp_path):
     build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
     write_results(tmp_path / "other", ["lr"])
     build_site(tmp_path / "other", tmp_path, [], tmp_path / "out")
-    assert not (tmp_path / "out" / "results" / "nf").exists()
+    assert not (tmp_path / "out" / "results" / HERE / "nf").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out", "results"]
 
 
@@ -239,9 +248,10 @@ def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path, cap
     page = tmp_path / "outputs" / "website" / "index.html"
     assert f"Website: {page}" in capsys.readouterr().out
     assert 'id="fig-two_stage_diagram"' in page.read_text()
-    (tmp_path / "results" / "lr" / "regression" / "seed0.json").write_text("{")
+    path = result_path(tmp_path / "results", make_result("lr", "regression"))
+    path.write_text("{")
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 1
-    assert "lr/regression/seed0.json" in capsys.readouterr().out
-    assert "lr/regression/seed0.json" in page.read_text()
+    assert "lr/regression-laptop_cnn/seed0.json" in capsys.readouterr().out
+    assert "lr/regression-laptop_cnn/seed0.json" in page.read_text()

@@ -13,16 +13,16 @@ import yaml
 from scipy.stats import binomtest
 
 from para.website.build import build_site
-from tests.results_fixture import make_result, make_video_result, write_result, write_results
+from tests.results_fixture import HERE, make_result, make_video_result, write_result, write_results
 from tests.website.page_tree import Node, parse
 
 ROOT = Path(__file__).parents[2]
 
 
-def files_of(folder: Path, experiment: str, model: str) -> list[dict]:
+def files_of(folder: Path, split: str, model: str) -> list[dict]:
     """Result files of a policy, read with nothing but json."""
-    paths = sorted((folder / experiment / model).glob("seed*.json"))
-    return [json.loads(path.read_text()) for path in paths]
+    found = [json.loads(path.read_text()) for path in folder.glob(f"{HERE}/{split}/*/seed*.json")]
+    return sorted((f for f in found if f["model"] == model), key=lambda f: f["seed"])
 
 
 def outcomes(files: list[dict], test: str, theta: float | None = None) -> list[bool]:
@@ -70,11 +70,11 @@ def campaign(tmp_path_factory) -> tuple[Path, Node]:
         ("video_n16", "para_two_stage-svd_tiny"),
     ):
         write_result(results, make_video_result(split, model, 1000, 300))
-    other = make_result("lr", "para") | {"robot": "hand"}
-    other["config"]["robot"] = "hand"
-    path = results / "lr-hand" / "para" / "seed0.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(other))
+    other = make_result("lr", "para")
+    other["environment"]["robot"] = "hand"
+    write_result(results, other)
+    write_result(results, make_result("lr", "para") | {"profile": "paper"})
+    write_result(results, make_result("lr", "keypoint") | {"split": "every_other"})
     build_site(results, folder, [], folder / "out")
     return folder / "out", parse((folder / "out" / "index.html").read_text())
 
@@ -82,10 +82,10 @@ def campaign(tmp_path_factory) -> tuple[Path, Node]:
 def test_every_rate_equals_its_recomputation(campaign):
     site, page = campaign
     checked = 0
-    for node in page.find(data_experiment=None, data_test=None):
+    for node in page.find(data_split=None, data_test=None):
         a = node.attributes
         theta = float(a["data-theta"]) if "data-theta" in a else None
-        files = files_of(site / "results", a["data-experiment"], a["data-model"])
+        files = files_of(site / "results", a["data-split"], a["data-model"])
         row = next((r for r in _ancestors(node) if "data-run" in r.attributes), None)
         if row:  # the table of all runs: one file each
             files = [json.loads((site / "results" / row.attributes["data-run"]).read_text())]
@@ -108,8 +108,8 @@ def test_every_difference_is_the_paired_one(campaign):
     for cell in cells:
         a = cell.attributes
         theta = float(a["data-theta"]) if "data-theta" in a else None
-        first = files_of(site / "results", a["data-experiment"], a["data-first"])
-        second = files_of(site / "results", a["data-experiment"], a["data-second"])
+        first = files_of(site / "results", a["data-split"], a["data-first"])
+        second = files_of(site / "results", a["data-split"], a["data-second"])
         shared = {f["seed"] for f in first} & {f["seed"] for f in second}
         pairs = list(
             zip(
@@ -134,30 +134,30 @@ def test_stage_counts_and_provenance_come_from_the_files(campaign):
     assert cells
     for link in cells:
         a = link.attributes
-        files = files_of(site / "results", a["data-experiment"], a["data-model"])
+        files = files_of(site / "results", a["data-split"], a["data-model"])
         stages = [e["stage"] for f in files for e in f["episodes"] if e["test"] == "ood"]
         counts = [stages.count(stage) for stage in ("PLACE", "GRASP", "MISS")]
         assert [int(x) for x in link.text.split("/")] == counts
     rows = page.find("tr", data_run=None)
-    on_disk = {p.relative_to(site / "results").as_posix() for p in site.glob("results/*/*/*.json")}
+    on_disk = {p.relative_to(site / "results").as_posix() for p in site.glob("results/**/*.json")}
     assert {row.attributes["data-run"] for row in rows} == on_disk
     for row in rows:
         data = json.loads((site / "results" / row.attributes["data-run"]).read_text())
         cells = [c.text for c in row.children if isinstance(c, Node)]
         stages = [e["stage"] for e in data["episodes"] if e["test"] == "ood"]
-        assert [int(x) for x in cells[5].split("/")] == [
+        assert [int(x) for x in re.findall(r"\d+", cells[6])] == [
             stages.count(stage) for stage in ("PLACE", "GRASP", "MISS")
         ]
         training = data["training"]
-        assert [float(c) for c in cells[6:9]] == [
+        assert [float(c) for c in cells[7:10]] == [
             round(training["minutes"], 1),
             training["steps"],
             training["demos"],
         ]
-        assert cells[9] == f"{data['backbone']['name']} (random initialisation)"
-        assert "Example CPU" in cells[10]
-        assert cells[11] == data["created"][:10]
-        assert cells[12] == ("ffffffffff-dirty" if "dirty" in data["git"] else "0123456789")
+        assert cells[10] == f"{data['backbone']['name']} (random initialisation)"
+        assert "Example CPU" in cells[11]
+        assert cells[12] == data["created"][:10]
+        assert cells[13] == ("ffffffffff-dirty" if "dirty" in data["git"] else "0123456789")
 
 
 def test_every_number_links_to_a_result_file_on_the_site(campaign):
@@ -169,7 +169,7 @@ def test_every_number_links_to_a_result_file_on_the_site(campaign):
         href = link.attributes["href"]
         if href.startswith("#"):  # several seeds: a row of the full table, which links to the file
             href = anchors[href[1:]].find("a")[0].attributes["href"]
-        assert json.loads((site / unquote(href)).read_text())["schema"] == 1
+        assert json.loads((site / unquote(href)).read_text())["schema"] == 2
     for node in page.find("a", href=None):
         href = node.attributes["href"]
         assert href[1:] in anchors if href.startswith("#") else (site / unquote(href)).exists()
@@ -181,7 +181,7 @@ def test_no_percentage_stands_outside_of_checked_or_published_places(campaign):
     loose = []
     for node in body.walk():
         own = " ".join(child for child in node.children if isinstance(child, str))
-        checked = any("data-experiment" in n.attributes for n in [node, *_ancestors(node)])
+        checked = any("data-split" in n.attributes for n in [node, *_ancestors(node)])
         if re.search(r"\d\s*%", own) and not checked and not node.inside("published"):
             loose.append(own.strip())
     # What is left explains the intervals; the figure is their confidence level.
@@ -209,7 +209,7 @@ def test_what_was_not_run_says_so_with_the_command(campaign):
     summary = page.find(data_table="summary")[0]
     row = next(r for r in summary.find("tr") if "Left → right viewpoints" in r.text)
     para, act, difference = row.find("td")[:3]
-    assert para.find("a", href="results/vp_lr/para/seed0.json")
+    assert para.find("a", href=f"results/{HERE}/vp_lr/para-laptop_cnn/seed0.json")
     assert act.find("summary")[0].text == "not run"
     assert act.find("code")[0].text == (
         "python scripts/train.py model=regression split=vp_lr && "
@@ -223,22 +223,35 @@ def test_several_seeds_are_pooled_and_each_is_linked(campaign):
     _, page = campaign
     (rate,) = (
         n
-        for n in page.find(data_table="summary")[0].find(data_experiment="lr", data_model="para")
+        for n in page.find(data_table="summary")[0].find(data_split="lr", data_model="para")
         if "data-rate" in n.attributes
     )
     assert "n = 192" in rate.text
     seeds = [n.attributes["href"] for n in rate.find("a")][1:]
-    assert seeds == ["results/lr/para/seed0.json", "results/lr/para/seed1.json"]
+    assert seeds == [f"results/{HERE}/lr/para-laptop_cnn/seed{k}.json" for k in (0, 1)]
     words = [n.text for n in page.walk() if "provenance" in n.classes]
     assert any("Seeds 0, 1. Training: 3.5 to 3.6 min, 1500 steps, 128 demos." in w for w in words)
 
 
-def test_other_policies_and_robots_are_shown_but_not_mixed_in(campaign):
+def test_other_policies_are_shown_and_other_settings_and_profiles_not_mixed_in(campaign):
     _, page = campaign
     positions = page.find(data_table="positions")[0]
-    assert "ACT fixed" in positions.text
-    assert not positions.find(data_experiment="lr-hand")
-    assert page.find("tr", data_run="lr-hand/para/seed0.json")
+    assert positions.find(data_split="lr", data_model="act")
+    (rate,) = (
+        n for n in positions.find(data_split="lr", data_model="para") if "data-rate" in n.attributes
+        and n.attributes["data-test"] == "ood"
+    )  # fmt: skip
+    assert "n = 192" in rate.text  # two seeds of 96, not the hand's or the paper profile's
+    for place in ("bowl_on_plate-hand-together/laptop", "bowl_on_plate-panda-together/paper"):
+        assert page.find("tr", data_run=f"{place}/lr/para-laptop_cnn/seed0.json")
+
+
+def test_a_split_and_a_policy_that_the_page_does_not_name_have_a_table(campaign):
+    _, page = campaign
+    others = page.find(data_table="others")[0]
+    assert "every_other" in others.text
+    assert others.find(data_split="every_other", data_model="keypoint")
+    assert "not run" in others.text  # the main policies
 
 
 def test_video_policies_have_tables_of_their_own(campaign):
@@ -247,7 +260,8 @@ def test_video_policies_have_tables_of_their_own(campaign):
     rows = page.find(data_table="video-total")[0].find("tbody")[0].find("tr")
     two_stage, joint = rows[0].find("td"), rows[1].find("td")
     assert [
-        bool(c.find("a", href="results/lr/para_two_stage-svd_tiny/seed0.json")) for c in two_stage
+        bool(c.find("a", href=f"results/{HERE}/lr/para_two_stage-svd_tiny/seed0.json"))
+        for c in two_stage
     ] == ([True, True, False, False, False])
     assert [c.text for c in two_stage[2:]] == ["1000 + 300", "90 %", "4K + 3K"]
     assert joint[0].find("code")[0].text == (

@@ -1,0 +1,169 @@
+"""Which episodes are shown, by rules, and what it takes to run them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from para.errors import ResultError
+from para.evaluation.result_set import StoredResult
+from para.evaluation.results import MAIN_MODELS
+from para.figures.episodes import EpisodeTask
+from para.figures.sources import NotRun, Sources
+from para.figures.style import model_style
+from para.types import Inference
+
+PAIR_RULE = "the first start on which the policies end differently, else the first start"
+SANITY_RULE = "the first start"
+GRID_RULE = (
+    "up to five of the tested angles in each direction, evenly spread; at each viewpoint the first "
+    "test start"
+)
+
+
+def pair_results(sources: Sources, split: str) -> list[StoredResult]:
+    """The result file of each policy on `split` with the lowest seed that most of them have."""
+    found = {m: sources.results.select(split, m) for m in MAIN_MODELS}
+    seeds = [r.seed for results in found.values() for r in results]
+    if not seeds:
+        raise NotRun(f"Split {split!r} was not run.", sources.command(split))
+    seed = min(seeds, key=lambda s: (-seeds.count(s), s))
+    return [r for results in found.values() for r in results if r.seed == seed]
+
+
+def choose_start(sources: Sources, results: Sequence[StoredResult], test: str) -> int:
+    """Index of the episode to show: `PAIR_RULE` out of distribution, else `SANITY_RULE`."""
+    outcomes = [{e["index"]: e["success"] for e in r.episodes(test)} for r in results]
+    shared = sorted(set.intersection(*(set(o) for o in outcomes)))
+    if not shared:
+        raise NotRun(
+            f"Test {test!r} of split {results[0].split!r} was not run.",
+            sources.command(results[0].split),
+        )
+    if test == "ood":
+        for index in shared:
+            if len({o[index] for o in outcomes}) > 1:
+                return index
+    return shared[0]
+
+
+def choose_grid(
+    result: StoredResult,
+) -> tuple[list[float], list[float], dict[tuple[int, int], int]]:
+    """Angles theta of the rows, phi of the columns [deg], and (row, column) -> episode index."""
+    first: dict[tuple[float, float], int] = {}
+    for episode in result.episodes("ood"):
+        condition = episode["condition"]
+        view = round(condition["theta_deg"], 2), round(condition["phi_deg"], 2)
+        first.setdefault(view, episode["index"])
+    thetas = _spread(sorted({theta for theta, _ in first}))
+    phis = _spread(sorted({phi for _, phi in first}))
+    cells = {
+        (i, j): first[theta, phi]
+        for i, theta in enumerate(thetas)
+        for j, phi in enumerate(phis)
+        if (theta, phi) in first
+    }
+    return thetas, phis, cells
+
+
+def _spread(values: list[float], most: int = 5) -> list[float]:
+    if len(values) <= most:
+        return values
+    return [values[round(i)] for i in np.linspace(0, len(values) - 1, most)]
+
+
+def recorded_configs(
+    sources: Sources, result: StoredResult
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How `result` was evaluated and trained; `NotRun` where it does not say."""
+    config = result.data["config"]
+    if not {"evaluation", "training"} <= config.keys():
+        command = f"{sources.command(result.split, result.model)} fresh=true"
+        raise NotRun(f"{result.path} does not say how to run its episodes again.", command)
+    return config["evaluation"], config["training"]
+
+
+def run_folder(sources: Sources, result: StoredResult) -> Path:
+    """The training run that `result` evaluated.
+
+    Raises:
+        NotRun: It is not on this machine.
+        ResultError: It has been trained again since.
+    """
+    from para.runs.folders import find_runs
+    from para.runs.policy_file import read_policy_meta
+
+    _, trained = recorded_configs(sources, result)
+    train_set = trained["split"]["train_set"]
+    policy = {"model": result.id.model, "backbone": result.id.backbone, "seed": result.seed}
+    folders = find_runs(sources.runs_dir, sources.setting, sources.profile, train_set, **policy)
+    if not folders:
+        raise NotRun(
+            f"The checkpoint of {result.model} on {result.split} is not in {sources.runs_dir}.",
+            sources.command(result.split, result.model),
+        )
+    meta = read_policy_meta(folders[0])
+    now, then = meta.get("training", {}), result.data["training"]
+    if any(now.get(name) != then[name] for name in ("steps", "minutes")):
+        raise ResultError(
+            f"{result.path} evaluated another training run than the one in {folders[0]} (then "
+            f"{then['steps']} steps in {then['minutes']} min, now {now.get('steps')} in "
+            f"{now.get('minutes')}). Evaluate again: python scripts/eval.py "
+            f"model={result.id.model} split={result.split}"
+        )
+    return folders[0]
+
+
+def episode_task(
+    sources: Sources,
+    result: StoredResult,
+    test: str,
+    index: int,
+    size: int,
+    stride: int,
+    **more: Any,
+) -> EpisodeTask:
+    """The recorded episode `index` as a task, with the chunk that it was evaluated in."""
+    evaluated, _ = recorded_configs(sources, result)
+    episodes = result.episodes(test)
+    batch = evaluated["batch"]
+    chunk = [e for e in episodes if e["index"] // batch == index // batch]
+    record = next(e for e in chunk if e["index"] == index)
+    return EpisodeTask(
+        source=str(result.path),
+        run_dir=str(run_folder(sources, result)),
+        robot=result.id.setting.robot,
+        layout=result.id.setting.layout,
+        env=dict(evaluated["env"]),
+        conditions=tuple(e["condition"] for e in chunk),
+        place=chunk.index(record),
+        index=index,
+        test=test,
+        stage=record["stage"],
+        meaning=sources.stage(record["stage"]).meaning,
+        success=record["success"],
+        steps=record["steps"],
+        inference=Inference(
+            **{k: evaluated[k] for k in ("execute", "subcell", "precision") if k in evaluated}
+        ),
+        size=size,
+        stride=stride,
+        overlay=more.get("overlay", False),
+        out="",
+    )
+
+
+def video_inputs(sources: Sources, split: str, models: Sequence[str] = MAIN_MODELS) -> list[Path]:
+    """Result files and weights behind the videos of `split`."""
+    results = [r for r in pair_results(sources, split) if r.model in models]
+    if not results:
+        raise NotRun(
+            f"{model_style(models[0]).label} was not run on {split}.",
+            sources.command(split, models[0]),
+        )
+    weights = [run_folder(sources, r) / "policy.safetensors" for r in results]
+    return [*(r.path for r in results), *weights]

@@ -1,0 +1,85 @@
+"""The splits as figures and tables show them: their titles, their order, what they ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from envs.base import Condition, load_task
+from envs.splits import load_split, split_names, test_conditions
+from para.registry import config_folders
+from para.runs.identity import Setting
+
+_SAMPLE = 16
+"""So many starts of a test show what it changes."""
+
+
+def split_title(name: str) -> str:
+    """Its title; the name itself if it belongs to a plug-in that is not loaded."""
+    return load_split(name).title if name in split_names() else name
+
+
+def split_file(name: str) -> Path:
+    """Its YAML file."""
+    places = (folder / "split" / f"{name}.yaml" for folder in config_folders())
+    return next(path for path in places if path.is_file())
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Splits by what they ask (positions, viewpoints, few demos, clutter), then by name."""
+    return sorted(names, key=lambda name: (_axis(name), _natural(name)))
+
+
+def numbered(prefix: str) -> dict[int, str]:
+    """Number of demos -> split, of those called <prefix><number>, by number."""
+    found = [(name.removeprefix(prefix), name) for name in split_names() if name.startswith(prefix)]
+    return dict(sorted((int(number), name) for number, name in found if number.isdecimal()))
+
+
+def corner_splits() -> dict[int, str]:
+    """Number of demos -> split that trains on so many positions near the corners."""
+    return numbered("corner_n")
+
+
+def sweep_splits() -> dict[int, str]:
+    """Number of demos -> split of the sweep that is made for video backbones."""
+    return numbered("video_n")
+
+
+def main_splits() -> list[str]:
+    """All splits in order, but those of the video sweep, which has a table of its own."""
+    return in_order(set(split_names()) - set(sweep_splits().values()))
+
+
+@cache
+def has_views(name: str) -> bool:
+    """Is the held-out test seen from several viewpoints?"""
+    return len({(start.theta_deg, start.phi_deg) for start in _starts(name)}) > 1
+
+
+@cache
+def _axis(name: str) -> int:
+    if name not in split_names():
+        return 4
+    if any(start.distractors for start in _starts(name)):
+        return 3
+    if has_views(name):
+        return 1
+    return 2 if load_split(name).demos else 0
+
+
+def _starts(name: str) -> list[Condition]:
+    usual = Setting()
+    task = load_task(usual.task)
+    return test_conditions(load_split(name), "ood", task, usual.layout, _SAMPLE)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """corner_n8 before corner_n16."""
+    return [(int(part or 0), "") if part.isdecimal() else (0, part) for part in _parts(name)]
+
+
+def _parts(name: str) -> list[str]:
+    return re.split(r"(\d+)", name)
