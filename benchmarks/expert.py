@@ -29,13 +29,13 @@ import numpy as np  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 
 from envs.base import Environment, load_task  # noqa: E402
+from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from envs.table.reach import reach_errors, task_points  # noqa: E402
 from envs.table.robots import BASE  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 
-TASK = "bowl_on_plate"
 STRIDE = 3
 """Frames between replayed waypoints: 0.3 s."""
 OFFSETS = (0.010, 0.015, 0.020)
@@ -57,7 +57,7 @@ def replay(env: Environment, frames: list, errors: np.ndarray) -> bool:
 def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
     """(name, success, control steps, CPU seconds) of every episode of some grid positions."""
     robot, layout, indices = job
-    task = load_task(TASK)
+    task = load_task(MAIN_TASK)
     env = task.environment(robot, layout)
     rows = []
 
@@ -117,7 +117,7 @@ def summarise(rows: list[tuple[str, bool, int, float]]) -> dict[str, Any]:
 
 def reach() -> list[dict[str, Any]]:
     """Worst position error and joint margin over the workspace, by place of the base."""
-    points, rows = task_points(load_task(TASK), 3), []
+    points, rows = task_points(load_task(MAIN_TASK), 3), []
     for x in (-0.42, -0.45, -0.48, -0.51, -0.55):
         for z in (0.0, 0.04, 0.08, 0.12):
             errors = reach_errors(points, np.array([x, BASE[1], z]))
@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="every 16th position, nothing written")
     quick = parser.parse_args().quick
-    task = load_task(TASK)
+    task = load_task(MAIN_TASK)
     combinations = [(robot, layout) for robot in task.robots for layout in task.layouts]
     parts = [range(first, 256, 16) for first in range(1 if quick else 16)]
     jobs = [(robot, layout, part) for robot, layout in combinations for part in parts]

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from envs.base import Environment, load_task  # noqa: E402
+from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.rendering import PRESETS  # noqa: E402
 from envs.table.robots import ROBOTS  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
@@ -43,7 +44,7 @@ def frames_per_second(env: Environment, preset: str, size: int) -> dict[str, flo
 
 def main() -> None:
     """Measure every robot, preset and size."""
-    rows, task = [], load_task("bowl_on_plate")
+    rows, task = [], load_task(MAIN_TASK)
     for robot in ROBOTS:
         env = task.environment(robot, "together")
         env.begin(task.grid(119))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TASK = "bowl_on_plate"
+from envs.table import MAIN_TASK
+
 OBJECTS = ("bowl", "plate")
 
 
@@ -19,4 +20,4 @@ def convert_condition(data: Mapping[str, Any]) -> dict[str, Any]:
         return dict(data)
     others = {key: value for key, value in data.items() if key not in OBJECTS}
     objects = {name: [*data[name], 0.0] for name in OBJECTS if name in data}
-    return {"task": TASK, "objects": objects, **others}
+    return {"task": MAIN_TASK, "objects": objects, **others}

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.table.legacy import OBJECTS, TASK, convert_condition
+from envs.table import MAIN_TASK
+from envs.table.legacy import OBJECTS, convert_condition
 
 
 def convert(
@@ -25,7 +26,7 @@ def convert(
         attributes
         | {
             "condition": json.dumps(condition),
-            "task": json.dumps({"name": TASK, "kind": TASK}),
+            "task": json.dumps({"name": MAIN_TASK, "kind": MAIN_TASK}),
         },
         {names.get(name, name): array for name, array in arrays.items()},
     )

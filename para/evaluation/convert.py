@@ -9,7 +9,8 @@ import copy
 from typing import Any
 
 from envs.base import TASKS
-from envs.table.legacy import OBJECTS, TASK, convert_condition
+from envs.table import MAIN_TASK
+from envs.table.legacy import OBJECTS, convert_condition
 
 
 def from_schema_1(result: dict[str, Any]) -> dict[str, Any]:
@@ -24,10 +25,10 @@ def from_schema_1(result: dict[str, Any]) -> dict[str, Any]:
     model = training.get("model", {})
     result["schema"] = 2
     result["environment"] = {
-        "task": TASK,
+        "task": MAIN_TASK,
         "robot": result.get("robot", config.get("robot", "panda")),
         "layout": result.get("layout", config.get("layout", "together")),
-        "stages": [stage.name for stage in TASKS[TASK].stages],
+        "stages": [stage.name for stage in TASKS[MAIN_TASK].stages],
     }
     result.setdefault("profile", config.get("profile", "laptop"))
     for name in ("execute", "subcell"):

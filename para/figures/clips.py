@@ -73,7 +73,7 @@ def labelled(
     """Frames with the policy's name, held to `length`, and at the end the outcome of `task`."""
     for i in range(length):
         frame = frames[min(i, len(frames) - 1)].copy()
-        _name_plate(frame, label, colour)
+        _name_badge(frame, label, colour)
         if task and i >= len(frames) - 1:
             _mark_outcome(frame, task)
         yield frame
@@ -81,21 +81,21 @@ def labelled(
         yield frame
 
 
-def _name_plate(frame: np.ndarray, label: str, colour: str) -> None:
-    """The policy's name on a dark plate with a bar in its colour, in the upper left corner."""
+def _name_badge(frame: np.ndarray, label: str, colour: str) -> None:
+    """The policy's name on a dark badge with a bar in its colour, in the upper left corner."""
     width = 24 + 12 * len(label)
-    frame[12:40, 12 : 12 + width] = rgb(DARK.surface)
+    frame[12:40, 12 : 12 + length] = rgb(DARK.surface)
     frame[12:40, 12:18] = rgb(colour)
     draw_text(frame, label, (25, 26), size=16, bold=True, anchor="lm")
 
 
 def _mark_outcome(frame: np.ndarray, task: EpisodeTask) -> None:
-    """A coloured frame, and a plate with a mark and the outcome in words."""
+    """A coloured frame, and a badge with a mark and the outcome in words."""
     colour = rgb(SUCCESS_GREEN if task.success else FAIL_RED)
     height, width = frame.shape[:2]
     cv2.rectangle(frame, (2, 2), (width - 3, height - 3), colour, 5)
-    top, plate = height - 44, 52 + 9 * len(task.meaning)
-    frame[top : height - 12, 12 : 12 + plate] = colour
+    top, length = height - 44, 52 + 9 * len(task.meaning)
+    frame[top : height - 12, 12 : 12 + length] = colour
     draw_mark(frame, (30, top + 16), 9, task.success)
     draw_text(frame, task.meaning, (50, top + 16), size=16, bold=True, anchor="lm")
 

@@ -208,8 +208,8 @@ def _ray_meets_plane(axes: Axes, shown: Prediction, theme: Theme) -> None:
     )
     x, y, z = 100 * shown.position
     point = f"({x:.0f}, {y:.0f}, {z:.0f}) cm".replace("-", "\N{MINUS SIGN}")
-    plate = {"boxstyle": "round,pad=0.25", "facecolor": "#1b1f24", "edgecolor": "none"}
-    look = {"fontsize": 10, "color": "white", "bbox": {**plate, "alpha": 0.8}}
+    badge = {"boxstyle": "round,pad=0.25", "facecolor": "#1b1f24", "edgecolor": "none"}
+    look = {"fontsize": 10, "color": "white", "bbox": {**badge, "alpha": 0.8}}
     axes.text(0.03, 0.05, point, transform=axes.transAxes, **look)
 
 

@@ -3,7 +3,7 @@
     runs/<setting>/<profile>/<training set>/<model>-<backbone>/seed<k>/
     results/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json
 
-A setting is what an episode is made in: task, robot and layout, bowl_on_plate-panda-together. All
+A setting is what an episode is made in: task, robot and layout: <task>-<robot>-<layout>. All
 parts are always spelled out, so nothing that differs can share a place; they also stand in the
 files themselves.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.base import setting_name
+from envs.table import MAIN_TASK
 from para.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -30,13 +31,13 @@ class Setting:
         layout: How the task's objects are placed.
     """
 
-    task: str = "bowl_on_plate"
+    task: str = MAIN_TASK
     robot: str = "panda"
     layout: str = "together"
 
     @property
     def name(self) -> str:
-        """The three parts, joined: bowl_on_plate-panda-together."""
+        """The three parts, joined: <task>-<robot>-<layout>."""
         return setting_name(*map(_checked, (self.task, self.robot, self.layout)))
 
 
