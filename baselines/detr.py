@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from para.backbones import BackboneConfig, build_backbone
+from para.doubles import double_array
 from para.fields import number, require
 from para.policies.base import Policy, PolicyConfig
 from para.types import ActionChunk, Inference, Observation
@@ -128,7 +129,7 @@ class WaypointRegressor(Policy):
         positions = actions[..., :3] * self.waypoint_std + self.waypoint_mean
         # labels are the commands "open" and "close": what is commanded is one of the two
         gripper = (actions[..., 3] > 0.5).float().cpu().numpy()
-        positions = positions.double().cpu().numpy()
+        positions = double_array(positions)
         rotations = actions[..., 4:].cpu().numpy() if self.cfg.rotations else None
         return [
             ActionChunk(

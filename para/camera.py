@@ -11,6 +11,7 @@ Rendering, projection, resizing, cropping, augmentation and decoding all go thro
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,8 @@ from para.errors import ParaError
 
 Array = Any
 """A `numpy.ndarray` or a `torch.Tensor`; a camera and its points must be of the same kind."""
+FARTHEST = 10.0
+"""Depth [m] beyond which no ray meets a plane: no table is that far from its camera."""
 
 
 class CameraError(ParaError):
@@ -141,15 +144,15 @@ class Camera:
     def unproject_to_height(self, pixels: Array, heights: Array) -> Array:
         """Intersect the rays of pixels (..., 2) with the planes z = heights (...) [m].
 
-        Returns world points (..., 3) [m]. A ray that is parallel to the plane meets it nowhere: the
-        result is then large, never NaN.
+        Returns world points (..., 3) [m]; NaN, all three, where the ray misses: it is parallel to
+        the plane, or meets it behind the camera or more than `FARTHEST` in front of it.
         """
         xp = _namespace(pixels)
         origins, directions = self.rays(pixels)
         dz = directions[..., 2]
-        safe = xp.where(xp.abs(dz) < 1e-9, xp.full_like(dz, -1e-9), dz)
-        scale = (heights - origins[..., 2]) / safe
-        return origins + scale[..., None] * directions
+        depth = (heights - origins[..., 2]) / xp.where(xp.abs(dz) < 1e-9, math.nan, dz)
+        meets = (depth > 0) & (depth <= FARTHEST)  # False for NaN
+        return xp.where(meets[..., None], origins + depth[..., None] * directions, math.nan)
 
     def nearest_on_rays(self, pixels: Array, points_world: Array) -> Array:
         """The points of the rays of pixels (..., 2) that are nearest to world points (..., 3) [m].

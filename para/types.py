@@ -33,7 +33,7 @@ class ActionChunk:
     """The next T waypoints.
 
     Attributes:
-        positions: (T, 3) end-effector positions, world frame [m].
+        positions: (T, 3) end-effector positions, world frame [m]; NaN where `missed`.
         gripper: (T,) commanded opening in [0, 1]; 1 is open.
         rotations: (T, 3) extrinsic xyz Euler angles of the hand relative to "pointing straight
             down" [rad], or None where the policy does not predict rotation.
@@ -46,6 +46,16 @@ class ActionChunk:
     rotations: np.ndarray | None = None
     heatmaps: np.ndarray | None = None
     pixels: np.ndarray | None = None
+
+    @property
+    def missed(self) -> np.ndarray:
+        """(T,) bool: the ray of the waypoint's pixel meets its height nowhere, so it has no place.
+
+        Nobody can go there. A position that is NaN without such a pixel is a broken policy's.
+        """
+        if self.pixels is None:
+            return np.zeros(len(self.positions), bool)
+        return np.isnan(self.positions).all(-1) & np.isfinite(self.pixels).all(-1)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from envs.base import EnvConfig
 from envs.table.rendering import Renderer
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG, viewpoint_camera
-from para.camera import Camera, CameraError
+from para.camera import FARTHEST, Camera, CameraError
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -58,8 +58,9 @@ def test_unprojecting_a_projection_returns_the_point(camera, point):
 @given(cameras(), _number(0, 1), _number(0, 1), _number(-0.1, 0.3))
 def test_projecting_an_unprojection_returns_the_pixel(camera, u, v, height):
     pixel = np.array([u * camera.width, v * camera.height])
-    _, ray = camera.rays(pixel)
-    if ray[2] > -0.05:  # (almost) parallel to the table, or upwards: no such point
+    origin, ray = camera.rays(pixel)
+    # (almost) parallel to the table, upwards, from below the plane, too far: no such point
+    if ray[2] > -0.05 or not 0.01 < (height - origin[2]) / ray[2] < FARTHEST - 0.01:
         return
     point = camera.unproject_to_height(pixel, np.float64(height))
     again, _ = camera.project(point)
@@ -149,6 +150,95 @@ def test_batched_torch_equals_numpy_one_by_one(singles, seed):
         assert np.allclose(depths[i].numpy(), expected_depth, atol=1e-9)
         assert np.allclose(warped[i].numpy(), expected + np.array([i + 1.0, 0.0]), atol=1e-7)
     assert np.allclose(back.numpy(), points, atol=1e-6)
+
+
+@st.composite
+def cameras_anywhere(draw):
+    """Cameras that look in any direction, from any height: up, level, from below the table."""
+    eye = np.array([draw(_number(-2, 2)) for _ in range(3)])
+    angles = np.array([draw(_number(-3.1, 3.1)) for _ in range(3)])
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = cv2.Rodrigues(angles)[0], eye
+    f = draw(_number(50, 300))
+    return Camera(np.array([[f, 0, 64], [0, f, 64], [0, 0, 1]]), T, 128, 128)
+
+
+def _as_torch(camera, dtype=torch.float64):
+    matrices = (torch.tensor(m, dtype=dtype) for m in (camera.intrinsics, camera.T_world_camera))
+    return Camera(*matrices, camera.width, camera.height)
+
+
+@quick
+@given(cameras_anywhere(), _number(0, 128), _number(0, 128), _number(-0.5, 0.5))
+def test_a_ray_meets_a_plane_in_front_of_the_camera_or_is_flagged(camera, u, v, height):
+    pixel = np.array([u, v])
+    origin, ray = camera.rays(pixel)
+    point = camera.unproject_to_height(pixel, np.float64(height))
+    found = _as_torch(camera).unproject_to_height(
+        torch.tensor(pixel), torch.tensor(height, dtype=torch.float64)
+    )
+    up, rise = ray[2], height - origin[2]
+    if min(abs(up), abs(rise), abs(abs(rise) - FARTHEST * abs(up))) < 1e-8:
+        return  # on the edge between the cases, where rounding decides
+    if up * rise > 0 and abs(rise) < FARTHEST * abs(up):
+        again, depth = camera.project(point)
+        assert np.isclose(point[2], height, atol=1e-7)
+        assert 0 < depth <= FARTHEST * (1 + 1e-9)
+        assert np.allclose(again, pixel, atol=1e-3)
+        assert camera.in_view(pixel, depth) == ((pixel < 128).all())
+        assert np.allclose(found.numpy(), point, atol=1e-9)
+    else:
+        assert np.isnan(point).all()
+        assert found.isnan().all()
+
+
+LEVEL = Camera(
+    np.array([[100.0, 0, 64], [0, 100, 64], [0, 0, 1]]),
+    np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0.5], [0, 0, 0, 1]]),
+    128,
+    128,
+)
+"""Half a metre above the table, looking along world x: row 64 is the horizon."""
+
+
+@pytest.mark.parametrize("kind", [np, torch])
+@pytest.mark.parametrize(
+    ("case", "v", "height"),
+    [
+        ("parallel", 64.0, 0.0),
+        ("upwards", 20.0, 0.0),
+        ("the plane is above, the ray goes down", 100.0, 0.8),
+        ("beyond any table", 64.5, 0.0),
+        ("the plane holds the camera", 100.0, 0.5),
+        ("the ray lies in the plane", 64.0, 0.5),
+        ("no height", 100.0, np.nan),
+        ("no pixel", np.nan, 0.0),
+    ],
+)
+def test_every_way_to_miss_is_nan_and_spoils_no_neighbour(kind, case, v, height):
+    camera = LEVEL if kind is np else _as_torch(LEVEL, torch.float32)
+    pixels, heights = [[64.0, 100.0], [64.0, v]], [0.0, height]
+    if kind is np:
+        points = LEVEL.unproject_to_height(np.array(pixels), np.array(heights))
+    else:
+        points = camera.unproject_to_height(torch.tensor(pixels), torch.tensor(heights)).numpy()
+    assert np.isnan(points[1]).all(), case
+    assert np.allclose(points[0], [0.5 * 100 / 36, 0.0, 0.0], atol=1e-6)
+
+
+@quick
+@given(cameras_anywhere(), st.lists(_number(-3, 3), min_size=3, max_size=3).map(np.array))
+def test_a_point_is_in_view_only_in_front_of_the_camera(camera, point):
+    pixel, depth = camera.project(point)
+    R, t = camera.T_world_camera[:3, :3], camera.T_world_camera[:3, 3]
+    ahead = (R.T @ (point - t))[2]
+    inside = ((pixel >= 0) & (pixel < 128)).all()
+    assert camera.in_view(pixel, depth) == (inside and ahead > 0)
+    mirrored, behind = camera.project(2 * t - point)
+    assert behind == pytest.approx(-depth, abs=1e-9)
+    if abs(ahead) > 1e-3:  # it has the same pixel, and only one of the two is there
+        assert np.allclose(mirrored, pixel, rtol=1e-6, atol=1e-6)
+        assert not (camera.in_view(pixel, depth) and camera.in_view(mirrored, behind))
 
 
 def test_the_centre_of_the_first_pixel_is_half_half():

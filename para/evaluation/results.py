@@ -11,7 +11,7 @@ Schema 2 (fields are added, never renamed or removed; schema 1 is read through `
     config      {evaluation, training}                resolved, as plain data
     evaluation  {key, seconds}                        key: what the outcome depends on, as a hash
     episodes    [{index, seed, test, condition, stage, success, steps, place_error_m, seconds,
-                  plans, objects}, ...]
+                  plans, misses, objects}, ...]
 
 `condition` holds task, objects (name -> x, y [m], yaw [rad]), position (their mean x and y [m]),
 theta_deg, phi_deg, distractors (a number), seed. `test` is ood | sanity; `steps` are control steps

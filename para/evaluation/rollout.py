@@ -49,6 +49,8 @@ def rollout(
 
     The first `inference.execute` waypoints of each plan are servoed to, then the policy plans
     again, until the env says that the episode is over (success, or its control steps used up).
+    A plan with a miss among them (`ActionChunk.missed`) goes nowhere: the robot holds still, and
+    the policy plans again.
 
     Args:
         policy: In eval mode.
@@ -59,10 +61,12 @@ def rollout(
 
     Returns:
         Per episode: stage, success, steps (of 20 ms) and the task's metrics, seconds (wall time;
-        inference is shared out evenly), plans, objects: name -> [x, y, z] at the end [m].
+        inference is shared out evenly), plans, misses (plans that held still because a ray met no
+        table), objects: name -> [x, y, z] at the end [m].
     """
     recorders = recorders or {}
-    seconds, plans = [0.0] * len(conditions), [0] * len(conditions)
+    seconds = [0.0] * len(conditions)
+    plans, misses = [0] * len(conditions), [0] * len(conditions)
     for i, condition in enumerate(conditions):
         begin = time.perf_counter()
         envs[i].begin(condition)
@@ -79,6 +83,7 @@ def rollout(
             begin = time.perf_counter()
             _execute(envs[i], observation, chunk, inference.execute, recorders.get(i))
             plans[i] += 1
+            misses[i] += bool(chunk.missed[: inference.execute].any())
             seconds[i] += shared + time.perf_counter() - begin
 
     return [
@@ -86,6 +91,7 @@ def rollout(
             **env.outcome.to_dict(),
             "seconds": round(seconds[i], 3),
             "plans": plans[i],
+            "misses": misses[i],
             "objects": {name: pose[:3].tolist() for name, pose in env.objects().items()},
         }
         for i, env in enumerate(envs[: len(conditions)])
@@ -99,13 +105,15 @@ def _execute(
     execute: int,
     recorder: Recorder | None,
 ) -> None:
-    """Servo to the first `execute` waypoints of a plan."""
-    if not (np.isfinite(chunk.positions).all() and np.isfinite(chunk.gripper).all()):
+    """Servo to the first `execute` waypoints of a plan; hold still where one of them is a miss."""
+    broken = ~(np.isfinite(chunk.positions).all(-1) | chunk.missed) | ~np.isfinite(chunk.gripper)
+    if broken.any():
         raise CheckpointError("The policy predicts NaN or infinity: its training went wrong.")
     if recorder is not None:
         recorder.plan(observation, chunk)
     steps = env.steps
-    for k in range(min(execute, len(chunk.positions))):
+    count = 0 if chunk.missed[:execute].any() else min(execute, len(chunk.positions))
+    for k in range(count):
         if env.done:
             return
         if recorder is not None:
@@ -113,7 +121,7 @@ def _execute(
         on_step = None if recorder is None else recorder.step
         env.servo_to(chunk.positions[k], float(chunk.gripper[k]), on_step=on_step)
     if env.steps == steps:
-        # The policy wants to stay where it is. Time passes all the same, or this would never end.
+        # It stays where it is. Time passes all the same, or this would never end.
         for _ in range(WAIT_STEPS):
             if not env.done:
                 env.control_step(env.target, env.gripper_command)

@@ -156,7 +156,7 @@ class VideoRecorder:
         """Predicted waypoints from the one being executed on; hollow where the gripper is open."""
         positions = self._chunk.positions[self._executing :]
         pixels, depth = camera.project(np.concatenate([start[None], positions]).astype(np.float64))
-        if (depth <= 0).any():
+        if not (depth > 0).all():  # behind the camera, or a miss (NaN): no path to draw
             return
         colour = _lighter(self._colour)
         draw_path(image, pixels, colour, thickness=2)

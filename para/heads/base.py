@@ -151,13 +151,11 @@ class Head(nn.Module, ABC):
             Logits of heights (B, T, K, Z or 0), gripper (B, T, K), rotation (B, T, K, 3, R or 0).
             Outside the map counts as its border.
         """
-        size = torch.tensor(trunk.shape[:-3:-1], device=cells.device)
-        grid = (2 * cells + 1) / size - 1
         if trunk.ndim == 5:  # each waypoint is read in its own map
-            at_cells = _sample(trunk.flatten(0, 1), grid.flatten(0, 1))
+            at_cells = sample(trunk.flatten(0, 1), cells.flatten(0, 1))
             at_cells = at_cells.unflatten(0, cells.shape[:2])
         else:
-            at_cells = _sample(trunk, grid.flatten(1, 2)).unflatten(1, cells.shape[1:3])
+            at_cells = sample(trunk, cells.flatten(1, 2)).unflatten(1, cells.shape[1:3])
         read = self.reader(at_cells + self.waypoint[:, None])
         read = torch.einsum("btkc,tcz->btkz", read, self.outputs.to(read.dtype)) + self.bias
         heights, gripper, rotations = read.split(self.sizes, -1)
@@ -202,8 +200,13 @@ HEADS: Registry[type[Head]] = Registry("head", "model/head", packages=("para.hea
 """Pixel-aligned heads by kind, with arguments (cfg, horizon, in_channels, timing)."""
 
 
-def _sample(maps: Tensor, grid: Tensor) -> Tensor:
-    """Interpolate maps (N, C, h, w) at points (N, K, 2) in [-1, 1]: (N, K, C)."""
+def sample(maps: Tensor, cells: Tensor) -> Tensor:
+    """Maps (N, C, h, w), bilinearly interpolated, at cell coordinates (N, K, 2): (N, K, C).
+
+    Outside the map counts as its border.
+    """
+    size = torch.tensor(maps.shape[:-3:-1], device=cells.device)
+    grid = (2 * cells + 1) / size - 1
     sampled = F.grid_sample(
         maps.float(), grid[:, :, None].float(), padding_mode="border", align_corners=False
     )

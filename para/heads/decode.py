@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from para.doubles import double_on_cpu
+
 _RADIUS = 2
 """Cells around the argmax that the local fit sees: a 5 x 5 window."""
 
@@ -23,7 +25,8 @@ def refine_cells(logits: Tensor, cells: Tensor) -> Tensor:
     lies within the cell; a soft-argmax over a window narrower than the Gaussian is biased towards
     the cell's centre. Least squares over 5 x 5 cells (DARK, Zhang et al., 2020, uses finite
     differences over 3 x 3). The window is moved inwards at borders. Where the fit has no maximum,
-    or one more than a cell away, the expectation over the window's probabilities is taken.
+    or one more than a cell away, the expectation over the window's probabilities is taken. In 64
+    bits on the CPU: the windows are small, and the fit is solved once.
 
     Returns:
         (N, 2) float cell coordinates.
@@ -36,11 +39,11 @@ def refine_cells(logits: Tensor, cells: Tensor) -> Tensor:
     rows = (row[:, None] + offsets)[:, :, None]
     columns = (column[:, None] + offsets)[:, None, :]
     everyone = torch.arange(len(logits), device=logits.device)[:, None, None]
-    window = logits[everyone, rows, columns].flatten(1).double()
+    window = double_on_cpu(logits[everyone, rows, columns].flatten(1))
     window = window - window.amax(1, keepdim=True)
 
-    y, x = torch.meshgrid(offsets.double(), offsets.double(), indexing="ij")
-    x, y = x.flatten(), y.flatten()
+    steps = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
+    y, x = (axis.flatten() for axis in torch.meshgrid(steps, steps, indexing="ij"))
     design = torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y], 1)
     _, gx, gy, a, b, c = (window @ torch.linalg.pinv(design).T).unbind(1)
     # gradient (gx + 2 a x + c y, gy + c x + 2 b y) = 0
@@ -51,11 +54,11 @@ def refine_cells(logits: Tensor, cells: Tensor) -> Tensor:
 
     probability = window.softmax(1)
     expected = torch.stack([probability @ x, probability @ y], 1)
-    centre = torch.stack([column, row], 1)
-    from_peak = (centre + fitted - cells).abs().amax(1)
+    centre, peak = torch.stack([column, row], 1).cpu(), cells.cpu()
+    from_peak = (centre + fitted - peak).abs().amax(1)
     usable = concave & (from_peak <= 1)
     refined = centre + torch.where(usable[:, None], fitted, expected)
-    return refined.clamp(cells - 1, cells + 1).to(logits.dtype)
+    return refined.clamp(peak - 1, peak + 1).to(logits.dtype).to(logits.device)
 
 
 def refine_bins(logits: Tensor, bins: Tensor, *, circular: bool = False) -> Tensor:

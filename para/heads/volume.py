@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from para.heads.base import HEADS, Decoded, Head, HeadConfig, Labels
+from para.heads.base import HEADS, Decoded, Head, HeadConfig, Labels, sample
 from para.heads.decode import peak_cells, refine_cells
 from para.heads.targets import bin_target, entropy, gaussian_target, masked_mean
 
@@ -64,7 +64,10 @@ class VolumeHead(Head):
         }
 
     def decode(self, features: Tensor, *, subcell: bool) -> Decoded:
-        """See `Head.decode`: argmax over the volume, refined in the pixel plane and in height."""
+        """See `Head.decode`: argmax over the volume, refined in the pixel plane, then in height.
+
+        The height logits of a pixel between cells are interpolated, as features are in `read`.
+        """
         trunk = self.maps(features)
         logits = self._logits(trunk)
         shape = logits.shape[:2]
@@ -74,12 +77,15 @@ class VolumeHead(Head):
         layer = volumes[everyone, best]
         peaks = peak_cells(layer)
         cells = refine_cells(layer, peaks) if subcell else peaks.to(layer.dtype)
-        at_peak = volumes[everyone, :, peaks[:, 1], peaks[:, 0]]
+        if subcell:
+            columns = sample(volumes, cells[:, None])[:, 0]
+        else:
+            columns = volumes[everyone, :, peaks[:, 1], peaks[:, 0]]
         cells = cells.unflatten(0, shape)
         _, gripper, rotations = self.read(trunk, cells[:, :, None])
         return Decoded(
             cells=cells,
-            heights=self.decode_heights(at_peak, subcell=subcell).unflatten(0, shape),
+            heights=self.decode_heights(columns, subcell=subcell).unflatten(0, shape),
             gripper=gripper[:, :, 0].sigmoid(),
             rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),
             heatmaps=volumes.flatten(1).softmax(-1).view_as(logits).sum(2),

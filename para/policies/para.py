@@ -13,10 +13,15 @@ from torch import Tensor, nn
 
 from para.backbones import BackboneConfig, build_backbone
 from para.camera import Camera
+from para.doubles import double_array
 from para.fields import number, require
 from para.heads import HEADS, Decoded, HeadConfig, Labels, frame_weights
+from para.heads.targets import masked_mean
 from para.policies.base import DEFAULT, POLICIES, Policy, PolicyConfig
 from para.types import ActionChunk, Inference, Observation
+
+_OFF_THE_MAP = -2.0
+"""A cell coordinate that no cell of the map is near."""
 
 
 @dataclass
@@ -47,7 +52,9 @@ class ParaPolicy(Policy):
     """Backbone, end-effector embedding, pixel-aligned head; all geometry through `Camera`.
 
     Labels outside the image are masked and counted ("masked"). Labels above or below the height
-    bins are clamped to the nearest bin and counted ("clamped").
+    bins are clamped to the nearest bin and counted ("clamped"). A predicted pixel whose ray misses
+    its height (see `Camera.unproject_to_height`) is no point: it is flagged (`ActionChunk.missed`),
+    and counted in the metrics ("missed"), whose position error is that of the others.
 
     Args:
         cfg: The model (configs/model/para.yaml).
@@ -85,7 +92,7 @@ class ParaPolicy(Policy):
             camera = self._camera(batch["intrinsics"].float(), batch["T_world_camera"].float())
             ee_position = batch["ee_position"].float()
             waypoints = batch["waypoints"].float()
-            ee_cells = self._cells(camera.project(ee_position)[0])
+            ee_cells = self._ee_cells(*camera.project(ee_position))
             pixels, depth = camera.project(waypoints)
             visible = camera.in_view(pixels, depth)
             heights = waypoints[..., 2]
@@ -125,27 +132,33 @@ class ParaPolicy(Policy):
             pixel_error = (pixels - self._pixels(labels.cells)).norm(dim=-1)
             position_error = (positions - waypoints).norm(dim=-1)
         count = labels.visible.sum().clamp(min=1)
+        missed = positions.isnan().any(-1) & labels.visible
         wrong = (decoded.gripper > 0.5) != (labels.gripper > 0.5)
         return {
             "pixel_error_px": (pixel_error * labels.visible).sum() / count,
-            "position_error_mm": 1000 * (position_error * labels.visible).sum() / count,
+            "position_error_mm": 1000 * masked_mean(position_error, labels.visible & ~missed),
             "gripper_error": (wrong & labels.visible).sum() / count,
+            "missed": missed.sum(),
         }
 
     def _predict(
         self, images: Tensor, observations: Sequence[Observation], inference: Inference
     ) -> list[ActionChunk]:
         ee_position, gripper = self._states(observations)
-        ee_pixels = [o.camera.project(np.asarray(o.ee_position))[0] for o in observations]
-        ee_cells = self._cells(torch.as_tensor(np.stack(ee_pixels)).to(ee_position))
+        projected = [o.camera.project(np.asarray(o.ee_position)) for o in observations]
+        ee_pixels, depth = (
+            np.stack(part).astype(np.float32) for part in zip(*projected, strict=True)
+        )
+        ee_cells = self._ee_cells(torch.from_numpy(ee_pixels), torch.from_numpy(depth))
+        ee_cells = ee_cells.to(ee_position.device)
         features = self._features(images, ee_cells, ee_position, gripper)
         decoded = self.head.decode(features, subcell=inference.subcell)
         return self._chunks(decoded, observations)
 
     def _chunks(self, decoded: Decoded, observations: Sequence[Observation]) -> list[ActionChunk]:
         """Unproject in double precision, each observation with its own camera."""
-        pixels = self._pixels(decoded.cells).double().cpu().numpy()
-        heights = decoded.heights.double().cpu().numpy()
+        pixels = double_array(self._pixels(decoded.cells))
+        heights = double_array(decoded.heights)
         # labels are the commands "open" and "close": what is commanded is one of the two
         gripper = (decoded.gripper > 0.5).float().cpu().numpy()
         heatmaps = decoded.heatmaps.float().cpu().numpy()
@@ -209,6 +222,10 @@ class ParaPolicy(Policy):
     def _cells(self, pixels: Tensor) -> Tensor:
         """Pixel coordinates (..., 2) -> cell coordinates, in which cell centres are integers."""
         return pixels * (self.cfg.heatmap_size / self.image_size) - 0.5
+
+    def _ee_cells(self, pixels: Tensor, depth: Tensor) -> Tensor:
+        """Cells (B, 2) of the end effector; off the map where it is behind the camera."""
+        return torch.where(depth[..., None] > 0, self._cells(pixels), _OFF_THE_MAP)
 
     def _pixels(self, cells: Tensor) -> Tensor:
         """Inverse of `_cells`."""

@@ -1,5 +1,7 @@
 """Lock-step rollouts: what is executed, when they end, and the expert on every split."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,41 @@ def test_finished_episodes_leave_the_batch():
 def test_nan_is_an_error_and_not_a_failed_episode(where):
     policy = Fixed([[0.0, 0.0, 0.2]])
     getattr(policy.chunk, where)[0] = np.nan
+    with pytest.raises(CheckpointError, match="NaN"):
+        rollout(policy, [_env(max_steps=20)], [CONDITION], Inference(execute=1))
+
+
+def _missing(positions, missed):
+    """A policy some of whose pixels meet no table."""
+    policy = Fixed(positions)
+    policy.chunk.positions[missed] = np.nan
+    policy.chunk = replace(policy.chunk, pixels=np.full((len(positions), 2), 5.0))
+    return policy
+
+
+def test_a_plan_with_a_miss_holds_still_and_is_counted():
+    env, log = _env(max_steps=4 * WAIT_STEPS), Log()
+    start = env.ee_position
+    policy = _missing([start + np.array([0.0, 0.1, 0.0])] * 3, missed=[1])
+    (outcome,) = rollout(policy, [env], [CONDITION], Inference(execute=2), {0: log})
+    assert np.allclose(env.ee_position, start, atol=2e-3)
+    assert (outcome["plans"], outcome["misses"], outcome["steps"]) == (4, 4, 4 * WAIT_STEPS)
+    assert log.events == ["start", *["plan"] * 4]
+    assert log.steps == outcome["steps"]
+
+
+def test_a_miss_that_is_not_executed_harms_nobody():
+    env = _env(max_steps=60)
+    start = env.ee_position
+    policy = _missing([start + np.array([0.0, 0.05, 0.0])] * 3, missed=[2])
+    (outcome,) = rollout(policy, [env], [CONDITION], Inference(execute=2))
+    assert outcome["misses"] == 0
+    assert np.allclose(env.ee_position, start + np.array([0.0, 0.05, 0.0]), atol=5e-3)
+
+
+def test_nan_beside_a_miss_is_still_a_broken_policy():
+    policy = _missing([[0.0, 0.0, 0.2]] * 2, missed=[0])
+    policy.chunk.pixels[0] = np.nan
     with pytest.raises(CheckpointError, match="NaN"):
         rollout(policy, [_env(max_steps=20)], [CONDITION], Inference(execute=1))
 

@@ -10,7 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_fixtures import default_camera
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from para.doubles import double_on_cpu
 from para.heads import HEADS, Labels
 from para.heads.decode import peak_cells, refine_bins, refine_cells
 from para.heads.targets import bin_target, circular_bin_target, divergence, gaussian_target
@@ -136,6 +140,52 @@ def test_project_target_decode_unproject_is_below_a_millimetre(kind, seed):
     parts = head.loss(features, labels)
     assert float(parts["heatmap"]) == pytest.approx(0, abs=1e-4)
     assert float(parts["height"]) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_volume_head_reads_heights_at_its_refined_pixel():
+    """Perfect logits of a surface that rises from cell to cell; the truth lies between cells.
+
+    Bin 10 is the likeliest everywhere, and bin 11 the less likely the further to the left, so the
+    height at column x is that of bin 10 + sigmoid(0.4 x - 4).
+    """
+    cells = torch.tensor([[[7.42, 9.31], [6.6, 3.8], [5.0, 5.0]]])
+    head = perfect_head("volume", cells, torch.zeros(1, 3), (16, 16))
+    rows, columns = gaussian_target(cells, (16, 16), head.cfg.target_sigma)
+    where = rows.log()[..., :, None] + columns.log()[..., None, :]
+    volume = torch.full((1, 3, head.cfg.height_bins, 16, 16), -60.0)
+    volume[:, :, 10] = where
+    volume[:, :, 11] = where + 0.4 * torch.arange(16.0) - 4
+    head.volume = Fixed(volume.flatten(1, 2))
+    decoded = head.decode(torch.zeros(1, 8, 16, 16), subcell=True)
+    torch.testing.assert_close(decoded.cells, cells, rtol=0, atol=1e-3)
+    truth = (10 + (0.4 * cells[..., 0] - 4).sigmoid()) * (0.32 / 31)
+    torch.testing.assert_close(decoded.heights, truth, rtol=0, atol=1e-5)
+
+    plain = head.decode(torch.zeros(1, 8, 16, 16), subcell=False)
+    assert plain.cells.tolist() == [[[7, 9], [7, 4], [5, 5]]]
+    torch.testing.assert_close(plain.heights, torch.full((1, 3), 10 * 0.32 / 31))
+
+
+class NoDoubles(TorchDispatchMode):
+    """Refuses 64-bit floats anywhere but on the CPU, as Apple's devices do."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float64:
+                assert tensor.device.type == "cpu", f"{func} makes float64 on {tensor.device}"
+        return result
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_heads_decode_on_a_device_without_float64(kind):
+    """With tensors that have a device and no values, so that no such device is needed."""
+    with FakeTensorMode(), NoDoubles(), torch.device("cuda"):
+        head = HEADS[kind](HEADS.config(kind)(), 3, 8)
+        decoded = head.decode(torch.zeros(2, 8, 16, 16), subcell=True)
+        assert decoded.cells.device.type == decoded.heights.device.type == "cuda"
+        assert decoded.cells.dtype == decoded.heights.dtype == torch.float32
+        assert double_on_cpu(decoded.cells).dtype == torch.float64
 
 
 def test_plain_argmax_decodes_to_cell_centres():

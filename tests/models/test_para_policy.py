@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from model_fixtures import backbone_config, make_batch, model_config, observations
 
-from para.policies.base import build_policy
+from para.camera import Camera
+from para.policies.base import INFERENCE_DTYPES, build_policy
+from para.types import Inference
 
 SIZE, HORIZON = 128, 3
 
@@ -71,6 +75,77 @@ def test_labels_out_of_view_are_masked_and_counted():
     assert all(p.grad is None or p.grad.abs().max() == 0 for p in policy.parameters())
 
 
+LOW = Camera.look_at((1.5, 0, 0.4), (0, 0, 0.35), 45, SIZE, SIZE)
+"""Has the horizon in its image: the rays of the upper rows never come down to the table."""
+
+
+def low_batch():
+    batch = make_batch(4, HORIZON, SIZE)
+    for name in ("intrinsics", "T_world_camera"):
+        batch[name] = torch.from_numpy(getattr(LOW, name)).float().expand_as(batch[name]).clone()
+    return batch
+
+
+def looking_everywhere(policy):
+    """The policy with a head that has its waypoints at the sky's middle, the table's, and so on."""
+    decode = policy.head.decode
+
+    def decode_there(features, *, subcell):
+        decoded = decode(features, subcell=subcell)
+        cells = decoded.cells.clone()
+        cells[..., 0], cells[:, 0::2, 1], cells[:, 1::2, 1] = 15.5, 4.0, 28.0
+        return replace(decoded, cells=cells)
+
+    policy.head.decode = decode_there
+    return policy
+
+
+def test_a_predicted_ray_that_misses_is_flagged_and_not_a_point():
+    policy = looking_everywhere(build())
+    for chunk in policy.predict(observations(low_batch())):
+        assert chunk.missed.tolist() == [True, False, True]
+        assert np.isnan(chunk.positions[[0, 2]]).all()
+        assert np.isfinite(chunk.positions[1]).all()
+        assert np.isfinite(chunk.pixels).all()
+
+
+def test_a_missing_ray_is_counted_and_leaves_metrics_finite():
+    policy = looking_everywhere(build())
+    batch = low_batch()
+    scalars = policy.loss(batch, metrics=True)
+    assert int(scalars["masked"]) == 0
+    assert int(scalars["missed"]) == 2 * 4
+    assert all(torch.isfinite(value).all() for value in scalars.values())
+    (chunk, *_) = policy.predict(observations(batch))
+    batch = {name: value[:1] for name, value in batch.items()}
+    error = 1000 * np.linalg.norm(chunk.positions[1] - batch["waypoints"][0, 1].numpy())
+    scalars = policy.loss(batch, metrics=True)
+    assert float(scalars["position_error_mm"]) == pytest.approx(error, rel=1e-3)
+    batch["waypoints"][:] = torch.tensor([0.0, 5.0, 0.1])  # no label in view: none is missed
+    nothing = policy.loss(batch, metrics=True)
+    assert int(nothing["missed"]) == float(nothing["position_error_mm"]) == 0
+
+
+def test_an_end_effector_behind_the_camera_is_nowhere_in_the_image():
+    """Mirrored at the camera's centre a point has the same pixel, where nothing is."""
+    policy = build()
+    batch = make_batch(2, HORIZON, SIZE)
+    eye = batch["T_world_camera"][0, :3, 3]
+    here, there, beside = torch.tensor([[0.0, 0.2, 0.0], [0.1, -0.2, 0.0], [0.0, 9.0, 0.0]])
+    outside = 2 * eye - beside  # in no pixel of the image, whichever way one looks
+
+    def seen(position):
+        moved = batch | {"ee_position": position.expand(2, 3)}
+        heatmaps = np.stack([chunk.heatmaps for chunk in policy.predict(observations(moved))])
+        return policy.loss(moved)["heatmap"].detach(), torch.from_numpy(heatmaps)
+
+    for ahead in (here, there):
+        behind = 2 * eye - ahead
+        for found, expected in zip(seen(behind), seen(outside), strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert not torch.equal(seen(here)[1], seen(there)[1])
+
+
 def test_heights_outside_the_bins_are_clamped_and_counted():
     policy = build()
     batch = make_batch(1, HORIZON, SIZE)
@@ -113,8 +188,9 @@ def test_the_end_effector_and_gripper_are_inputs():
 def test_same_batch_same_bits_and_batching_changes_nothing_that_matters():
     policy = build()
     batch = observations(make_batch(4, HORIZON, SIZE))
-    for dtype in (None, torch.bfloat16):
-        first, second = policy.predict(batch, dtype=dtype), policy.predict(batch, dtype=dtype)
+    for precision in INFERENCE_DTYPES:
+        inference = Inference(precision=precision)
+        first, second = policy.predict(batch, inference), policy.predict(batch, inference)
         for a, b in zip(first, second, strict=True):
             np.testing.assert_array_equal(a.positions, b.positions)
             np.testing.assert_array_equal(a.heatmaps, b.heatmaps)
