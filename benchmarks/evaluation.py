@@ -17,10 +17,10 @@ from envs.base import build_task
 from envs.splits import test_conditions
 from para.cli import load_config
 from para.evaluation.config import EvalConfig
-from para.evaluation.pool import run_parallel
+from para.executors import LocalExecutor
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
-from para.system import available_cores, provenance
+from para.system import provenance
 
 EPISODES = 96
 
@@ -78,9 +78,9 @@ def measure(cfg, train_cfg):
     task = build_task(cfg.task)
     conditions = test_conditions(cfg.split, "ood", task, cfg.layout, cfg.episodes or EPISODES)
     chunks = [conditions[i : i + cfg.batch] for i in range(0, len(conditions), cfg.batch)]
-    workers = cfg.workers or available_cores()
+    executor = LocalExecutor(workers=cfg.workers)
     begin = time.time()
-    runs = [run for _, run in run_parallel(partial(TimedWorker, cfg, train_cfg), chunks, workers)]
+    runs = [run for _, run in executor.run(partial(TimedWorker, cfg, train_cfg), chunks)]
     seconds = time.time() - begin
     busy = sum(run["end"] - run["begin"] for run in runs)
     outcomes = [outcome for run in runs for outcome in run["outcomes"]]
@@ -90,7 +90,7 @@ def measure(cfg, train_cfg):
         "robot": cfg.robot,
         "n": len(outcomes),
         "successes": sum(outcome["success"] for outcome in outcomes),
-        "workers": workers,
+        "workers": executor.processes,
         "batch": cfg.batch,
         "image_size": cfg.env.image_size,
         "seconds": round(seconds, 1),

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import multiprocessing
 import sys
 import time
 from pathlib import Path
@@ -33,6 +32,7 @@ from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from envs.table.reach import reach_errors, task_points  # noqa: E402
 from envs.table.robots import BASE  # noqa: E402
+from para.executors import LocalExecutor, stateless  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 
@@ -141,12 +141,10 @@ def main() -> None:
     combinations = [(robot, layout) for robot in task.robots for layout in task.layouts]
     parts = [range(first, 256, 16) for first in range(1 if quick else 16)]
     jobs = [(robot, layout, part) for robot, layout in combinations for part in parts]
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        results = pool.map(run_job, jobs, chunksize=1)
+    done = dict(LocalExecutor(workers=2).run(stateless(run_job), jobs))
     tables = {}
     for robot, layout in combinations:
-        mine = [r for job, rows in zip(jobs, results, strict=True) for r in rows
-                if job[:2] == (robot, layout)]  # fmt: skip
+        mine = [row for job in jobs if job[:2] == (robot, layout) for row in done[job]]
         tables[f"{robot}, {layout}"] = summarise(mine)
     for key, table in tables.items():
         for name, row in table.items():

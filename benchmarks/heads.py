@@ -13,8 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import psutil
 import torch
@@ -22,6 +20,7 @@ import torch
 from para.backbones import build_backbone
 from para.camera import Camera
 from para.cli import load_config
+from para.executors import LocalExecutor, stateless
 from para.files import atomic_write_json
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
@@ -41,8 +40,8 @@ def main() -> None:
     for profile, size in PROFILES.items():
         rows[profile] = row = compare(profile, **size)
         for variant in VARIANTS:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                memory = pool.submit(peak_megabytes, profile, variant, size["batch"]).result()
+            setup = stateless(peak_megabytes, profile, variant)
+            ((_, memory),) = LocalExecutor(workers=1).run(setup, [size["batch"]])
             row[variant]["peak_megabytes"] = memory
             logging.info("%-8s %-12s %s", profile, variant, row[variant])
     result = {

@@ -14,6 +14,11 @@ from typing import Any
 
 import psutil
 
+from para.errors import ConfigError
+
+WORKERS_PER_CORE = 4
+"""Most processes or threads that one may ask for; more only wait for each other, or crash."""
+
 _ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = (
     "torch torchvision timm accelerate safetensors mujoco mink gymnasium numpy scipy "
@@ -69,15 +74,34 @@ def free_cores(seconds: float = 0.5) -> int:
     return max(1, min(available_cores(), round(idle)))
 
 
+def worker_count(workers: int | None = None) -> int:
+    """Processes (or threads) to use: `workers`, or one per available core.
+
+    Raises:
+        ConfigError: More than WORKERS_PER_CORE for each core.
+    """
+    cores = available_cores()
+    most = WORKERS_PER_CORE * cores
+    if workers is not None and workers > most:
+        raise ConfigError(
+            f"workers={workers} is too many for the {cores} cores that are available here: give "
+            f"at most {most}, or leave it out."
+        )
+    return workers or cores
+
+
 def set_threads(workers: int | None = None) -> int:
     """Let torch use `workers` threads, or as many as there are free cores; returns the number.
 
     A thread too many is worse than one too few: oneDNN's convolutions wait in spin locks for a
     thread that another process has pushed aside (a training step of 0.3 s of CPU took 1.6 to 2.9).
+
+    Raises:
+        ConfigError: Too many, see `worker_count`.
     """
     import torch
 
-    threads = workers or free_cores()
+    threads = worker_count(workers) if workers else free_cores()
     torch.set_num_threads(threads)
     return threads
 

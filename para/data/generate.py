@@ -10,16 +10,11 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -43,9 +38,9 @@ from para.data.format import (
     write_episode,
 )
 from para.errors import ConfigError, DataError, UnknownNameError
+from para.executors import LocalExecutor, WorkerDied
 from para.fields import choice, number
 from para.files import require_free_space
-from para.system import available_cores
 
 log = logging.getLogger(__name__)
 
@@ -250,49 +245,34 @@ def _names(paths: list[Path]) -> str:
 # ------------------------------------------------------------------------------- parallel processes
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What a worker process needs to know, once."""
-
-    folder: Path
-    dataset: str
-    task: TaskConfig
-    robot: str
-    layout: str
-    env: EnvConfig
-
-
 def _make_missing(folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dataset: str) -> None:
     """Make the episodes whose files do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        for stale in folder.glob(".demo_*.hdf5"):  # what killed writers left behind
-            stale.unlink()
+        _remove_half_written(folder)
         tasks = [task for task in tasks if not episode_path(folder, task.index).exists()]
         if not tasks:
             return
         require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)
-        job = _Job(folder.absolute(), dataset, cfg.task, cfg.robot, cfg.layout, cfg.env)
-        # Spawned, never forked: a forked child hangs when its parent has used OpenGL.
-        pool = ProcessPoolExecutor(
-            min(cfg.workers or available_cores(), len(tasks)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(job,),
+        executor = LocalExecutor(workers=cfg.workers)
+        setup = partial(
+            _Maker, folder.absolute(), dataset, cfg.task, cfg.robot, cfg.layout, cfg.env
         )
         try:
-            _wait_for({pool.submit(_make, task.index) for task in tasks}, folder.name)
-        except BrokenProcessPool as error:
+            made = executor.run(setup, [task.index for task in tasks])
+            _show_progress((success for _, success in made), len(tasks), folder.name)
+        except WorkerDied as error:
             raise DataError(
                 f"A process that made demos for {folder} died (out of memory?). Complete demos are "
-                "kept: run the same command again, with workers=1 if it happens again."
+                "kept: run the same command again, with workers=1 if it happens again.\n"
+                f"{error}"
             ) from error
         finally:
-            pool.shutdown(cancel_futures=True)
+            _remove_half_written(folder)
 
 
-def _wait_for(futures: set[Future[bool]], title: str) -> None:
-    """Show progress until all are done; raise the first error."""
+def _show_progress(successes: Iterable[bool], total: int, title: str) -> None:
+    """Show a bar while the episodes arrive."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -302,12 +282,18 @@ def _wait_for(futures: set[Future[bool]], title: str) -> None:
     )
     start, failures = time.perf_counter(), 0
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(title, total=len(futures), rate="starting the simulator")
-        for done, future in enumerate(as_completed(futures), start=1):
-            failures += not future.result()
+        bar = progress.add_task(title, total=total, rate="starting the simulator")
+        for done, success in enumerate(successes, start=1):
+            failures += not success
             rate = f"{60 * done / (time.perf_counter() - start):.0f} demos/min"
             rate += f", {failures} failed" if failures else ""
             progress.update(bar, completed=done, rate=rate)
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Remove what killed writers left behind; nobody writes now, see `_locked`."""
+    for stale in folder.glob(".demo_*.hdf5"):
+        stale.unlink()
 
 
 @contextmanager
@@ -322,35 +308,27 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-_job: _Job
-"""Set once in every worker process."""
+@dataclass(frozen=True)
+class _Maker:
+    """Makes episodes of one data set in a worker process."""
 
+    folder: Path
+    dataset: str
+    task: TaskConfig
+    robot: str
+    layout: str
+    env: EnvConfig
 
-def _start_worker(job: _Job) -> None:
-    global _job
-    _job = job
-    os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa's software renderer: one core per worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent stops when we are done
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _make(index: int) -> bool:
-    """Make episode `index` in a worker process, with up to ATTEMPTS tries; return its success."""
-    task = build_task(_job.task)
-    for attempt in range(ATTEMPTS):
-        demo = planned(_job.dataset, task, _job.layout, index, _job.env, attempt)
-        episode = record(demo, _job.dataset, task, _job.robot, _job.layout, _job.env)
-        if episode.meta.success:
-            break
-    write_episode(episode_path(_job.folder, index), episode)
-    return episode.meta.success
+    def __call__(self, index: int) -> bool:
+        """Make episode `index`, with up to ATTEMPTS tries; return its success."""
+        task = build_task(self.task)
+        for attempt in range(ATTEMPTS):
+            demo = planned(self.dataset, task, self.layout, index, self.env, attempt)
+            episode = record(demo, self.dataset, task, self.robot, self.layout, self.env)
+            if episode.meta.success:
+                break
+        write_episode(episode_path(self.folder, index), episode)
+        return episode.meta.success
 
 
 def record(

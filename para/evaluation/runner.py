@@ -23,12 +23,11 @@ from envs.splits import test_conditions
 from para.errors import ResultError
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
-from para.evaluation.pool import run_parallel
 from para.evaluation.results import Result, read_result
 from para.evaluation.trained import trained_runs
 from para.evaluation.worker import Evaluator, MakeFilm
+from para.executors import LocalExecutor
 from para.statistics import Rate
-from para.system import available_cores
 
 _logger = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def evaluate(
     with _progress(jobs, console) as show:
         for job in jobs:
             show(job)
-        for chunk, episodes in run_parallel(setup, tasks, cfg.workers or available_cores()):
+        for chunk, episodes in LocalExecutor(workers=cfg.workers).run(setup, tasks):
             job = next(job for job in jobs if job.run is chunk.run)
             done.new_episodes += job.add(chunk, episodes)
             show(job)

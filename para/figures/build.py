@@ -11,14 +11,15 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from para.errors import ParaError
 from para.figures.drawing import Drawing
@@ -30,6 +31,8 @@ from para.registry import Registry
 from para.runs.code import code_digest
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -164,9 +167,7 @@ def build(assets: Mapping[str, Asset], sources: Sources, out_dir: Path) -> list[
     """
     done: dict[str, BuiltAsset] = {}
     films: list[tuple[_Job, Film]] = []
-    bar = tqdm(assets.items(), desc="Figures", unit="asset", disable=not sources.progress)
-    for name, asset in bar:
-        bar.set_postfix_str(name)
+    for name, asset in _tracked(assets.items(), "Figures", len(assets), sources.progress):
         try:
             inputs = tuple(sorted({Path(path) for path in asset.inputs(sources)}))
             job = _Job(name, asset, _key(name, asset, inputs), inputs)
@@ -184,6 +185,12 @@ def build(assets: Mapping[str, Asset], sources: Sources, out_dir: Path) -> list[
             done[name] = _without_media(name, asset, "failed", str(error))
     done |= _shoot(films, sources, out_dir)
     return [done[name] for name in assets]
+
+
+def _tracked(items: Iterable[T], title: str, total: int, progress: bool) -> Iterator[T]:
+    """The items, with a progress bar on stderr if `progress`."""
+    bar = Console(stderr=True)
+    yield from track(items, title, total, console=bar, disable=not progress)
 
 
 def _shoot(
@@ -206,15 +213,13 @@ def _shoot(
             tasks += own
         waiting = {job.name: len(film.tasks) for job, film in films}
         problems: dict[str, list[str]] = {job.name: [] for job, _ in films}
-        bar = tqdm(total=len(tasks), desc="Videos", unit="episode", disable=not sources.progress)
-        for task, problem in shoot(tasks, sources.workers):
+        shots = shoot(tasks, sources.workers)
+        for task, problem in _tracked(shots, "Videos", len(tasks), sources.progress):
             job, film, own = owner[task.out]
             waiting[job.name] -= 1
             problems[job.name] += [problem] if problem else []
             if waiting[job.name] == 0:
                 done[job.name] = _compose(job, film, own, problems[job.name], out_dir)
-            bar.update()
-        bar.close()
     return done
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from para.errors import ParaError
+from para.executors import LocalExecutor
 from para.types import Inference
 
 SIMULATED_FPS = 50
@@ -76,9 +77,7 @@ def shoot(tasks: Sequence[EpisodeTask], workers: int) -> Iterator[tuple[EpisodeT
 
     One broken episode does not stop the others.
     """
-    from para.evaluation.pool import run_parallel
-
-    yield from run_parallel(_Camera, list(tasks), max(1, workers))
+    yield from LocalExecutor(workers=workers).run(_Camera, tasks)
 
 
 class _Camera:

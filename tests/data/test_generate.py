@@ -157,10 +157,9 @@ def test_failures_are_retried_nearby_then_recorded_as_failures(tmp_path, monkeyp
         meta = dataclasses.replace(episode.meta, seed=task.seed)
         return dataclasses.replace(episode, meta=meta)
 
-    job = generation._Job(tmp_path, "objpos", TASK_CONFIG, "hand", "together", EnvConfig())
-    monkeypatch.setattr(generation, "_job", job, raising=False)
     monkeypatch.setattr(generation, "record", failing)
-    succeeded = generation._make(7)
+    make = generation._Maker(tmp_path, "objpos", TASK_CONFIG, "hand", "together", EnvConfig())
+    succeeded = make(7)
     meta = check_episode(episode_path(tmp_path, 7))
     assert meta.success == succeeded == (failures == 1)
     assert len(tried) == min(failures + 1, generation.ATTEMPTS)
@@ -193,7 +192,7 @@ def copy(undisturbed, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_complete_sets_are_left_alone(copy, monkeypatch):
-    monkeypatch.setattr(generation, "ProcessPoolExecutor", None)  # would raise if it were used
+    monkeypatch.setattr(generation, "LocalExecutor", None)  # would raise if it were used
     before = contents(folder_of(copy))
     summary = generate(config(copy))
     assert (summary.made, summary.replaced) == (0, [])
@@ -254,14 +253,14 @@ def test_sigkill_loses_only_what_was_in_flight(undisturbed, tmp_path):
 def test_full_disk_is_noticed_before_work_starts(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
-    monkeypatch.setattr(generation, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(generation, "LocalExecutor", None)
     with pytest.raises(NoSpaceError, match=r"needs about .* MB but its disk has 0 MB free"):
         generate(config(tmp_path))
     assert contents(folder_of(tmp_path)) == {}
 
 
 def test_another_environment_is_refused_before_work_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(generation, "LocalExecutor", None)
     write_episode(episode_path(folder_of(tmp_path), 0), make_episode(0, size=SIZE))
     cfg = config(tmp_path)
     cfg.env.camera_fovy_deg = 60.0
@@ -270,15 +269,24 @@ def test_another_environment_is_refused_before_work_starts(tmp_path, monkeypatch
             call()
 
 
-def _die(index: int) -> bool:
-    os._exit(9)
+class _Dies:
+    """A worker that dies of its first task, and leaves half of a file."""
+
+    def __init__(self, folder: Path, *_: object):
+        self.folder = folder
+
+    def __call__(self, index: int) -> bool:
+        (self.folder / f".demo_{index:05d}.0123abcd.hdf5").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return True
 
 
-@pytest.mark.slow
 def test_a_dead_worker_is_an_error_that_says_how_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "_make", _die)
-    with pytest.raises(DataError, match="run the same command again"):
+    monkeypatch.setattr(generation, "_Maker", _Dies)
+    with pytest.raises(DataError, match="run the same command again") as error:
         generate(config(tmp_path, workers=1))
+    assert "SIGKILL" in str(error.value)
+    assert not list(folder_of(tmp_path).glob(".demo_*"))
 
 
 def test_a_second_generator_waits_for_the_first(tmp_path):

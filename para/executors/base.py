@@ -1,0 +1,156 @@
+"""What every executor is: tasks in, results out as they arrive, whatever dies on the way.
+
+    for task, result in executor.run(setup, tasks):
+        ...
+
+`setup` is called once in each process and returns the worker, which is called with one task after
+another. A task is plain data and its result depends on nothing else, so it can be done anywhere
+and again. What depends on earlier results is submitted one by one (`Executor.start`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from omegaconf import MISSING
+
+from para.errors import ParaError
+from para.registry import Registry
+
+Worker = Callable[[Any], Any]
+"""Task -> result."""
+Setup = Callable[[], Worker]
+"""Picklable; builds a worker in the process that will use it."""
+
+
+def stateless(work: Callable[..., Any], *first: Any) -> Setup:
+    """The setup of a worker that has nothing to set up: the task is the last argument of `work`."""
+    return partial(partial, work, *first)
+
+
+class WorkerError(ParaError):
+    """A task could not be done; the message says why."""
+
+
+class WorkerDied(WorkerError):
+    """The process of a task ended before the task did; the message has what it wrote to stderr."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that has ended.
+
+    Attributes:
+        task: The object that was submitted.
+        value: What the worker returned.
+        error: Why there is no value.
+    """
+
+    task: Any
+    value: Any = None
+    error: WorkerError | None = None
+
+
+class Crew(ABC):
+    """The processes of one piece of work; a context manager that leaves none of them behind."""
+
+    @abstractmethod
+    def submit(self, task: Any) -> None:
+        """Have a task (picklable) done as soon as a process is free."""
+
+    @abstractmethod
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        """Tasks that have ended; waits for the first of them, at most `timeout` seconds."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all processes, whatever they are doing."""
+
+    def __enter__(self) -> Crew:
+        """The crew itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+@dataclass
+class ExecutorConfig:
+    """What every executor is told (configs/executor)."""
+
+    name: str = MISSING
+    kind: str = MISSING
+    """The registered component that reads the rest."""
+
+
+class Executor(ABC):
+    """A place where processes run.
+
+    Attributes:
+        processes: Most tasks at a time.
+    """
+
+    processes: int
+
+    @abstractmethod
+    def start(self, setup: Setup, whole_scripts: bool = False) -> Crew:
+        """A crew whose processes are started when there are tasks for them.
+
+        Args:
+            setup: Builds the worker of a process.
+            whole_scripts: Each task is a script that lasts: it gets a fresh process, may start
+                processes of its own, and is told by SIGTERM to save its work before it is ended.
+        """
+
+    def run(self, setup: Setup, tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield (task, result) as results arrive; tasks are handed out in their order.
+
+        Raises:
+            WorkerError: A process died or its worker raised. Nothing new is handed out then, but
+                what others are working on is finished and yielded first.
+        """
+        waiting, working = deque(tasks), 0
+        failure: WorkerError | None = None
+        with self.start(setup) as crew:
+            while True:
+                while waiting and failure is None and working < self.processes:
+                    crew.submit(waiting.popleft())
+                    working += 1
+                if not working:
+                    break
+                ended = crew.wait()
+                working -= len(ended)
+                for done in ended:
+                    failure = failure or done.error
+                    if done.error is None:
+                        yield done.task, done.value
+        if failure is not None:
+            raise failure
+
+
+EXECUTORS: Registry[Callable[[ExecutorConfig, int | None], Executor]] = Registry(
+    "executor", "executor", packages=("para.executors",)
+)
+"""Executors by kind: called with (cfg, workers)."""
+
+
+def build_executor(cfg: ExecutorConfig, workers: int | None) -> Executor:
+    """The executor of a configuration, for at most `workers` tasks at a time (None: as it likes).
+
+    Raises:
+        UnknownNameError: There is no such kind of executor.
+        ConfigError: It cannot have so many workers.
+    """
+    return EXECUTORS[cfg.kind](cfg, workers)

@@ -1,0 +1,254 @@
+"""Processes on this machine, one task each at a time, that survive the death of any of them.
+
+Processes are spawned, never forked (a forked child of a process that has used OpenGL hangs). They
+do not see Ctrl-C, which is their parent's to handle, and do not outlive their parent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from para.errors import ParaError
+from para.executors.base import (
+    EXECUTORS,
+    Crew,
+    Done,
+    Executor,
+    ExecutorConfig,
+    Setup,
+    WorkerDied,
+    WorkerError,
+)
+from para.system import worker_count
+
+SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "LP_NUM_THREADS": "1"}
+"""Environment of workers: two OpenMP pools (or software renderers) on the same cores crawl."""
+
+GRACE_S = 60.0
+"""Time that a whole script has to save its work [s]."""
+
+
+@dataclass
+class LocalConfig(ExecutorConfig):
+    """configs/executor/local.yaml"""
+
+    kind: str = "local"
+
+
+@EXECUTORS.register("local", LocalConfig)
+class LocalExecutor(Executor):
+    """Spawned processes.
+
+    Args:
+        cfg: Has nothing to choose.
+        workers: Processes at a time; None: one per available core.
+
+    Raises:
+        ConfigError: That many would only crash the machine.
+    """
+
+    def __init__(self, cfg: LocalConfig | None = None, workers: int | None = None):
+        self.processes = worker_count(workers)
+
+    def start(self, setup: Setup, whole_scripts: bool = False) -> Crew:
+        """See `Executor.start`."""
+        return _LocalCrew(setup, self.processes, whole_scripts)
+
+
+class _LocalCrew(Crew):
+    """Starts processes as tasks come in; one that has answered gets the next task."""
+
+    def __init__(self, setup: Setup, processes: int, whole_scripts: bool):
+        self._setup, self._most, self._whole_scripts = setup, processes, whole_scripts
+        self._waiting: deque[Any] = deque()
+        self._busy: dict[Connection, _Process] = {}
+        self._free: list[_Process] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="para-")
+        self._names = itertools.count()
+
+    def submit(self, task: Any) -> None:
+        """See `Crew.submit`."""
+        self._waiting.append(task)
+        self._hand_out()
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        """See `Crew.wait`."""
+        ended = []
+        for connection in wait(list(self._busy), timeout) if self._busy else ():
+            process = self._busy[connection]
+            done = process.answer()
+            if self._whole_scripts:
+                process.end(GRACE_S)  # it has nothing left to do but to leave
+            elif done.error is not None:
+                process.end()
+            else:
+                self._free.append(process)
+            del self._busy[connection]
+            ended.append(done)
+        self._hand_out()
+        return ended
+
+    def close(self) -> None:
+        """See `Crew.close`. Whole scripts save their work first; a second Ctrl-C ends them too."""
+        self._waiting.clear()
+        processes = [*self._busy.values(), *self._free]
+        try:
+            if self._whole_scripts:
+                for process in processes:
+                    process.process.terminate()
+                last = time.monotonic() + GRACE_S
+                for process in processes:
+                    process.process.join(max(0.0, last - time.monotonic()))
+        finally:
+            for process in processes:
+                process.end()
+            self._folder.cleanup()
+
+    def _hand_out(self) -> None:
+        while self._waiting and (self._free or len(self._busy) < self._most):
+            process = self._free.pop() if self._free else self._new()
+            self._busy[process.connection] = process
+            process.give(self._waiting.popleft())
+
+    def _new(self) -> _Process:
+        stderr = Path(self._folder.name) / f"stderr{next(self._names)}"
+        with _ctrl_c_held():
+            process = _Process(self._setup, stderr, self._whole_scripts)
+            self._busy[process.connection] = process  # now `close` would end it
+        return process
+
+
+class _Process:
+    """One process and the pipe to it."""
+
+    def __init__(self, setup: Setup, stderr: Path, whole_script: bool):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.stderr = stderr
+        self.task: Any = None
+        level = logging.getLogger().getEffectiveLevel()
+        self.process = context.Process(
+            target=_serve,
+            args=(theirs, setup, str(stderr), level, whole_script),
+            daemon=not whole_script,  # daemons may not start processes
+        )
+        with _environment({} if whole_script else SINGLE_THREADED):
+            self.process.start()
+        theirs.close()  # else its end would stay open here and its death would not be seen
+
+    def give(self, task: Any) -> None:
+        """Hand over a task; its result will arrive on the connection."""
+        self.task = task
+        with suppress(ConnectionError):  # it is dead, which reading from the connection will tell
+            self.connection.send(task)
+
+    def answer(self) -> Done:
+        """What became of the task; the connection must be ready."""
+        try:
+            outcome, value = self.connection.recv()
+        except (EOFError, ConnectionError):
+            return Done(self.task, error=WorkerDied(self._obituary()))
+        if outcome == "failed":
+            return Done(self.task, error=WorkerError(value))
+        return Done(self.task, value)
+
+    def _obituary(self) -> str:
+        """How the process ended, with the end of what it wrote to stderr."""
+        self.process.join(5)
+        code = self.process.exitcode
+        cause = f"exit status {code}"
+        if code is not None and code < 0:
+            cause = signal.Signals(-code).name
+            if code == -signal.SIGKILL:
+                cause += ", perhaps for lack of memory: try fewer workers"
+        written = self.stderr.read_text(errors="replace") if self.stderr.exists() else ""
+        tail = "\n".join(written.strip().splitlines()[-20:])
+        return f"A worker process died ({cause}).{chr(10) if tail else ''}{tail}"
+
+    def end(self, patience: float = 0.0) -> None:
+        """Let the process leave within `patience` seconds, then stop it, whatever it is doing."""
+        self.connection.close()
+        self.process.join(patience)
+        self.process.kill()
+        self.process.join()
+
+
+# --- in the process ------------------------------------------------------------------------------
+
+
+def _serve(
+    connection: Connection, setup: Setup, stderr: str, level: int, whole_script: bool
+) -> None:
+    """Body of a process: build the worker, then do tasks until the parent hangs up."""
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+    threading.Thread(target=_end_with_parent, args=(whole_script,), daemon=True).start()
+    if not whole_script:  # which has its own format
+        logging.basicConfig(level=level)
+    try:
+        work = setup()
+        while True:
+            task = connection.recv()
+            connection.send(("done", work(task)))
+    except (EOFError, ConnectionError):
+        pass
+    except ParaError as error:
+        connection.send(("failed", str(error)))
+    except Exception:
+        connection.send(("failed", f"A worker process failed:\n{traceback.format_exc()}"))
+    if not whole_script:
+        # Straight out: destructors of OpenGL contexts print noise, or crash, at interpreter exit.
+        os._exit(0)
+
+
+def _end_with_parent(whole_script: bool) -> None:
+    """End this process when its parent is gone, however it went and whatever is being done here."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    if whole_script:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+    os._exit(1)
+
+
+# --- while it starts -----------------------------------------------------------------------------
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Block SIGINT, for good in processes started inside; one that came meanwhile arrives after."""
+    resource_tracker.ensure_running()  # its start, else a part of the first process's, unblocks
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started inside, where the user has not set them."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
