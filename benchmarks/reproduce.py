@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from para.campaign import ReproduceConfig  # noqa: E402
+from para.campaign.config import ReproduceConfig  # noqa: E402
 from para.cli import load_config  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware  # noqa: E402

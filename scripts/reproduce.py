@@ -1,6 +1,6 @@
 """Train and evaluate everything, then build the website: `python scripts/reproduce.py`."""
 
-from para.campaign import ReproduceConfig
+from para.campaign.config import ReproduceConfig
 from para.cli import para_main
 
 
@@ -20,7 +20,7 @@ def main(cfg: ReproduceConfig) -> None:
     """
     import time
 
-    from para.campaign import reproduce
+    from para.campaign.run import reproduce
 
     start = time.monotonic()
     campaign = reproduce(cfg)

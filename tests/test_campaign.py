@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,9 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from para.campaign import Campaign, CampaignError, Job, ReproduceConfig, plan
-from para.cli import load_config
+from para.campaign.config import ReproduceConfig
+from para.campaign.job import Job
+from para.campaign.plan import plan
+from para.campaign.run import CampaignError, CampaignRun
+from para.cli import ROOT, load_config
 from para.errors import UnknownNameError
+from para.evaluation.config import EvalConfig
+from para.executors import LocalExecutor
+from para.fields import check
+from para.runs.config import TrainConfig
 
 
 def _config(**changes: object) -> ReproduceConfig:
@@ -48,12 +57,14 @@ def test_every_job_comes_after_what_it_needs():
 
 @pytest.mark.parametrize("campaign", ["main", "video_recipes", "video_sweep"])
 def test_every_campaign_can_be_planned(campaign):
-    cfg = load_config(ReproduceConfig, [f"campaign={campaign}"], ReproduceConfig)
+    cfg = load_config(ReproduceConfig, [f"campaign={campaign}"])
     jobs = plan(cfg)
     assert sum(job.kind == "eval" for job in jobs) == len(cfg.splits) * len(cfg.models)
+    scripts = {"train": TrainConfig, "eval": EvalConfig}
     for job in jobs:
-        if job.kind in ("train", "eval"):
-            loaded = load_config(job.kind, job.arguments[1:])
+        if job.kind in scripts:
+            loaded = load_config(scripts[job.kind], job.arguments[1:])
+            check(loaded)
             if job.kind == "eval":
                 assert (loaded.precision, loaded.episodes) == (cfg.precision, cfg.episodes)
 
@@ -72,67 +83,145 @@ def test_an_unknown_policy_is_named_before_anything_runs():
         plan(_config(splits=["lr"], models=["para_two_stages-svd_tiny"]))
 
 
-def _job(name: str, code: str, needs: tuple[str, ...] = (), exclusive: bool = False) -> Job:
-    return Job(name, "train", ("-c", code), needs, exclusive)
+def test_an_unknown_executor_is_named():
+    with pytest.raises(UnknownNameError, match="Did you mean 'local'"):
+        _config(executor="locl")
 
 
-def test_jobs_run_in_order_and_exclusive_ones_alone(tmp_path: Path):
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Job]:
+    """A job that runs some code; it finds its files in the folder of the test."""
+
+    def write(name: str, code: str, needs: tuple[str, ...] = (), exclusive: bool = False) -> Job:
+        script = tmp_path / f"{name}.py"
+        script.write_text(f"import os, sys, time\nos.chdir({str(tmp_path)!r})\n{code}\n")
+        return Job(name, "train", (str(script), f"key={name}"), needs, exclusive)
+
+    return write
+
+
+def campaign(jobs: list[Job], slots: int, log_dir: Path) -> CampaignRun:
+    return CampaignRun(jobs, LocalExecutor(workers=slots), log_dir)
+
+
+def test_jobs_run_in_order_and_exclusive_ones_alone(tmp_path: Path, job: Callable[..., Job]):
     """b and c each wait for the other to have started, so they must run side by side."""
 
-    def job(name: str, waits_for: str, needs: tuple[str, ...] = (), alone: bool = False) -> Job:
+    def traced(name: str, waits_for: str, needs: tuple[str, ...] = (), alone: bool = False) -> Job:
         code = (
-            f"import os, time; os.chdir({str(tmp_path)!r});"
             f"open('trace', 'a').write('{name}+'); open('{name}', 'w').close()\n"
             f"while not os.path.exists('{waits_for}'): time.sleep(0.02)\n"
             f"open('trace', 'a').write('{name}-')"
         )
-        return _job(name, code, needs, alone)
+        return job(name, code, needs, alone)
 
     jobs = [
-        job("a", "a", alone=True),
-        job("b", "c", ("a",)),
-        job("c", "b", ("a",)),
-        job("d", "d", ("b", "c")),
+        traced("a", "a", alone=True),
+        traced("b", "c", ("a",)),
+        traced("c", "b", ("a",)),
+        traced("d", "d", ("b", "c")),
     ]
-    Campaign(jobs, slots=2, log_dir=tmp_path).run()
+    campaign(jobs, 2, tmp_path).run()
     text = (tmp_path / "trace").read_text()
     assert text.startswith("a+a-")
     assert sorted(text[4:8]) == sorted("b+c+")
     assert text.endswith("d+d-")
 
 
-def test_a_failure_is_named_and_the_rest_goes_on(tmp_path: Path):
-    done = tmp_path / "done"
+def test_a_job_is_the_script_as_typed_with_its_output_in_a_log(
+    tmp_path: Path, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+):
+    """It is its own main module, single-threading is left to it, and it may start processes."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    code = (
+        "import subprocess, logging\n"
+        "from para.executors import LocalExecutor, stateless\n"
+        "if __name__ == '__main__':\n"
+        "    print(sys.argv[1], os.environ.get('OMP_NUM_THREADS'))\n"
+        "    subprocess.run(['echo', 'from a child'])\n"
+        "    logging.basicConfig(format='own %(message)s')\n"
+        "    logging.warning('format')\n"
+        "    print(list(LocalExecutor(workers=1).run(stateless(pow, 2), [5])))\n"
+        "    sys.exit(0)\n"
+    )
+    run = campaign([job("typed", code)], 1, tmp_path / "logs")
+    run.run()
+    written = (tmp_path / "logs" / "typed.log").read_text().splitlines()
+    expected = ["key=typed None", "from a child", "own format", "[(5, 32)]"]
+    assert sorted(written) == sorted(expected)
+    assert run.seconds["typed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        ("raise SystemExit('no such thing')", "no such thing"),
+        ("sys.stderr.write('error: typo\\n'); sys.exit(2)", "error: typo"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("print('bye', flush=True); os.kill(os.getpid(), 9)", "bye"),
+    ],
+)
+def test_a_failure_is_named_and_the_rest_goes_on(
+    tmp_path: Path, job: Callable[..., Job], code: str, written: str
+):
     jobs = [
-        _job("bad", "raise SystemExit('no such thing')"),
-        _job("after bad", "raise AssertionError", ("bad",)),
-        _job("good", f"open({str(done)!r}, 'w')"),
+        job("bad", code),
+        job("after bad", "raise AssertionError", ("bad",)),
+        job("good", "open('done', 'w')"),
     ]
     with pytest.raises(CampaignError, match=r"2 of 3 jobs") as error:
-        Campaign(jobs, slots=1, log_dir=tmp_path).run()
-    assert done.exists()
-    assert "python -c" in str(error.value)
-    assert "no such thing" in (tmp_path / "bad.log").read_text()
+        campaign(jobs, 1, tmp_path).run()
+    assert (tmp_path / "done").exists()
+    assert f"python {tmp_path}/bad.py key=bad" in str(error.value)
+    assert written in (tmp_path / "bad.log").read_text()
     assert not (tmp_path / "after-bad.log").exists()
 
 
-def test_a_killed_campaign_takes_its_jobs_along(tmp_path: Path):
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_campaign_that_ends_lets_its_jobs_save_and_takes_them_along(
+    tmp_path: Path, job: Callable[..., Job], number: signal.Signals
+):
     """Otherwise the same command, given again, would train beside the old jobs."""
-    started = tmp_path / "pid"
-    sleeper = (
-        f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    )
     code = (
-        "from pathlib import Path; from para.campaign import Campaign, Job;"
-        f"job = Job('sleep', 'train', ('-c', {sleeper!r}));"
-        f"Campaign([job], 1, Path({str(tmp_path)!r})).run()"
+        "import signal\n"
+        "def save(*_):\n"
+        "    open('saved', 'w').close()\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "signal.signal(signal.SIGINT, lambda *_: open('ctrl-c', 'w').close())\n"
+        "open('writing', 'w').write(str(os.getpid()))\n"
+        "os.rename('writing', 'pid')\n"
+        "while True: time.sleep(0.1)"
     )
-    campaign = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    wait_until(lambda: started.exists() and started.read_text())
-    job = int(started.read_text())
-    campaign.kill()
-    campaign.wait()
-    wait_until(lambda: not psutil.pid_exists(job))
+    sleeper = job("sleeper", code)
+    parent = tmp_path / "campaign.py"
+    parent.write_text(
+        "from pathlib import Path\n"
+        "from para.campaign.job import Job\n"
+        "from para.campaign.run import CampaignRun\n"
+        "from para.executors import LocalExecutor\n"
+        "if __name__ == '__main__':\n"
+        f"    job = Job('sleeper', 'train', {sleeper.arguments!r})\n"
+        f"    CampaignRun([job], LocalExecutor(workers=1), Path({str(tmp_path)!r})).run()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(parent)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    wait_until(lambda: (tmp_path / "pid").exists())
+    pid = int((tmp_path / "pid").read_text())
+    # Ctrl-C goes to all processes of a terminal
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    _, messages = process.communicate(timeout=60)
+    wait_until(lambda: not psutil.pid_exists(pid))
+    assert (tmp_path / "saved").exists()
+    assert not (tmp_path / "ctrl-c").exists()
+    assert messages.count("Traceback") == (number == signal.SIGINT)  # the parent's own
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:

@@ -1,0 +1,76 @@
+"""A job of a campaign, which is one call of a script, and how a process does it.
+
+What the campaign does can be done by hand, one line at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from para.errors import ParaError
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class JobError(ParaError):
+    """A script ended with another exit status than 0."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a script.
+
+    Attributes:
+        name: Unique, e.g. "train left para seed0"; also names its log file.
+        kind: demos | train | eval | website.
+        arguments: Script and overrides.
+        needs: Names of jobs that must have succeeded before.
+        exclusive: Runs alone, with all cores.
+    """
+
+    name: str
+    kind: str
+    arguments: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    exclusive: bool = False
+
+    @property
+    def command(self) -> str:
+        """The call as a user would type it."""
+        return " ".join(("python", *self.arguments))
+
+
+def run_script(log_dir: Path, job: Job) -> None:
+    """What the process of a job does: run its script as if typed, output to its log file.
+
+    Raises:
+        JobError: It ended with another exit status than 0.
+    """
+    with log_file(log_dir, job).open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    script, *_ = sys.argv = list(job.arguments)
+    status: object = None
+    try:
+        runpy.run_path(str(_ROOT / script), run_name="__main__")
+    except SystemExit as leaving:
+        status = leaving.code
+        if isinstance(status, str):
+            sys.stderr.write(f"{status}\n")
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status:
+        raise JobError(f"exit status {status if isinstance(status, int) else 1}")
+
+
+def log_file(log_dir: Path, job: Job) -> Path:
+    """Where the output of a job goes."""
+    return log_dir / f"{job.name.replace(' ', '-')}.log"
