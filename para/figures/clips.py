@@ -84,7 +84,7 @@ def labelled(
 def _name_badge(frame: np.ndarray, label: str, colour: str) -> None:
     """The policy's name on a dark badge with a bar in its colour, in the upper left corner."""
     width = 24 + 12 * len(label)
-    frame[12:40, 12 : 12 + length] = rgb(DARK.surface)
+    frame[12:40, 12 : 12 + width] = rgb(DARK.surface)
     frame[12:40, 12:18] = rgb(colour)
     draw_text(frame, label, (25, 26), size=16, bold=True, anchor="lm")
 
