@@ -184,7 +184,12 @@ def overlay_heatmap(image: np.ndarray, heatmap: np.ndarray, strength: float = 0.
 def draw_dot(
     image: np.ndarray, pixel: Sequence[float], radius: float, colour: Colour, outline: int = 2
 ) -> None:
-    """Draw a filled, outlined, antialiased disc at pixel (u, v) into `image`, in place."""
+    """Draw a filled, outlined, antialiased disc at pixel (u, v) into `image`, in place.
+
+    Nothing is drawn for NaN: the waypoint has no place (`ActionChunk.missed`).
+    """
+    if np.isnan(pixel).any():
+        return
     centre = _fixed_point(pixel)
     for r, c in ((radius + outline, (20, 20, 20)), (radius, colour)):
         cv2.circle(image, centre, round(r * 16), c, cv2.FILLED, cv2.LINE_AA, shift=4)

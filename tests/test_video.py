@@ -95,6 +95,8 @@ def test_heatmap_is_laid_over_its_own_cell():
 
 def test_dot_and_path_have_the_camera_pixel_convention():
     image = np.zeros((40, 60, 3), np.uint8)
+    draw_dot(image, (np.nan, 20.0), 6, (255, 255, 255))
+    assert not image.any(), "a waypoint without a place"
     draw_dot(image, (30.0, 20.0), 6, (255, 255, 255), outline=0)  # a corner of four pixels
     weights = image[..., 0].astype(float)
     rows, columns = np.indices(weights.shape) + 0.5

@@ -28,8 +28,8 @@ def validate(run: Run, learner: Learner, draw: bool) -> tuple[Row, np.ndarray | 
 
     Returns:
         val_loss, and val_error_mm (mean distance of waypoints from the demo's, mm) if the policy
-        acts; and (H, W, 3) uint8 heatmaps over their images, None if it has none or `draw` is
-        False.
+        acts, with val_missed, the number of waypoints without a place, if there are any; and
+        (H, W, 3) uint8 heatmaps over their images, None if it has none or `draw` is False.
     """
     held_out, accelerator = run.held_out, learner.accelerator
     if held_out is None or not learner.has_part:
@@ -37,7 +37,7 @@ def validate(run: Run, learner: Learner, draw: bool) -> tuple[Row, np.ndarray | 
     policy = learner.average.module.eval()
     count = min(len(held_out), _SAMPLES)
     samples = np.linspace(0, len(held_out) - 1, count).round().astype(int)
-    loss, distances, observations, chunks = 0.0, [], [], []
+    loss, misses, distances, observations, chunks = 0.0, 0, [], [], []
     for part in np.array_split(samples, math.ceil(count / run.cfg.training.batch_size)):
         batch = held_out.batch(part)
         torch.manual_seed(0)  # the same noise whenever it is asked
@@ -49,10 +49,15 @@ def validate(run: Run, learner: Learner, draw: bool) -> tuple[Row, np.ndarray | 
             chunks += policy.predict(observations[-len(part) :])
             positions = np.stack([chunk.positions for chunk in chunks[-len(part) :]])
             distance = np.linalg.norm(positions - batch["waypoints"].numpy(), axis=-1)
-            distances.append(distance[~batch["padded"].numpy()])
+            missed = np.stack([chunk.missed for chunk in chunks[-len(part) :]])
+            real = ~batch["padded"].numpy()
+            distances.append(distance[real & ~missed])
+            misses += int((real & missed).sum())
     if not policy.cfg.acts:
         return {"val_loss": loss}, None
     numbers = {"val_loss": loss, "val_error_mm": 1e3 * float(np.concatenate(distances).mean())}
+    if misses:
+        numbers["val_missed"] = misses
     few = np.linspace(0, count - 1, min(_PICTURES, count)).astype(int)
     picture = (
         pictures.draw_heatmaps([observations[i] for i in few], [chunks[i] for i in few])
