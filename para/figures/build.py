@@ -189,8 +189,8 @@ def build(assets: Mapping[str, Asset], sources: Sources, out_dir: Path) -> list[
 
 def _tracked(items: Iterable[T], title: str, total: int, progress: bool) -> Iterator[T]:
     """The items, with a progress bar on stderr if `progress`."""
-    bar = Console(stderr=True)
-    yield from track(items, title, total, console=bar, disable=not progress)
+    console = Console(stderr=True)
+    yield from track(items, title, total, console=console, disable=not progress)
 
 
 def _shoot(
