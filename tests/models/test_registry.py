@@ -25,7 +25,7 @@ SIZE, HORIZON = 64, 3
 def tiny(name: str, **changes):
     """The model with fewer waypoints and cells, everything else as configured."""
     if name.startswith("para"):
-        changes |= {"heatmap_size": 16, "head": {"height_bins": 8}}
+        changes = {"heatmap_size": 16, "head": {"height_bins": 8}} | changes
     return model_config(name, horizon=HORIZON, **changes)
 
 
