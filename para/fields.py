@@ -57,6 +57,11 @@ def choice(default: Any, options: Choices, *, mark: str | None = None) -> Any:
     return _field(default, {"choices": options, "mark": mark})
 
 
+def folder(default: Any, *, mark: str | None = None) -> Any:
+    """A field for the path of a folder."""
+    return _field(default, {"folder": True, "mark": mark})
+
+
 def marked(mark: str, default: Any = NO_DEFAULT) -> Any:
     """A field with a mark (LOCAL or READING) and no bounds."""
     return _field(default, {"mark": mark})
@@ -86,7 +91,7 @@ def check(cfg: Any) -> None:
     nodes = list(_nodes(cfg, ""))
     for key, node in nodes:
         for item in fields(node):
-            _check_field(f"{key}.{item.name}" if key else item.name, item, getattr(node, item.name))
+            check_field(f"{key}.{item.name}" if key else item.name, item, getattr(node, item.name))
     root, *parts = nodes
     for key, node in [root, *reversed(parts)]:  # the whole first, then parts before what holds them
         if hasattr(node, "rules"):
@@ -118,12 +123,15 @@ def _nodes(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield from _nodes(child, f"{key}.{name}" if key else str(name))
 
 
-def _check_field(key: str, item: Field[Any], value: Any) -> None:
+def check_field(key: str, item: Field[Any], value: Any) -> None:
+    """Check the value of one field, which stands at a dotted key; see `check`."""
     for single in value if isinstance(value, list) else [value]:
         if isinstance(single, float):
             require(math.isfinite(single), f"{key}={single} must be a finite number.")
         if single is None:
             continue
+        if "folder" in item.metadata:
+            require(bool(single.strip()), f"{key}= names no folder; the current one is {key}=. .")
         if "choices" in item.metadata:
             options = item.metadata["choices"]
             known = list(options() if callable(options) else options)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from para.cli import ROOT, load_config, para_main
@@ -80,7 +84,7 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train training.precision=bf61", ["training.precision", "'bf16'"]),
         ("train model/head=volum", ["model/head", "'volume'"]),
         ("train split.train_positions.kind=lefft", ["train_positions.kind", "'left'"]),
-        ("train split.train_views.thetas=[8]", ["split.train_views.thetas", "0 to 7"]),
+        ("train split.train_views.thetas=[8]", ["split.train_views.thetas", "at most 7"]),
         ("train training.warmup_steps=1500", ["warmup_steps=1500", "training.steps=800"]),
         ("train training.batch_size=0", ["training.batch_size=0"]),
         ("train training.ema_decay=1", ["training.ema_decay=1"]),
@@ -90,14 +94,52 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train model=regression model.heads=3", ["model.hidden=128", "model.heads=3"]),
         ("train augment.crop=1.5", ["augment.crop=1.5"]),
         ("train workers=0", ["workers=0"]),
-        ("train +foo=1", ["+foo=1", "without + or ~"]),
-        ("train ~training", ["~training"]),
+        ("train +foo=1", ["key 'foo'", "Available: augment"]),
+        ("train ++foo=1", ["key 'foo'"]),
+        ("train +training.foo=1", ["key 'training.foo'", "training.steps"]),
+        ("train +seed=1", ["+seed=1", "exists already", "write seed=1"]),
+        ("train ~training", ["~training", "cannot be removed"]),
+        ("train ~seed", ["~seed", "cannot be removed"]),
+        ("train ~foo", ["key 'foo'"]),
+        ("train ~split", ["Nothing sets split"]),
+        ("train +split=lr", ["split is chosen already", "write split=lr"]),
+        ("train ++split=lr", ["split is chosen already"]),
+        ("train split=null", ["split 'None'", "corner_n8, distractor, lr,"]),
+        ("train +experiment=corner", ["experiment 'corner'", "corner_n8_camera_augmented"]),
+        ("train experiment=video_two_stage", ["add it with +experiment=video_two_stage"]),
+        ("train seed=???", ["Nothing sets seed"]),
+        ("train seed=${nope}", ["seed=${nope}", "'nope' not found", "without it: 0"]),
+        ("train seed=${seed}", ["seed=${seed}", "Recursive"]),
+        ("train model.kind=act", ["model.kind=act", "model=NAME"]),
+        ("train model.head=null", ["model.head=None", "model/head=NAME"]),
+        ("train data_dir=", ["data_dir=", "data_dir=."]),
+        ("train -m outputs_dir= seed=1,2", ["outputs_dir="]),
+        ("train plugins=[no_such_package]", ["plugins=[no_such_package]", "No module named"]),
         ("train foo", ["Cannot read 'foo'", "key=value"]),
         ("train a=[1", ["Cannot read 'a=[1'"]),
         ("train seed=1,2", ["seed=1,2", "-m"]),
         ("train --hlep", ["--hlep", "'--help'"]),
         ("train --cfg jbo", ["jbo", "job"]),
-        ("eval model=actt", ["model 'actt'", "'act'"]),
+        ("train --cfg job --info all", ["Only one of", "--info"]),
+        ("train --cfg job --package modle", ["package 'modle'", "'model'"]),
+        ("train --resolve", ["--resolve", "--cfg"]),
+        ("train --config-name trian", ["config 'trian'", "'train'"]),
+        ("train --config-name eval", ["schema/eval", "reads schema/train only"]),
+        ("train --config-dir nowhere", ["--config-dir nowhere", "no such folder"]),
+        ("train --config-path nowhere", ["--config-path nowhere", "no such folder"]),
+        ("train --experimental-rerun job.pickle", ["unrecognized", "--experimental-rerun"]),
+        ("train hydra/launcher=jbolib", ["hydra/launcher 'jbolib'"]),
+        ("train hydra.run.dri=x", ["hydra.run.dri"]),
+        ("train -m seed=1,2 hydra/sweeper=grid", ["hydra/sweeper 'grid'", "basic"]),
+        ("train -m training.learning_rate=interval(1e-4,1e-3)", ["interval()", "sweeper"]),
+        ("train -m split=glob(zz*)", ["split=glob(zz*)", "matches none", "vp_io"]),
+        ("train -m seed=glob(*)", ["seed=glob(*)", "groups"]),
+        ("train -m seed=range(0,1e9)", ["seed=range(0,1e9)", "1000000000 runs"]),
+        ("train -m seed=range(0,5,0)", ["seed=range(0,5,0)", "moves"]),
+        ("train -m seed=range(5,1)", ["no values"]),
+        ("train -m split=lr,lrr", ["split 'lrr'"]),
+        ("train -m seed=1,x", ["seed=x", "Integer"]),
+        ("eval +experiment=video_two_stage", ["experiment/video_two_stage"]),
         ("eval spilt=lr", ["key 'spilt'", "'split'"]),
         ("eval tests=[odd]", ["'odd'", "'ood'"]),
         ("eval training.steps=3", ["'training.steps'"]),
@@ -132,9 +174,9 @@ def test_help_shows_examples_groups_and_keys(name, capsys):
     for example in EXAMPLES:
         assert f"  python scripts/{name}.py {example}\n" in text
     assert "profile         laptop*, paper, smoke" in text
-    for field in SCRIPTS[name].__dataclass_fields__:
-        assert f"  {field}" in text
-    assert ("act" in text) == (name == "train")
+    for field in fields(SCRIPTS[name]):
+        assert f"  {field.name}" in text
+    assert ("act_published" in text) == (name == "train")
     assert "_schema" not in text
 
 
@@ -147,7 +189,9 @@ def test_cfg_job_prints_what_would_run(name, capsys):
     shown = OmegaConf.create(text)
     assert shown.seed == 7
     assert shown.env.image_size == 128
-    assert "${" not in text
+    assert text.startswith("seed: 7\n")
+    script(name, ran.append)(["seed=7", "--cfg", "job", "--resolve"])
+    assert "${" not in capsys.readouterr().out
 
 
 def test_profiles_set_sizes_and_the_command_line_wins():
@@ -200,12 +244,13 @@ def test_every_model_composes_with_every_profile(model, profile):
     assert train_config_from_dict(asdict(cfg)) == cfg
 
 
-def test_scripts_run_in_the_repository_wherever_they_are_called_from():
+def test_paths_start_where_the_user_stands(tmp_path):
     seen = []
     script("train", lambda cfg: seen.append((os.getcwd(), type(cfg), type(cfg.training).__name__)))(
         []
     )
-    assert seen == [(str(ROOT), TrainConfig, "TrainingConfig")]
+    assert seen == [(str(tmp_path), TrainConfig, "TrainingConfig")]
+    assert list(tmp_path.iterdir()) == []  # Hydra leaves nothing behind
 
 
 def test_multirun_runs_all_combinations():
@@ -219,8 +264,6 @@ def test_multirun_runs_all_combinations():
 def test_eval_takes_names_where_train_takes_groups():
     cfg = load_config(EvalConfig, ["model=regression", "backbone=dinov3_vits16", "video=0"])
     assert (cfg.model, cfg.backbone, cfg.video) == ("regression", "dinov3_vits16", 0)
-    with pytest.raises(UnknownNameError, match="'resnet18'"):
-        load_config(EvalConfig, ["backbone=resnet81"])
 
 
 def test_errors_and_interrupts_set_the_exit_status(capsys):
@@ -277,8 +320,180 @@ def test_commands_name_only_what_is_unusual():
     assert (again.model, again.backbone, again.seed) == ("regression", "resnet18", 2)
 
 
-def test_evaluation_takes_the_names_of_policies_that_a_recipe_trained():
-    cfg = load_config(EvalConfig, ["model=para_two_stage", "backbone=svd_tiny"])
-    assert (cfg.model, cfg.backbone) == ("para_two_stage", "svd_tiny")
-    with pytest.raises(UnknownNameError, match="parra_two_stage"):
-        load_config(EvalConfig, ["model=parra_two_stage"])
+@pytest.mark.parametrize("name", ["para_two_stage", "mine", "act.v2", "42"])
+def test_evaluation_takes_any_name_of_a_trained_policy(name):
+    cfg = load_config(EvalConfig, [f"model={name}", "backbone=svd_tiny"])
+    assert (cfg.model, cfg.backbone) == (name, "svd_tiny")
+
+
+# --- Hydra's own ---------------------------------------------------------------------------------
+
+
+def test_multirun_understands_globs_and_ranges_and_keeps_its_file_in_outputs(tmp_path):
+    seen = []
+    script("eval", lambda cfg: seen.append((cfg.split.name, cfg.seed)))(
+        ["-m", "split=glob(vp*,exclude=vp_l*)", "seed=range(0,3,2)", "model=a,b", "outputs_dir=out"]
+    )
+    splits = ["vp_default_to_all", "vp_io"]
+    assert seen == [(split, seed) for split in splits for seed in (0, 2) for _ in "ab"]
+    assert [p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()] == [
+        Path("out/multirun/multirun.yaml")
+    ]
+
+
+def test_a_sweep_ends_at_the_first_run_that_fails(capsys):
+    seen = []
+
+    def body(cfg):
+        seen.append(cfg.seed)
+        if cfg.seed == 1:
+            raise DataError("demo_3 is damaged.")
+
+    with pytest.raises(SystemExit) as caught:
+        script("train", body)(["-m", "seed=0,1,2"])
+    assert (caught.value.code, seen) == (2, [0, 1])
+    assert capsys.readouterr().err.endswith("error: demo_3 is damaged.\n")
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "configs/experiment").glob("*")))
+def test_every_experiment_composes(name):
+    cfg = load_config(TrainConfig, [f"+experiment={name}", "training.steps=900"])
+    check(cfg)
+    assert cfg.training.steps == 900
+    without = load_config(TrainConfig)
+    assert (cfg.split, cfg.augment, cfg.recipe) != (without.split, without.augment, without.recipe)
+
+
+def test_own_folders_of_yaml_files(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    files = {
+        "mine.yaml": "defaults: [train, _self_]\nseed: 9\n",
+        "model/wide.yaml": "defaults: [para_schema, head: volume, _self_]\nname: wide\nhorizon: 7\n",
+        "model/bare.yaml": "name: bare\n",
+        "experiment/small.yaml": "# @package _global_\ntraining: {steps: 60}\n",
+    }
+    for file, text in files.items():
+        (own / file).parent.mkdir(parents=True, exist_ok=True)
+        (own / file).write_text(text)
+    seen = []
+    run = script("train", seen.append)
+    run(["model=wide", "--config-dir", "own", "+experiment=small", "seed=1"])
+    run(["--config-path=own", "--config-name", "mine", "model=wide"])
+    first, second = seen
+    assert (first.model.name, first.model.horizon, first.model.kind) == ("wide", 7, "para")
+    assert (first.training.steps, first.seed) == (60, 1)
+    assert (second.model.name, second.seed, second.training.steps) == ("wide", 9, 800)
+
+
+def test_a_component_without_a_schema_is_refused(tmp_path, capsys):
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "bare.yaml").write_text("name: bare\n")
+    message = error_of(capsys, "train", "--config-dir=own", "model=bare")
+    assert "model: its YAML file names no schema" in message
+    assert "KIND_schema" in message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("--info searchpath", ["para://train", "hydra.conf"]),
+        ("--info defaults", ["profile/laptop", "schema/train"]),
+        ("--cfg hydra", ["output_subdir: null", "multirun"]),
+        ("--cfg job --package training", ["# @package training", "steps: 800"]),
+        ("--hydra-help", ["hydra/launcher: basic"]),
+        ("-sc install=bash", ["hydra_bash_completion"]),
+    ],
+)
+def test_flags_of_hydra(flags, parts, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags.split()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [part for part in parts if part not in done.stdout] == [], done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shell_completion_lists_options_and_no_schemas(tmp_path):
+    line = "python scripts/train.py model="
+    environment = os.environ | {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "-sc", "query=bash"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    options = done.stdout.split()
+    assert {"model=para", "model=act"} <= set(options)
+    assert [option for option in options if "schema" in option] == []
+
+
+@pytest.mark.parametrize("arguments", ["--help", "modle=para", "model=prara", "training.steps=x"])
+def test_help_and_typos_do_without_torch(arguments):
+    code = (
+        f"import runpy, sys; sys.argv = ['train.py', {arguments!r}]\n"
+        "try:\n"
+        f"    runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}, run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    print('heavy:', {'torch', 'timm', 'matplotlib'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("heavy: set()\n"), done.stderr
+
+
+def test_configurations_compose_inside_a_job_of_hydra(tmp_path):
+    inner = []
+
+    def body(cfg):
+        before = HydraConfig.get().job.name
+        inner.append(load_config(EvalConfig, ["model=mine"]).model)
+        assert HydraConfig.get().job.name == before
+        assert GlobalHydra.instance().is_initialized()
+
+    script("train", body)(["seed=1"])
+    assert inner == ["mine"]
+    assert not GlobalHydra.instance().is_initialized()
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        assert load_config(TrainConfig, ["seed=4"]).seed == 4
+        assert GlobalHydra.instance().is_initialized()
+
+
+LAUNCHED = """
+from para.cli import para_main
+from para.data.generate import GenerateConfig
+from para.errors import DataError
+
+@para_main(GenerateConfig, examples=[])
+def main(cfg: GenerateConfig) -> None:
+    with open(f"seed{cfg.seed}", "w") as file:
+        file.write(f"{type(cfg).__name__} {cfg.dataset}")
+    if cfg.seed == 2:
+        raise DataError("demo_3 is damaged.")
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "package"), [("joblib", "joblib"), ("submitit_local", "submitit")]
+)
+def test_launchers_run_the_jobs_of_a_sweep(launcher, package, tmp_path):
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="extra: launchers")
+    (tmp_path / "tiny.py").write_text(LAUNCHED)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def sweep(seeds: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "tiny.py", "-m", f"seed={seeds}", f"hydra/launcher={launcher}"]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=200
+        )
+
+    done = sweep("0,1")
+    assert done.returncode == 0, done.stderr
+    for seed in (0, 1):
+        assert (tmp_path / f"seed{seed}").read_text() == "GenerateConfig objpos"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "outputs", "seed0", "seed1", "tiny.py"
+    ]  # fmt: skip
+
+    failed = sweep("1,2")
+    assert failed.returncode == 2
+    assert failed.stderr.endswith("error: demo_3 is damaged.\n"), failed.stderr
+    assert "Traceback" not in failed.stderr

@@ -18,7 +18,6 @@ class EvalConfig(CommonConfig):
     """scripts/eval.py"""
 
     script: ClassVar[str] = "eval"
-    components: ClassVar[tuple[str, ...]] = ("task", "split")
 
     split: Any = MISSING
     model: str | None = None
@@ -50,7 +49,6 @@ class EvalConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""
-        super().rules(key, run)
         require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
         require(
             len(set(self.tests)) == len(self.tests),
