@@ -262,11 +262,13 @@ def _parse_arguments(config_class: type[CommonConfig], argv: Sequence[str]) -> a
 
 def _canonical(arguments: argparse.Namespace) -> list[str]:
     """The same arguments in an order in which argparse always understands them."""
-    words = [name for name in _SWITCHES if getattr(arguments, name)]
-    words += [f"{name}={value}" for name in _VALUES if (value := getattr(arguments, name))]
-    flags = [f"--{word.split('=')[0].replace('_', '-')}" for word in words]
-    values = [word.partition("=")[1:] for word in words]
-    return [f + "".join(v) for f, v in zip(flags, values, strict=True)] + ["--", *arguments.overrides]
+    given = {name: getattr(arguments, name) for name in (*_SWITCHES, *_VALUES)}
+    flags = [
+        f"--{name.replace('_', '-')}" + (f"={value}" if name in _VALUES else "")
+        for name, value in given.items()
+        if value
+    ]
+    return [*flags, "--", *arguments.overrides]
 
 
 def _folder(flag: str, path: str | None) -> Path | None:

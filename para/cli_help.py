@@ -22,7 +22,7 @@ Flags of Hydra:
                                --config-path DIR is searched before configs/
   --info [all|config|defaults|defaults-tree|plugins|searchpath]
                                how the configuration came about
-  --shell-completion           -sc install=bash (zsh, fish): eval "$(python {script} -sc install=bash)"
+  --shell-completion           for bash, zsh or fish: eval "$(python {script} -sc install=bash)"
   --hydra-help                 Hydra's own settings (hydra.KEY=..., hydra/GROUP=...)
 
 Relative paths start where you are.

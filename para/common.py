@@ -20,7 +20,7 @@ class CommonConfig:
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules to import before the schema of a component is looked up, and not sooner."""
 
-    seed: int = 0
+    seed: int = number(0, least=0, most=2**32 - 1)
     """Of everything random in training; starts of an evaluation do not depend on it."""
     task: Any = MISSING
     robot: str = choice("panda", robot_names)
@@ -37,5 +37,5 @@ class CommonConfig:
     results_dir: str = folder("results", mark=LOCAL)
     outputs_dir: str = folder("outputs", mark=LOCAL)
     """Pictures and videos."""
-    workers: int | None = number(None, least=1, mark=LOCAL)
+    workers: int | None = number(None, least=1, most=1024, mark=LOCAL)
     """Parallel processes, or threads in training; null: the cores that are available (and free)."""

@@ -135,7 +135,9 @@ def parse(text: str) -> Override:
     try:
         (override,) = OverridesParser.create().parse_overrides([text])
     except Exception as error:
-        raise ConfigError(f"Cannot read {one_line(text)!r}: write key=value, as in seed=1.") from error
+        raise ConfigError(
+            f"Cannot read {one_line(text)!r}: write key=value, as in seed=1."
+        ) from error
     return override
 
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from para.compose import Composer, as_config_error, instance, parse
-from para.errors import ConfigError, UnknownNameError, one_line
+from para.errors import ConfigError, ParaError, UnknownNameError, one_line
 from para.fields import check_field
 
 MOST_JOBS = 1000
@@ -220,8 +220,12 @@ def _look_at_value(cfg: DictConfig, override: Override, outline: bool) -> None:
         for item in fields(OmegaConf.get_type(node)) if typed else ():
             if item.name == leaf:
                 check_field(key, item, set_)
-    except OmegaConfBaseException as error:
-        message = str(as_config_error(error)).rstrip(".").removeprefix(f"{key}: ")
+    except ParaError:
+        raise
+    except Exception as error:
+        message = "this key cannot take that value"
+        if isinstance(error, OmegaConfBaseException):
+            message = str(as_config_error(error)).rstrip(".").removeprefix(f"{key}: ")
         raise ConfigError(f"{text}: {message} (without it: {shown}).") from error
 
 

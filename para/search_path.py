@@ -32,7 +32,6 @@ from para.errors import ConfigError
 from para.registry import CONFIGS, Registry, config_folders, load_installed_plugins, load_plugin
 
 
-
 @dataclass(frozen=True)
 class View:
     """What one script sees of the configuration.

@@ -7,12 +7,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
 from functools import cached_property
 
-import hydra
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from para.campaign import ReproduceConfig
+from para.campaign.config import ReproduceConfig
 from para.cli import load_config, para_main
 from para.common import CommonConfig
 from para.compose import Composer
@@ -35,9 +34,18 @@ GROUPS = ("model", "model/head", "backbone", "split", "task", "env", "profile", 
 GROUPS += ("campaign", "experiment", "executor", "hydra/launcher", "hydra/sweeper", "profile/train")
 VALUES = (
     *("", "0", "1", "-1", "2", "7", "0.5", "1e-3", "1e400", "-0", "inf", "-inf", "nan", "1e26"),
-    *("true", "false", "null", "???", "None", "lr", "para", "act", "smoke", "paper", "off", "fp16"),
-    *("'a b'", '"x', "a'b", "a,b", "1,2", "[1,2]", "[]", "[", "]", "{}", "{a:1}", "{a", "[[1],[2]]"),
-    *("[ood,ood]", "[-1]", "[nan]", "[0,0]", "['']", "{losses:[policy],steps:3}", "a=b", "=", ","),
+    *("true", "false", "null", "???", "None", "lr", "para", "act", "smoke", "off", "fp16"),
+    *("'a b'", '"x', "a'b", "a,b", "1,2", "[1,2]", "[]", "[", "]", "{}", "{a:1}", "{a"),
+    *(
+        "[ood,ood]",
+        "[-1]",
+        "[nan]",
+        "[0,0]",
+        "[[1],[2]]",
+        "['']",
+        "{losses:[policy],steps:3}",
+        "a=b",
+    ),
     *("choice(1,2)", "choice()", "range(0,3)", "range(3)", "range(0,1,0)", "range(0,1e12)"),
     *("range(0.1,0.5,0.1)", "interval(0,1)", "interval(1)", "glob(*)", "glob(l*)", "glob(zz)"),
     *("glob([l*,n*],exclude=lr)", "shuffle(1,2,3)", "sort(3,1)", "int(2.5)", "str(3)", "tag(a,1)"),
@@ -47,6 +55,7 @@ VALUES = (
     *("x" * 300, "9" * 400, "[" * 60, "ü→🙂", "‮", "a\\\\b", "../../x", "/etc/passwd", "~", "*"),
     *("a\\nb", "\\t", "#", "%", "@", ":", "a:b", "(", ")", ")(", "!", "&", "|", "`id`", "$(id)"),
 )
+SMALL = ("1", "2", "0.5", "null")
 FLAGS = (
     *("-m", "--multirun", "--cfg", "--cfg=job", "--cfg=all", "--resolve", "--package=training"),
     *("--package=", "-p", "--info", "--info=all", "--info=defaults", "--help", "-h", "--hlep"),
@@ -58,7 +67,7 @@ HYDRA = (
     *("hydra.sweeper.max_batch_size=0", "hydra.launcher._target_=os.system", "hydra=1"),
     *("hydra.searchpath=[nowhere]", "hydra.searchpath=3", "hydra.nope=1", "hydra.run.dir=???"),
     *("hydra.callbacks.x._target_=nope", "hydra/launcher=nope", "hydra/job_logging=none", "hydra."),
-    *("~hydra", "+hydra.x=1", "hydra.job.chdir=x", "hydra.sweep.dir=${nope}", "hydra.job.env_set=3"),
+    *("~hydra", "+hydra.x=1", "hydra.job.chdir=x", "hydra.sweep.dir=${nope}"),
 )
 PLUGINS = ("plugins=[nope]", "plugins=nope", "plugins=['']", "plugins=[.]", "plugins=[1]")
 
@@ -93,8 +102,8 @@ def command_lines(keys: dict[str, object]) -> st.SearchStrategy[list[str]]:
     names = sorted(keys)
     likely = st.one_of(
         st.sampled_from(names).map(lambda name: f"{name}={written(keys[name])}"),
-        st.builds("{}={}".format, st.sampled_from(names), st.sampled_from(("1", "2", "0.5", "null"))),
-        st.sampled_from(("seed=3", "seed=1,2", "profile=smoke", "profile=paper", "robot=hand", "-m")),
+        st.builds("{}={}".format, st.sampled_from(names), st.sampled_from(SMALL)),
+        st.sampled_from(("seed=3", "seed=1,2", "profile=smoke", "robot=hand", "-m")),
     )
     key = st.one_of(
         st.sampled_from(names),
@@ -144,23 +153,22 @@ def outcome(config_class: type[CommonConfig], arguments: list[str]) -> None:
         check(cfg)
         ran.append(cfg)
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err, status = io.StringIO(), io.StringIO(), None
     try:
         with redirect_stdout(out), redirect_stderr(err):
             para_main(config_class, examples=[])(main)(arguments)
     except SystemExit as end:
-        assert end.code in (0, 2), (end.code, err.getvalue())
-        message = err.getvalue().splitlines()
-        if end.code == 2:
-            errors = [line for line in message if line.startswith("error: ")]
-            assert errors == message[-1:], message
-            assert errors[0].removeprefix("error: ").strip(".: "), message
-            assert len(errors[0]) < 3000
-        else:
-            assert out.getvalue()
+        status = end.code
+    messages = err.getvalue().splitlines()
+    errors = [line for line in messages if line.startswith("error: ")]
+    assert "Traceback" not in err.getvalue()
+    assert status in (None, 0, 2), messages
+    if status == 2:
+        assert errors == messages[-1:], messages
+        assert 10 < len(errors[0]) < 3000
     else:
         assert ran or out.getvalue()
-    assert "Traceback" not in err.getvalue()
+        assert not errors
 
 
 @pytest.fixture
@@ -178,7 +186,6 @@ def quick(monkeypatch, tmp_path):
     prop = cached_property(once)
     prop.__set_name__(Composer, "_default")
     monkeypatch.setattr(Composer, "_default", prop)
-    assert hydra.__version__
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from envs.splits import TESTS
 from para.common import CommonConfig
-from para.fields import choice, number, require
+from para.fields import choice, number, require, word
 from para.types import Inference
 
 
@@ -20,9 +20,9 @@ class EvalConfig(CommonConfig):
     script: ClassVar[str] = "eval"
 
     split: Any = MISSING
-    model: str | None = None
+    model: str | None = word(None)
     """Model to evaluate; null: every trained model of the split."""
-    backbone: str | None = None
+    backbone: str | None = word(None)
     """Backbone to evaluate; null: every trained one."""
     tests: list[str] = choice(list(TESTS), TESTS)
     episodes: int | None = number(None, least=1)

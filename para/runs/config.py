@@ -14,7 +14,7 @@ from envs.splits import SPLITS
 from para.common import CommonConfig
 from para.data.config import AugmentConfig
 from para.errors import ConfigError
-from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require
+from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require, word
 from para.registry import Registry, load_plugin
 
 
@@ -113,7 +113,7 @@ class StageConfig:
 class RecipeConfig:
     """How a video backbone and the heads on it are trained (configs/recipe)."""
 
-    name: str = MISSING
+    name: str = word(MISSING)
     """Becomes part of the policy's name: para + two_stage is para_two_stage."""
     stages: dict[str, StageConfig] = field(default_factory=dict)
     """In the order in which they are trained; each starts from the weights of the one before. A
