@@ -72,6 +72,35 @@ HYDRA = (
 PLUGINS = ("plugins=[nope]", "plugins=nope", "plugins=['']", "plugins=[.]", "plugins=[1]")
 
 
+NONSENSE = (
+    *("train training.learning_rate=inf", "train training.weight_decay=inf", "train seed=-1"),
+    *("train training.clip_norm=inf", "train training.backbone_learning_rate=inf"),
+    *("train model.head.height_max=inf", "train model.head.target_sigma=inf"),
+    *("train augment.noise=inf", "train augment.rotate_deg=inf", "train augment.hue=5"),
+    *("train augment.brightness=1e9", "train augment.camera_rotate_deg=100000"),
+    *("train backbone=svd_tiny backbone.sigma=inf", "train backbone=svd_tiny backbone.size=[0,0]"),
+    *("train backbone=svd_tiny backbone.size=[]", "train backbone.width=nan"),
+    *("train backbone=svd_tiny backbone.added_time_ids=[]", "train backbone.width=-1"),
+    *("train model.height_window=nan", "train model=act model.kl_weight=nan"),
+    *("train env.theta_max_deg=nan", "train env.camera_elevation_deg=nan", f"train seed={10**26}"),
+    *("train split.test_seed=-1", "train model=regression model.hidden=0"),
+    *("train model=regression model.hidden=-4", "train model=act model.heads=0"),
+    *("train model=act model.heads=-1", "train model.head.rotation_bins=-1"),
+    *("train backbone.channels=0", "train backbone.channels=-8", "train backbone.width=0"),
+    *("train model.kind=act", "train stage={losses:[policy],steps:3}", "train -m seed=glob(*)"),
+    *(f"train model.name={'n' * 300}", f"train runs_dir={'r' * 5000}", "train model.name="),
+    *("train model.name=../../esc", "train model.name='a/b'", "eval model=../x", "train data_dir="),
+    *("train model=act model.encoder_layers=-1", "train model=act model.decoder_layers=0"),
+    *("train model=act model.feedforward=0", "train model=act model.latent_dim=0"),
+    *("train split.ood.episodes=-4", "eval split.ood.distractors=[-1,-1]", "eval tests=[ood,ood]"),
+    *("eval split.ood.distractors=[5]", "eval split.ood.distractors=[5,1]", "train workers=100000"),
+    *("eval split.name=../../x", "reproduce seeds=[]", "reproduce splits=[]"),
+    *("reproduce models=[]", "reproduce seeds=[-1]", "make_website out=", "make_website port=-1"),
+    "make_website port=99999999",
+    "train -m training.learning_rate=interval(1e-4,1e-3)",
+)
+
+
 def keys_of(config: object, prefix: str = "") -> dict[str, object]:
     """Dotted keys of a configuration with their values, inner ones too; not those of plug-ins."""
     keys = {}
@@ -143,8 +172,8 @@ def command_lines(keys: dict[str, object]) -> st.SearchStrategy[list[str]]:
     )
 
 
-def outcome(config_class: type[CommonConfig], arguments: list[str]) -> None:
-    """Call a script whose work is to check its configuration; anything but a clear end raises."""
+def outcome(config_class: type[CommonConfig], arguments: list[str]) -> int:
+    """Exit status of a script whose work is nothing; anything but a clear end is an error."""
     ran = []
 
     def main(cfg: CommonConfig) -> None:
@@ -169,6 +198,7 @@ def outcome(config_class: type[CommonConfig], arguments: list[str]) -> None:
     else:
         assert ran or out.getvalue()
         assert not errors
+    return status or 0
 
 
 @pytest.fixture
@@ -186,6 +216,14 @@ def quick(monkeypatch, tmp_path):
     prop = cached_property(once)
     prop.__set_name__(Composer, "_default")
     monkeypatch.setattr(Composer, "_default", prop)
+
+
+@pytest.mark.parametrize("arguments", NONSENSE)
+def test_values_that_cannot_work_are_refused(arguments, quick):
+    """Each of these once ended in a traceback, was accepted, or wrote where it should not."""
+    name, *overrides = arguments.split()
+    config_class = {cls.script: cls for cls in SCRIPTS}[name]
+    assert outcome(config_class, overrides) == 2
 
 
 @pytest.mark.slow
