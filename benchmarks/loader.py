@@ -14,7 +14,7 @@ import psutil
 import torch
 
 from para.cli import load_config
-from para.data.augment import AugmentConfig
+from para.data.config import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset
 from para.data.generate import GenerateConfig, ensure_dataset
 from para.files import atomic_write_json

@@ -12,7 +12,7 @@ from omegaconf import MISSING
 
 from para.camera import Camera
 from para.errors import ConfigError, UnknownNameError
-from para.fields import number
+from para.fields import number, word
 from para.registry import Registry
 from para.types import Observation
 
@@ -40,7 +40,7 @@ class EnvConfig:
 class TaskConfig:
     """What every task is told (configs/task)."""
 
-    name: str = MISSING
+    name: str = word(MISSING)
     """Name in conditions, folders and results."""
     kind: str = MISSING
     """The registered component that reads the rest."""

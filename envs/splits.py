@@ -15,7 +15,7 @@ from envs.demos import DEMO_SETS
 from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, THETAS_DEG
 from para.errors import ConfigError, UnknownNameError
-from para.fields import LOCAL, choice, marked, number, require
+from para.fields import LOCAL, choice, marked, number, require, word
 from para.registry import Registry
 
 TESTS = ("ood", "sanity")
@@ -71,19 +71,26 @@ class TestConfig:
     jitter_of_training: bool = False
     """Draw training positions, moved by at most half a grid cell, instead of `positions`."""
 
+    def rules(self, key: str, run: Any) -> None:
+        """Distractors are a range."""
+        require(
+            len(self.distractors) == 2 and self.distractors[0] <= self.distractors[1],
+            f"{key}.distractors={self.distractors} must be the fewest and the most, as in [2,5].",
+        )
+
 
 @dataclass
 class SplitConfig:
     """What every split is told (configs/split)."""
 
-    name: str = marked(LOCAL, MISSING)
+    name: str = word(MISSING, mark=LOCAL)
     kind: str = MISSING
     """The registered component that reads the rest."""
     title: str = marked(LOCAL, MISSING)
     """One line for tables and figures."""
     dataset: str = choice(MISSING, DEMO_SETS)
     """objpos | viewpoints."""
-    train_set: str = MISSING
+    train_set: str = word(MISSING)
     """Name of the training set; splits that share it share training runs."""
 
     @property

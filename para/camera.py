@@ -12,12 +12,12 @@ Rendering, projection, resizing, cropping, augmentation and decoding all go thro
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 
 from para.errors import ParaError
 
@@ -32,7 +32,9 @@ class CameraError(ParaError):
 
 
 def _namespace(array: Array) -> ModuleType:
-    return torch if isinstance(array, torch.Tensor) else np
+    # Who has a tensor has imported torch; simulators and command lines do without it.
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 
 def _matvec(matrix: Array, vector: Array) -> Array:
@@ -170,8 +172,8 @@ class Camera:
 
     def _transformed(self, affine: Array, width: int, height: int) -> Camera:
         K = self.intrinsics
-        if isinstance(K, torch.Tensor):
-            affine = torch.as_tensor(affine, dtype=K.dtype, device=K.device)
+        if (xp := _namespace(K)) is not np:
+            affine = xp.as_tensor(affine, dtype=K.dtype, device=K.device)
         return replace(self, intrinsics=affine @ K, width=width, height=height)
 
     def resized(self, width: int, height: int) -> Camera:

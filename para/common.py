@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
 from envs.base import EnvConfig, layout_names, robot_names
-from para.fields import LOCAL, choice, marked, number, require
+from para.fields import LOCAL, choice, folder, marked, number
 
 
 @dataclass
@@ -17,10 +17,10 @@ class CommonConfig:
 
     script: ClassVar[str] = "doctor"
     """Name of scripts/<script>.py and configs/<script>.yaml."""
-    components: ClassVar[tuple[str, ...]] = ("task",)
-    """Keys that hold registered components, each with a schema of its own."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Modules to import before the schema of a component is looked up, and not sooner."""
 
-    seed: int = 0
+    seed: int = number(0, least=0, most=2**32 - 1)
     """Of everything random in training; starts of an evaluation do not depend on it."""
     task: Any = MISSING
     robot: str = choice("panda", robot_names)
@@ -32,19 +32,10 @@ class CommonConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
     plugins: list[str] = marked(LOCAL, list)
     """Packages whose components are added: plugins=[my_package]."""
-    data_dir: str = marked(LOCAL, "data")
-    runs_dir: str = marked(LOCAL, "runs")
-    results_dir: str = marked(LOCAL, "results")
-    outputs_dir: str = marked(LOCAL, "outputs")
+    data_dir: str = folder("data", mark=LOCAL)
+    runs_dir: str = folder("runs", mark=LOCAL)
+    results_dir: str = folder("results", mark=LOCAL)
+    outputs_dir: str = folder("outputs", mark=LOCAL)
     """Pictures and videos."""
-    workers: int | None = number(None, least=1, mark=LOCAL)
+    workers: int | None = number(None, least=1, most=1024, mark=LOCAL)
     """Parallel processes, or threads in training; null: the cores that are available (and free)."""
-
-    def rules(self, key: str, run: Any) -> None:
-        """Every component has a schema."""
-        for name in self.components:
-            require(
-                is_dataclass(getattr(self, name)),
-                f"{name}: its YAML file names no schema. Begin it with: defaults: [KIND_schema, "
-                "_self_].",
-            )

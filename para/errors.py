@@ -41,6 +41,12 @@ class ResultError(ParaError):
     """A result file that is missing, damaged or of another schema."""
 
 
+def one_line(value: object, most: int = 100) -> str:
+    """Text for the middle of a sentence: no line breaks, and not much longer than `most`."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """Return 'Did you mean ...? Available: ...' for a name that was not found among `known`."""
     known = sorted(known)

@@ -14,14 +14,17 @@ their choices, and then the `rules` of every dataclass in it, for what one field
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, field, fields, is_dataclass
 from typing import Any
 
-from para.errors import ConfigError, UnknownNameError
+from para.errors import ConfigError, UnknownNameError, one_line
 
 Choices = Iterable[str] | Callable[[], Iterable[str]]
+
+_NAME = re.compile(r"\w{1,80}", re.ASCII)
 
 LOCAL = "local"
 """Mark of fields that change nothing of what is trained: where files lie, how often one logs."""
@@ -57,6 +60,16 @@ def choice(default: Any, options: Choices, *, mark: str | None = None) -> Any:
     return _field(default, {"choices": options, "mark": mark})
 
 
+def folder(default: Any, *, mark: str | None = None) -> Any:
+    """A field for the path of a folder."""
+    return _field(default, {"folder": True, "mark": mark})
+
+
+def word(default: Any = NO_DEFAULT, *, mark: str | None = None) -> Any:
+    """A field for what becomes part of a path: letters, digits and _."""
+    return _field(default, {"word": True, "mark": mark})
+
+
 def marked(mark: str, default: Any = NO_DEFAULT) -> Any:
     """A field with a mark (LOCAL or READING) and no bounds."""
     return _field(default, {"mark": mark})
@@ -86,7 +99,7 @@ def check(cfg: Any) -> None:
     nodes = list(_nodes(cfg, ""))
     for key, node in nodes:
         for item in fields(node):
-            _check_field(f"{key}.{item.name}" if key else item.name, item, getattr(node, item.name))
+            check_field(f"{key}.{item.name}" if key else item.name, item, getattr(node, item.name))
     root, *parts = nodes
     for key, node in [root, *reversed(parts)]:  # the whole first, then parts before what holds them
         if hasattr(node, "rules"):
@@ -118,12 +131,20 @@ def _nodes(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield from _nodes(child, f"{key}.{name}" if key else str(name))
 
 
-def _check_field(key: str, item: Field[Any], value: Any) -> None:
+def check_field(key: str, item: Field[Any], value: Any) -> None:
+    """Check the value of one field, which stands at a dotted key; see `check`."""
     for single in value if isinstance(value, list) else [value]:
         if isinstance(single, float):
             require(math.isfinite(single), f"{key}={single} must be a finite number.")
         if single is None:
             continue
+        if "folder" in item.metadata:
+            _check_folder(key, single)
+        if "word" in item.metadata:
+            require(
+                _NAME.fullmatch(single) is not None,
+                f"{key}={one_line(single)} must be a name: at most 80 letters, digits and _.",
+            )
         if "choices" in item.metadata:
             options = item.metadata["choices"]
             known = list(options() if callable(options) else options)
@@ -131,6 +152,15 @@ def _check_field(key: str, item: Field[Any], value: Any) -> None:
                 raise UnknownNameError(f"value of {key}:", str(single), known)
         if "bounds" in item.metadata:
             _check_bounds(f"{key}={value}", single, **item.metadata["bounds"], optional=_null(item))
+
+
+def _check_folder(key: str, path: str) -> None:
+    require(bool(path.strip()), f"{key}= names no folder; the current one is {key}=. .")
+    require(
+        len(path) <= 1000 and all(len(part.encode()) <= 255 for part in path.split("/")),
+        f"{key}={one_line(path)} is longer than the path of a folder can be.",
+    )
+    require("\0" not in path, f"{key}={one_line(path)} must not contain a zero byte.")
 
 
 def _check_bounds(

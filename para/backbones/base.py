@@ -11,7 +11,7 @@ import torch
 from omegaconf import MISSING
 from torch import Tensor, nn
 
-from para.fields import READING, number
+from para.fields import READING, number, word
 from para.registry import Registry
 
 
@@ -22,7 +22,7 @@ class BackboneConfig:
     learns_video: ClassVar[bool] = False
     """It has a `video_loss`, and recipes can train it."""
 
-    name: str = MISSING
+    name: str = word(MISSING)
     """Name in run folders and results."""
     kind: str = MISSING
     """The registered component that reads the rest."""

@@ -32,7 +32,7 @@ class VideoBackboneConfig(BackboneConfig):
     kind: str = "video"
     hub: str = "stabilityai/stable-video-diffusion-img2vid"
     """Where the pretrained weights are on the hub."""
-    size: list[int] | None = None
+    size: list[int] | None = number(None, least=16)
     """Height and width [px] of the frames that the video model sees; null: as the images are."""
     frames: int = number(7, least=1)
     """F: frames of a clip; frame 0 is the current image."""
@@ -66,7 +66,15 @@ class VideoBackboneConfig(BackboneConfig):
     """Noise level of the last pass when clips are generated."""
 
     def rules(self, key: str, run: Any) -> None:
-        """The clip must reach as far as the waypoints that are read from it."""
+        """Lists have their lengths; the clip reaches as far as the waypoints read from it."""
+        for name, value, length in (
+            ("size", self.size, 2),
+            ("added_time_ids", self.added_time_ids, 3),
+        ):
+            require(
+                value is None or len(value) == length,
+                f"{key}.{name}={value} must be {length} numbers.",
+            )
         model = getattr(run, "model", None)
         if model is None or not model.acts:
             return

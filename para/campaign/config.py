@@ -17,7 +17,6 @@ class ReproduceConfig(CommonConfig):
     """scripts/reproduce.py"""
 
     script: ClassVar[str] = "reproduce"
-    components: ClassVar[tuple[str, ...]] = (*CommonConfig.components, "executor")
 
     splits: list[str] = MISSING
     """What to test on; campaign=... sets it (configs/campaign)."""
@@ -35,6 +34,5 @@ class ReproduceConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """An empty campaign is a mistake."""
-        super().rules(key, run)
         for name in ("splits", "models", "seeds"):
             require(bool(getattr(self, name)), f"{name}=[] leaves nothing to do.")

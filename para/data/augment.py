@@ -8,40 +8,16 @@ extrinsics. All of them compose into one 3 x 3 map per sample, and the image is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from para.camera import Camera
-from para.fields import number
+from para.data.config import AugmentConfig
 
 ATTEMPTS = 8
 """Warps drawn per sample; the first that keeps the labels in view is taken, else none."""
-
-
-@dataclass
-class AugmentConfig:
-    """Augmentation; geometric ones move labels and camera matrices with the image."""
-
-    crop: float = number(0.0, least=0, below=1)
-    """Largest fraction of the image cut away by a random crop (resized back to full size)."""
-    shift: float = number(0.0, least=0, below=1)
-    """Largest shift, as a fraction of the image size."""
-    scale: float = number(0.0, least=0, below=1)
-    """Scale is drawn from [1 - scale, 1 + scale]."""
-    rotate_deg: float = number(0.0, least=0, most=180)
-    """Largest in-plane rotation."""
-    camera_rotate_deg: float = number(0.0, least=0, most=90)
-    """Largest rotation of the camera about its own centre (pan and tilt): an exact homography."""
-    brightness: float = number(0.0, least=0, most=1)
-    contrast: float = number(0.0, least=0, most=1)
-    saturation: float = number(0.0, least=0, most=1)
-    hue: float = number(0.0, least=0, most=0.5)
-    """Largest hue shift, as a fraction of the colour circle."""
-    noise: float = number(0.0, least=0, most=1)
-    """Standard deviation of additive Gaussian noise, images in [0, 1]."""
 
 
 def augment(

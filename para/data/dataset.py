@@ -36,7 +36,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from para.data.augment import AugmentConfig, augment
+from para.data.augment import augment
+from para.data.config import AugmentConfig
 from para.data.format import decode_image, episode_path, read_episode, regenerate_command
 from para.errors import DataError
 from para.seeds import Purpose, generator, torch_seed

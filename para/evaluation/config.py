@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from envs.splits import TESTS
 from para.common import CommonConfig
-from para.fields import choice, number, require
+from para.fields import choice, number, require, word
 from para.types import Inference
 
 
@@ -18,12 +18,11 @@ class EvalConfig(CommonConfig):
     """scripts/eval.py"""
 
     script: ClassVar[str] = "eval"
-    components: ClassVar[tuple[str, ...]] = ("task", "split")
 
     split: Any = MISSING
-    model: str | None = None
+    model: str | None = word(None)
     """Model to evaluate; null: every trained model of the split."""
-    backbone: str | None = None
+    backbone: str | None = word(None)
     """Backbone to evaluate; null: every trained one."""
     tests: list[str] = choice(list(TESTS), TESTS)
     episodes: int | None = number(None, least=1)
@@ -50,7 +49,6 @@ class EvalConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""
-        super().rules(key, run)
         require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
         require(
             len(set(self.tests)) == len(self.tests),

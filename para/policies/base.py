@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from para.backbones import BackboneConfig
 from para.backbones.weights import load_strict
 from para.errors import ParaError
-from para.fields import LOCAL, marked, number
+from para.fields import LOCAL, marked, number, word
 from para.registry import Registry
 from para.types import ActionChunk, Inference, Observation
 
@@ -41,7 +41,7 @@ class PolicyConfig:
     acts: ClassVar[bool] = True
     """Its policies can `predict`; False for what only prepares other policies."""
 
-    name: str = MISSING
+    name: str = word(MISSING)
     """Name in run folders, results and figures."""
     kind: str = MISSING
     """The registered component that reads the rest."""

@@ -11,13 +11,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from envs.base import TASKS
 from envs.splits import SPLITS
-from para.backbones import BACKBONES
 from para.common import CommonConfig
-from para.data.augment import AugmentConfig
+from para.data.config import AugmentConfig
 from para.errors import ConfigError
-from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require
-from para.heads import HEADS
-from para.policies.base import POLICIES
+from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require, word
 from para.registry import Registry, load_plugin
 
 
@@ -116,7 +113,7 @@ class StageConfig:
 class RecipeConfig:
     """How a video backbone and the heads on it are trained (configs/recipe)."""
 
-    name: str = MISSING
+    name: str = word(MISSING)
     """Becomes part of the policy's name: para + two_stage is para_two_stage."""
     stages: dict[str, StageConfig] = field(default_factory=dict)
     """In the order in which they are trained; each starts from the weights of the one before. A
@@ -144,7 +141,7 @@ class TrainConfig(CommonConfig):
     """scripts/train.py"""
 
     script: ClassVar[str] = "train"
-    components: ClassVar[tuple[str, ...]] = ("task", "split", "model", "backbone")
+    packages: ClassVar[tuple[str, ...]] = ("para.backbones", "para.heads", "para.policies.base")
 
     model: Any = MISSING
     backbone: Any = MISSING
@@ -169,8 +166,7 @@ class TrainConfig(CommonConfig):
     """Cells per side of a heatmap at this profile; pixel-aligned models read it from here."""
 
     def rules(self, key: str, run: Any) -> None:
-        """Components have schemas, and only video backbones follow recipes."""
-        super().rules(key, run)
+        """Only video backbones follow recipes."""
         for name, value in (("recipe", self.recipe), ("stage", self.stage)):
             require(
                 value is None or self.backbone.learns_video,
@@ -186,6 +182,10 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         UnknownNameError: A component that is not registered (a plug-in that is missing?).
         ConfigError: Keys that this version does not know.
     """
+    from para.backbones import BACKBONES
+    from para.heads import HEADS
+    from para.policies.base import POLICIES
+
     data = dict(data)
     for name in data.get("plugins") or []:
         load_plugin(name)

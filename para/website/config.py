@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from para.common import CommonConfig
-from para.fields import number
+from para.fields import folder, number
 
 
 @dataclass
@@ -15,7 +15,7 @@ class MakeWebsiteConfig(CommonConfig):
 
     script: ClassVar[str] = "make_website"
 
-    out: str | None = None
+    out: str | None = folder(None)
     """Folder of the site, replaced when the new one is complete; null: website in outputs_dir."""
     only: list[str] | None = None
     """Names of figures and videos to make; null: all. The page says what is not there."""

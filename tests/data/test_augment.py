@@ -10,7 +10,8 @@ import torch
 from synthetic_demos import camera as default_camera
 
 from para.camera import Camera
-from para.data.augment import AugmentConfig, augment, resample
+from para.data.augment import augment, resample
+from para.data.config import AugmentConfig
 
 SIZE = 96
 GEOMETRIC = {

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from synthetic_demos import make_dataset, make_episode
 
-from para.data.augment import AugmentConfig
+from para.data.config import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset, batch_samples
 from para.data.format import episode_path, write_episode
 from para.errors import DataError

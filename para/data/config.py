@@ -1,0 +1,30 @@
+"""How training images are augmented; apart from the code, so that a command line needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from para.fields import number
+
+
+@dataclass
+class AugmentConfig:
+    """Augmentation; geometric ones move labels and camera matrices with the image."""
+
+    crop: float = number(0.0, least=0, below=1)
+    """Largest fraction of the image cut away by a random crop (resized back to full size)."""
+    shift: float = number(0.0, least=0, below=1)
+    """Largest shift, as a fraction of the image size."""
+    scale: float = number(0.0, least=0, below=1)
+    """Scale is drawn from [1 - scale, 1 + scale]."""
+    rotate_deg: float = number(0.0, least=0, most=180)
+    """Largest in-plane rotation."""
+    camera_rotate_deg: float = number(0.0, least=0, most=90)
+    """Largest rotation of the camera about its own centre (pan and tilt): an exact homography."""
+    brightness: float = number(0.0, least=0, most=1)
+    contrast: float = number(0.0, least=0, most=1)
+    saturation: float = number(0.0, least=0, most=1)
+    hue: float = number(0.0, least=0, most=0.5)
+    """Largest hue shift, as a fraction of the colour circle."""
+    noise: float = number(0.0, least=0, most=1)
+    """Standard deviation of additive Gaussian noise, images in [0, 1]."""
