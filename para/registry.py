@@ -25,7 +25,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -120,6 +120,10 @@ class Registry(Generic[T]):
         self._find()
         return options(self.group)
 
+    def schema(self, name: str) -> type:
+        """The dataclass that configs/<group>/<name>.yaml is checked against."""
+        return OmegaConf.get_type(self._read(name))
+
     def load(self, name: str) -> Any:
         """configs/<group>/<name>.yaml as the dataclass of its kind, without a command line.
 
@@ -151,6 +155,9 @@ class Registry(Generic[T]):
         for entry in own.pop("defaults", ["_self_"]):
             if entry == "_self_":
                 parts.append(own)
+            elif isinstance(entry, Mapping):  # {head: factorised}: a component of its own
+                for key, option in entry.items():
+                    parts.append({key: Registry.groups[f"{self.group}/{key}"]._read(option)})
             elif entry.endswith("_schema"):
                 parts.append(OmegaConf.structured(self.config(entry.removesuffix("_schema"))))
             else:

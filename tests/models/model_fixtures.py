@@ -15,10 +15,8 @@ from para.policies.base import POLICIES, PolicyConfig
 from para.types import Observation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml") if path.stem != "video")
-BACKBONE_NAMES = sorted(
-    path.stem for path in (CONFIGS / "backbone").glob("*.yaml") if not path.stem.startswith("svd")
-)
+MODELS = [name for name in POLICIES.options() if POLICIES.schema(name).acts]
+BACKBONE_NAMES = [name for name in BACKBONES.options() if not BACKBONES.schema(name).learns_video]
 SMALL_VIDEO = {"frames": 3, "frame_stride": 6, "channels": 8, "norm_groups": 4, "blocks": [0, 1]}
 SMALL_UNET = {
     "block_out_channels": [32, 32],  # diffusers makes group norms of 32 groups

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from para.errors import ConfigError
-from para.policies.base import build_policy
+from para.policies.base import POLICIES, build_policy
 from para.training import loop
 from para.training.log import read_log
 from para.training.loop import train
@@ -30,7 +30,9 @@ def test_accumulated_batches_make_the_same_steps(config, datasets):
     assert np.ptp([loss for loss, _ in rows["a"]]) > 0.02  # the losses do change
 
 
-@pytest.mark.parametrize("model", ["para", "para_volume", "regression", "act", "act_published"])
+@pytest.mark.parametrize(
+    "model", [name for name in POLICIES.options() if POLICIES.schema(name).acts]
+)
 def test_every_parameter_is_trained(model, config, datasets):
     """DDP stops at a parameter without a gradient; and it would be dead weight."""
     cfg = config(f"model={model}")
