@@ -82,6 +82,8 @@ class CampaignRun:
                 live.update(Group(bar, Text("\n".join(names))))
                 for ended in crew.wait(timeout=0.5):
                     self._note(ended, _age(running.pop(ended.task)))
+            bar.update(task, completed=len(self.jobs), left="0 min")
+            live.update(bar)
         if self.failed:
             commands = {job.name: job.command for job in self.jobs}
             lines = [
