@@ -24,6 +24,7 @@ from para.evaluation.worker import Chunk, condition_record, film_stem
 from para.heads import HEADS
 from para.policies.base import POLICIES
 from para.runs.code import code_digest
+from para.runs.folders import setting_of
 from para.system import git_hash, hardware, versions
 from para.video import VideoError, probe_video
 
@@ -213,8 +214,6 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
 
 def films_dir(cfg: EvalConfig) -> Path:
     """Folder of an evaluation's films."""
-    from para.runs.folders import setting_of
-
     return Path(cfg.outputs_dir) / "videos" / setting_of(cfg).name / cfg.profile
 
 

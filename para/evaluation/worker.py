@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
+import torch
 
 from envs.base import Condition, EnvConfig, TaskConfig, build_task
 from para.evaluation.journal import Episodes
 from para.evaluation.results import FILE_NAMES
-from para.evaluation.rollout import Recorder
+from para.evaluation.rollout import Recorder, rollout
 from para.evaluation.trained import TrainedRun
+from para.runs.policy_file import load_policy
 from para.types import Inference
 
 
@@ -80,8 +83,6 @@ class Evaluator:
         films: Path,
         make_film: MakeFilm | None,
     ):
-        import torch
-
         torch.set_num_threads(1)  # the processes share the cores
         cv2.setNumThreads(1)
         self._make_env = partial(build_task(task).environment, robot, layout, env)
@@ -93,8 +94,6 @@ class Evaluator:
 
     def __call__(self, chunk: Chunk) -> Episodes:
         """Run a chunk, record what is to be recorded, return the episodes' records."""
-        from para.evaluation.rollout import rollout
-
         self._load(chunk.run.folder)
         while len(self._envs) < len(chunk.conditions):
             self._envs.append(self._make_env())
@@ -119,8 +118,6 @@ class Evaluator:
         ]
 
     def _load(self, folder: Path) -> None:
-        from para.runs.policy_file import load_policy
-
         if self._folder != folder:
             policy, _ = load_policy(folder)
             self._policy, self._folder = policy.to(self._device), folder
@@ -140,6 +137,4 @@ def film_stem(run: TrainedRun, test: str, index: int) -> str:
 
 def condition_record(condition: Condition) -> dict[str, Any]:
     """A start condition as results hold it, and as it is after a trip through JSON."""
-    import json
-
     return json.loads(json.dumps({"position": list(condition.position), **condition.to_dict()}))
