@@ -1,11 +1,11 @@
-# make setup | train | eval | test | lint | smoke | doctor | clean
+# make setup | train | test | test-fast | fuzz | lint | format | smoke | doctor | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: setup train test test-fast lint format smoke doctor clean
+.PHONY: setup train test test-fast fuzz lint format smoke doctor clean
 
 setup: .venv/.installed
 
@@ -34,6 +34,10 @@ test: setup
 
 test-fast: setup
 	$(PY) -m pytest -n 2 -m "not slow" $(ARGS)
+
+# 500 random command lines per script (the suite takes 60).
+fuzz: setup
+	PARA_FUZZ=500 $(PY) -m pytest -n 2 tests/test_cli_fuzz.py $(ARGS)
 
 lint: setup
 	$(PY) -m ruff format --check .

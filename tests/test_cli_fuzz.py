@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
 from functools import cached_property
@@ -201,6 +202,10 @@ def outcome(config_class: type[CommonConfig], arguments: list[str]) -> int:
     return status or 0
 
 
+EXAMPLES = int(os.environ.get("PARA_FUZZ", "60"))
+"""Random command lines per script; `make fuzz` takes 500."""
+
+
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
     """A folder of its own; what a script composes without overrides is composed once."""
@@ -227,13 +232,13 @@ def test_values_that_cannot_work_are_refused(arguments, quick):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("config_class", SCRIPTS, ids=lambda cls: cls.script)
 def test_random_command_lines(config_class, quick):
     keys = keys_of(load_config(config_class))
 
     @settings(
-        max_examples=500,
+        max_examples=EXAMPLES,
         deadline=None,
         derandomize=True,
         database=None,
