@@ -36,7 +36,7 @@ def test_from_nothing_to_a_website(tmp_path: Path):
     files = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.hdf5")}
     assert len(files) == 6
 
-    train = ("model=para", "limit=6", "training.checkpoint_every=2", "training.steps=300")
+    train = ("model=para", "limit=6", "training.checkpoint_every=10", "training.steps=300")
     training = subprocess.Popen(
         command("train", *train), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
