@@ -278,7 +278,7 @@ def _code_hash(make: Callable[..., Any], simulates: bool) -> str:
     """
     import matplotlib
 
-    registries = Registry.groups.values() if simulates else ()
+    registries = list(Registry.groups.values()) if simulates else ()
     components = [registry[name] for registry in registries for name in registry]
     return f"{matplotlib.__version__} {code_digest([make, *components])}"
 
