@@ -64,18 +64,18 @@ class Composer:
 
     def __call__(self, overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
         """The configuration with these overrides, as Hydra composes it."""
-        if overrides:
-            cfg = hydra_compose(self.name, [*self._always, *overrides], return_hydra_config=True)
-        else:
-            cfg = copy.deepcopy(self._default)
-        if not with_hydra:
-            with open_dict(cfg):
-                del cfg["hydra"]
-        return cfg
+        if not overrides and not with_hydra:
+            return copy.deepcopy(self._default[0])
+        return hydra_compose(self.name, [*self._always, *overrides], with_hydra)
 
     @cached_property
-    def _default(self) -> DictConfig:
-        return hydra_compose(self.name, self._always, return_hydra_config=True)
+    def _default(self) -> tuple[DictConfig, dict[str, Any]]:
+        """The configuration without overrides, and what is chosen from each group."""
+        cfg = self([], with_hydra=True)
+        choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg, choices
 
     def groups(self) -> dict[str, str | None]:
         """Groups from which something is chosen without overrides, and what (None: nothing).
@@ -84,7 +84,7 @@ class Composer:
             UnknownNameError: There is no YAML file to start from.
         """
         try:
-            choices = self([], with_hydra=True).hydra.runtime.choices
+            choices = self._default[1]
         except MissingConfigException as error:
             if error.missing_cfg_file != self.name:
                 raise
