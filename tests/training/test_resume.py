@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from synthetic_demos import make_episode
 
+from envs.base import load_task
 from para.cli import ROOT
 from para.data.dataset import DemoDataset
 from para.data.format import dataset_dir, episode_path, write_episode
@@ -134,8 +135,8 @@ def test_validation_does_not_influence_training(config, datasets):
 def test_sigkill_ends_in_the_same_files(tmp_path):
     """Two SIGKILLs at random moments of the real script, then a run to the end."""
     folder = dataset_dir(tmp_path / "data", "bowl_on_plate-panda-together", "objpos", 64)
-    for task in plan("objpos", limit=8):
-        write_episode(episode_path(folder, task.index), make_episode(task.index))
+    for demo in plan("objpos", load_task("bowl_on_plate"), limit=8):
+        write_episode(episode_path(folder, demo.index), make_episode(demo.index))
 
     def start(runs: str) -> subprocess.Popen:
         overrides = (
