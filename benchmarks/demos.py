@@ -1,6 +1,6 @@
 """Demos per minute: `python benchmarks/demos.py [robot=hand] [limit=32]`.
 
-Takes the keys of scripts/generate_demos.py, writes results/benchmarks/demos-<robot>.json.
+Takes the keys of scripts/generate_demos.py, writes <results_dir>/benchmarks/demos-<robot>.json.
 Generates into a temporary folder, as scripts/generate_demos.py does; the start of the worker
 processes is part of the time, so a larger `limit` is closer to a full set.
 """

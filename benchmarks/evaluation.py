@@ -5,7 +5,7 @@
 Takes the keys of scripts/eval.py; without robot=... it measures both. The policy is PARA as the
 profile configures it, untrained: its network runs on every observation, but the expert's waypoints
 are executed, so that episodes are as long as those of a policy that works. Starting the worker
-processes is part of the time. Writes results/benchmarks/evaluation.json.
+processes is part of the time. Writes <results_dir>/benchmarks/evaluation.json.
 """
 
 import logging

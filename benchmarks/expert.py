@@ -1,6 +1,8 @@
-"""Can the task be done, and could a perfect policy do it? Writes results/benchmarks/expert.json.
+"""Can the task be done, and could a perfect policy do it?
 
-    python benchmarks/expert.py [--quick]
+    python benchmarks/expert.py [--quick] [results_dir=results]
+
+Writes <results_dir>/benchmarks/expert.json.
 
 For either robot and layout, over the full 16 x 16 grid:
 - expert: success of the scripted expert;
@@ -32,6 +34,8 @@ from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from envs.table.reach import reach_errors, task_points  # noqa: E402
 from envs.table.robots import BASE  # noqa: E402
+from para.cli import load_config  # noqa: E402
+from para.common import CommonConfig  # noqa: E402
 from para.executors import LocalExecutor, stateless  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
@@ -136,7 +140,8 @@ def main() -> None:
     """Run everything on two processes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="every 16th position, nothing written")
-    quick = parser.parse_args().quick
+    arguments, overrides = parser.parse_known_args()
+    quick, results_dir = arguments.quick, load_config(CommonConfig, overrides).results_dir
     task = load_task(MAIN_TASK)
     combinations = [(robot, layout) for robot in task.robots for layout in task.layouts]
     parts = [range(first, 256, 16) for first in range(1 if quick else 16)]
@@ -156,7 +161,7 @@ def main() -> None:
     if quick:
         return
     atomic_write_json(
-        ROOT / "results" / "benchmarks" / "expert.json",
+        f"{results_dir}/benchmarks/expert.json",
         {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": git_hash(),

@@ -3,7 +3,7 @@
 Compares training steps (forward, backward, AdamW) of the backbone alone, of PARA and of its
 full-volume variant: interleaved, so that a busy machine slows all alike; ratios are medians over
 rounds. Peak memory is that of a step in a process of its own, above the process before the step.
-Weights are random: nothing is downloaded. Writes results/benchmarks/heads.json.
+Weights are random: nothing is downloaded. Writes <results_dir>/benchmarks/heads.json.
 """
 
 import gc

@@ -1,7 +1,7 @@
 """Latency of one prediction from one image: `python benchmarks/latency.py [workers=THREADS]`.
 
 From a uint8 image to 3D waypoints, random weights (nothing is downloaded), after a warm-up; models
-are interleaved. Writes results/benchmarks/latency.json.
+are interleaved. Writes <results_dir>/benchmarks/latency.json.
 """
 
 import logging

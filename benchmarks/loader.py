@@ -1,8 +1,8 @@
 """Training samples per second of the loader alone: `python benchmarks/loader.py [dataset=...]`.
 
-Takes the keys of scripts/generate_demos.py, writes results/benchmarks/loader-<data set>.json. One
-thread. "laptop" is the augmentation of profile=laptop. Rates are given per second of wall time and
-per second of CPU time: on a busy machine the second says more.
+Takes the keys of scripts/generate_demos.py, writes <results_dir>/benchmarks/loader-<data
+set>.json. One thread. "laptop" is the augmentation of profile=laptop. Rates are given per second of
+wall time and per second of CPU time: on a busy machine the second says more.
 """
 
 import dataclasses

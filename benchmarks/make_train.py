@@ -1,7 +1,7 @@
-"""A new user's first command, timed: `python benchmarks/make_train.py`.
+"""A new user's first command, timed: `python benchmarks/make_train.py [results_dir=results]`.
 
 Clones the last commit into a temporary folder and runs `make setup` and `make train` there, as a
-new user would. Takes about ten minutes. Writes results/benchmarks/make_train.json.
+new user would. Takes about ten minutes. Writes <results_dir>/benchmarks/make_train.json.
 """
 
 import json
@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from para.cli import load_config  # noqa: E402
+from para.common import CommonConfig  # noqa: E402
+from para.evaluation.config import EvalConfig  # noqa: E402
 from para.evaluation.results import read_result, success_rate  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware  # noqa: E402
@@ -23,11 +26,14 @@ from para.system import git_hash, hardware  # noqa: E402
 def main() -> None:
     """Time both targets and write the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    written_to = load_config(CommonConfig, sys.argv[1:]).results_dir
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "para"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         seconds = {target: timed(clone, target) for target in ("setup", "train")}
-        result = read_result(clone / "results/lr/para/seed0.json")
+        cfg = load_config(EvalConfig)
+        (path,) = (clone / cfg.results_dir).glob("*/laptop/lr/para-*/seed0.json")
+        result = read_result(path)
     row = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "git": git_hash(),
@@ -41,7 +47,7 @@ def main() -> None:
     for test in ("ood", "sanity"):
         rate = success_rate(result, test)
         row[test] = {"successes": rate.successes, "n": rate.n, "wilson95": list(rate.interval)}
-    atomic_write_json(ROOT / "results/benchmarks/make_train.json", row)
+    atomic_write_json(f"{written_to}/benchmarks/make_train.json", row)
     logging.info("%s", json.dumps(row, indent=1))
 
 

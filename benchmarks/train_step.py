@@ -2,7 +2,7 @@
 
 Runs the real trainer (loader, augmentation, forward, backward, AdamW, average) at the given
 profile, laptop by default, and the loader alone. The first 20 steps are not counted. Demos are
-generated where they are missing. Writes results/benchmarks/train_step.json.
+generated where they are missing. Writes <results_dir>/benchmarks/train_step.json.
 """
 
 import logging

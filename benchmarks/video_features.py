@@ -3,7 +3,7 @@
 Trains heads on a frozen video model, changing one thing at a time: at which noise level and in
 which blocks features are read, how long the video model learned, how long the heads learn.
 Evaluates each on both tests of the split. Trainings and evaluations are kept in runs/ and outputs/:
-a killed call goes on with the same command. Writes results/benchmarks/video_features.json.
+a killed call goes on with the same command. Writes <results_dir>/benchmarks/video_features.json.
 """
 
 import logging

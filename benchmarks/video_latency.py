@@ -2,7 +2,7 @@
 
 One pass of the UNet, from a uint8 image to 3D waypoints, random weights, after a warm-up: svd_tiny,
 and with the argument svd the true size too (8 GB in bf16 on a GPU; minutes on a CPU). Writes
-results/benchmarks/video_latency.json.
+<results_dir>/benchmarks/video_latency.json.
 """
 
 import logging

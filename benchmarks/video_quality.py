@@ -3,8 +3,8 @@
 Generates from the video stages of recipes two_stage and two_stage_long_video, which it trains where
 they are missing, with the sampler's last pass at two noise levels. Clips start from demos of the
 split's data set that did not train the video model: its held-out demos ("held_out") and those of
-other positions ("elsewhere"). Writes results/benchmarks/video_quality.json and pictures of true
-frames above generated ones.
+other positions ("elsewhere"). Writes <results_dir>/benchmarks/video_quality.json and pictures of
+true frames above generated ones.
 """
 
 import logging

@@ -34,7 +34,11 @@ class CommonConfig:
     """Packages whose components are added: plugins=[my_package]."""
     data_dir: str = folder("data", mark=LOCAL)
     runs_dir: str = folder("runs", mark=LOCAL)
-    results_dir: str = folder("results", mark=LOCAL)
+    results_dir: str = folder("outputs/results", mark=LOCAL)
+    """What is measured here: evaluations and benchmarks write to it."""
+    reference_dir: str = folder("results", mark=LOCAL)
+    """The committed campaign: read and shown beside, never written and never mixed in. Only
+    results_dir=results makes it anew."""
     outputs_dir: str = folder("outputs", mark=LOCAL)
     """Pictures and videos."""
     workers: int | None = number(None, least=1, most=1024, mark=LOCAL)

@@ -23,11 +23,13 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
     common = [f"task={cfg.task.name}"]
     common += [
         f"{key}={getattr(cfg, key)}"
-        for key in ("profile", "robot", "layout", "data_dir", "runs_dir", "outputs_dir")
+        for key in (
+            *("profile", "robot", "layout"),
+            *("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir"),
+        )
     ]
     common += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
     splits = [load_split(name) for name in cfg.splits]
-    results = f"results_dir={cfg.results_dir}"
     demos = {
         dataset: Job(
             f"demos {dataset}",
@@ -49,13 +51,13 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
                     needs = (demos[split.dataset].name, *shared.needs(train, [*training, *rest]))
                     arguments = ("scripts/train.py", *training, *rest, "workers=1")
                     jobs[train] = Job(train, "train", arguments, needs)
-                test = (results, f"precision={cfg.precision}", "workers=1", "video=0")
+                test = (f"precision={cfg.precision}", "workers=1", "video=0")
                 test += (f"episodes={cfg.episodes}",) if cfg.episodes else ()
                 arguments = ("scripts/eval.py", *evaluation, *rest, *test)
                 name = f"eval {split.name} {label} seed{seed}"
                 jobs[name] = Job(name, "eval", arguments, needs=(train,))
     if cfg.website:
-        arguments = ("scripts/make_website.py", results, *common)
+        arguments = ("scripts/make_website.py", *common)
         evaluations = tuple(job.name for job in jobs.values() if job.kind == "eval")
         jobs["website"] = Job("website", "website", arguments, evaluations, exclusive=True)
     return list(jobs.values())

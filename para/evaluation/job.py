@@ -31,7 +31,7 @@ from para.video import VideoError, probe_video
 _logger = logging.getLogger(__name__)
 
 _LOCAL_KEYS = (
-    *("data_dir", "runs_dir", "results_dir", "outputs_dir", "workers"),
+    *("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir", "workers"),
     *("fresh", "wandb", "video"),
 )
 """Keys that say where and how, not what: they stay out of result files."""

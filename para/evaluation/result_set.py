@@ -53,10 +53,17 @@ class StoredResult:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file among the results that cannot be used, and why."""
+    """A file among the results that cannot be used, and why.
+
+    Attributes:
+        name: Its path below `folder`.
+        reason: A sentence.
+        folder: The results folder.
+    """
 
     name: str
     reason: str
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class ResultSet:
                     raise ResultError(f"It says that it is {expected}, but lies elsewhere.")
             except ParaError as error:
                 reason = str(error).replace(str(path), "the file").replace(f"{folder}/", "")
-                left_out.append(LeftOut(place.as_posix(), reason))
+                left_out.append(LeftOut(place.as_posix(), reason, folder))
             else:
                 results.append(StoredResult(path, found, data))
         return cls(folder, tuple(results), tuple(left_out))

@@ -120,6 +120,11 @@ def model_order(label: str) -> tuple[int, str]:
     return order, label
 
 
+def physics_version(result: Result) -> int:
+    """Version of the simulated world: results of different ones are never paired or pooled."""
+    return result["environment"].get("version", 1)
+
+
 def total_steps(result: Result) -> int:
     """Optimiser steps of all stages: those of the policy's run, and of those that it began with."""
     stage = result["config"].get("training", {}).get("stage") or {}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from para.errors import ResultError
 from para.evaluation.result_set import StoredResult
 from para.evaluation.results import MAIN_MODELS
 from para.figures.episodes import EpisodeTask
@@ -91,8 +90,7 @@ def run_folder(sources: Sources, result: StoredResult) -> Path:
     """The training run that `result` evaluated.
 
     Raises:
-        NotRun: It is not on this machine.
-        ResultError: It has been trained again since.
+        NotRun: It is not on this machine, or has been trained again since.
     """
     from para.runs.folders import find_runs
     from para.runs.policy_file import read_policy_meta
@@ -109,11 +107,11 @@ def run_folder(sources: Sources, result: StoredResult) -> Path:
     meta = read_policy_meta(folders[0])
     now, then = meta.get("training", {}), result.data["training"]
     if any(now.get(name) != then[name] for name in ("steps", "minutes")):
-        raise ResultError(
+        raise NotRun(
             f"{result.path} evaluated another training run than the one in {folders[0]} (then "
             f"{then['steps']} steps in {then['minutes']} min, now {now.get('steps')} in "
-            f"{now.get('minutes')}). Evaluate again: python scripts/eval.py "
-            f"model={result.id.model} split={result.split}"
+            f"{now.get('minutes')}).",
+            f"python scripts/eval.py model={result.id.model} split={result.split}",
         )
     return folders[0]
 

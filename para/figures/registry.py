@@ -259,8 +259,6 @@ def build_assets(
 ) -> list[BuiltAsset]:
     """Build all assets, or those named in `only`, into `out_dir`; what is up to date is kept.
 
-    Also keeps the learning curves of the runs with the results (`curves.keep_curves`).
-
     Args:
         results_dir: Result files.
         runs_dir: Training runs (checkpoints and logs).
@@ -285,5 +283,4 @@ def build_assets(
                 raise UnknownNameError("asset", name, known)
         names = [name for name in known if name in only]
     sources = Sources.open(results_dir, runs_dir, data_dir, setting, profile, workers, progress)
-    curves.keep_curves(sources)
     return build({name: known[name] for name in names}, sources, Path(out_dir))

@@ -16,7 +16,8 @@ def command(script: str, cfg: TrainConfig) -> str:
         words.append(f"backbone={cfg.backbone.name}")
     if cfg.task.name != usual.task.name:
         words.append(f"task={cfg.task.name}")
-    for key in ("robot", "layout", "seed", "data_dir", "runs_dir", "results_dir", "outputs_dir"):
+    folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
+    for key in ("robot", "layout", "seed", *folders):
         if getattr(cfg, key) != getattr(usual, key):
             words.append(f"{key}={getattr(cfg, key)}")
     return f"python scripts/{script}.py {' '.join(words)}"

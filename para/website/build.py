@@ -36,6 +36,8 @@ from para.website.content import Number, Numbers
 SOURCE = Path(__file__).parents[2] / "website"
 MARKER = ".para-website"
 """An empty file that says: this folder was made here and may be replaced."""
+OWN = "own"
+"""Folder of the second page, about what the user measured."""
 
 PITCH = (
     "Predicting actions in pixel space rather than coordinate space gives you spatial robustness "
@@ -51,6 +53,7 @@ SECTIONS = (
     ("reproduce", "Reproduce"),
     ("cite", "Cite"),
 )
+OWN_SECTION = ("yours", "Your results")
 CLAIMS = (
     ("lr", "New positions", "Trained on the left half, tested on the right."),
     (
@@ -64,12 +67,27 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a page is made from.
+
+    Attributes:
+        results_dir: Result files; all of them are copied to `results/` beside the page.
+        assets_dir: Where the files of `assets` lie.
+        assets: Figures and videos, built or not.
+    """
+
+    results_dir: Path | str
+    assets_dir: Path | str
+    assets: Sequence[BuiltAsset] = ()
+
+
+@dataclass(frozen=True)
 class Site:
     """What was built.
 
     Attributes:
         out: The folder; open its index.html.
-        left_out: Files among the results that the page does not use, and why.
+        left_out: Files among the results that no page uses, and why.
         failed: Assets whose inputs are unusable.
     """
 
@@ -85,37 +103,79 @@ def build_site(
     out: Path | str,
     setting: Setting | None = None,
     profile: str = PROFILE,
+    own: Source | None = None,
 ) -> Site:
     """Write the site to `out`, replacing an earlier site there only when the new one is complete.
 
     Args:
-        results_dir: Result files; all of them are copied to `<out>/results/`.
-        assets_dir: Where the files of `assets` lie.
-        assets: Figures and videos, built or not.
+        results_dir: See `Source`.
+        assets_dir: See `Source`.
+        assets: See `Source`.
         out: A folder that does not exist, is empty, or holds an earlier site.
         setting: Results of this setting fill the sections; the table of all runs has every one.
         profile: Likewise.
+        own: What the user measured, where that is another folder: it gets a page of its own,
+            `<out>/own/`, and a table beside the same policies of `results_dir`. No number is made
+            of both.
 
     Raises:
         ConfigError: `out` holds something else, which would be deleted.
     """
-    numbers = Numbers(ResultSet.load(results_dir), setting, profile)
-    gallery = media.Gallery(assets, results_dir)
+    sources = [Source(results_dir, assets_dir, assets), *([own] if own else [])]
+    pages = [
+        (
+            Numbers(ResultSet.load(source.results_dir), setting, profile),
+            media.Gallery(source.assets, source.results_dir),
+        )
+        for source in sources
+    ]
+    beside = content.beside(pages[1][0], pages[0][0]) if own else []
     with replaced_folder(Path(out)) as folder:
-        shutil.copytree(SOURCE / "static", folder / "static")
-        for run in numbers.runs:
-            _copy(run.path, folder / "results" / content.folder(run))
-        for name in {name for asset in assets for name in gallery.sources(asset)}:
-            _copy(gallery.results_dir / name, folder / "results" / name)
-        for file in gallery.files:
-            _copy(Path(assets_dir) / file, folder / media.FOLDER / file)
-        (folder / "index.html").write_text(render(numbers, gallery), encoding="utf-8")
+        for name, source, page in zip(("", OWN), sources, pages, strict=False):
+            shown = beside if not name else []
+            _write_page(folder / name, source, *page, shown, is_own=bool(name))
         (folder / MARKER).touch()
-    return Site(Path(out), numbers.every.left_out, tuple(gallery.failed))
+    return Site(
+        Path(out),
+        tuple(item for numbers, _ in pages for item in numbers.every.left_out),
+        tuple(asset for _, gallery in pages for asset in gallery.failed),
+    )
 
 
-def render(numbers: Numbers, gallery: media.Gallery) -> str:
-    """The page as HTML. Text from results and configurations is escaped."""
+def _write_page(
+    folder: Path,
+    source: Source,
+    numbers: Numbers,
+    gallery: media.Gallery,
+    beside: Sequence[content.Beside],
+    is_own: bool,
+) -> None:
+    """A page and all that it needs, in a folder of its own."""
+    shutil.copytree(SOURCE / "static", folder / "static")
+    for run in numbers.runs:
+        _copy(run.path, folder / "results" / content.folder(run))
+    for name in {name for asset in source.assets for name in gallery.sources(asset)}:
+        _copy(gallery.results_dir / name, folder / "results" / name)
+    for file in gallery.files:
+        _copy(Path(source.assets_dir) / file, folder / media.FOLDER / file)
+    page = render(numbers, gallery, beside, is_own)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def render(
+    numbers: Numbers,
+    gallery: media.Gallery,
+    beside: Sequence[content.Beside] = (),
+    is_own: bool = False,
+) -> str:
+    """The page as HTML. Text from results and configurations is escaped.
+
+    Args:
+        numbers: What its sections show.
+        gallery: Figures and videos.
+        beside: What the user measured, for a section of its own.
+        is_own: This is the page of what the user measured.
+    """
     environment = Environment(
         loader=FileSystemLoader(SOURCE / "templates"),
         autoescape=True,
@@ -146,7 +206,10 @@ def render(numbers: Numbers, gallery: media.Gallery) -> str:
     }
     return environment.get_template("index.html.j2").render(
         pitch=PITCH,
-        sections=SECTIONS,
+        sections=[*SECTIONS[:-2], OWN_SECTION, *SECTIONS[-2:]] if beside else SECTIONS,
+        beside=beside,
+        own=OWN,
+        is_own=is_own,
         claims=CLAIMS,
         corners=corner_splits(),
         pair_splits=gallery.pair_splits,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+from envs.splits import TESTS
 from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
     MAIN_MODELS,
     Result,
     model_order,
     outcomes,
+    physics_version,
     reads_video,
     stage_counts,
     total_minutes,
@@ -197,6 +199,40 @@ class Numbers:
         """
         wanted = {(split, m) for split in splits for m in models or self.models(split)}
         return describe([run for pair in sorted(wanted) for run in self.select(*pair)])
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A result of the user's, beside the committed number of the same policy on the same split.
+
+    Attributes:
+        run: The result.
+        tests: Held out, in distribution: (the user's number, the committed one), None if not run.
+        versions: Of the simulated world, the user's and the committed one, where they differ.
+    """
+
+    run: StoredResult
+    tests: tuple[tuple[Number | None, Number | None], ...]
+    versions: tuple[int, int] | None
+
+
+def beside(own: Numbers, reference: Numbers) -> list[Beside]:
+    """Every result of `own` beside the numbers of `reference`: shown together, never one number."""
+    rows = []
+    for run in own.runs:
+        numbers = Numbers(reference.every, run.id.setting, run.id.profile)
+        alone = Numbers(replace(own.every, results=(run,)), run.id.setting, run.id.profile)
+        tests = tuple(
+            (alone.number(run.split, run.model, test), numbers.number(run.split, run.model, test))
+            for test in TESTS
+        )
+        found = numbers.select(run.split, run.model)
+        versions = (
+            physics_version(run.data),
+            physics_version(found[0].data if found else run.data),
+        )
+        rows.append(Beside(run, tests, versions if versions[0] != versions[1] else None))
+    return rows
 
 
 def _outcomes(data: Result, test: str, theta: float | None) -> list[bool]:

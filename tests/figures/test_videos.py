@@ -215,9 +215,9 @@ def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
     meta["training"]["minutes"] += 1
     run.write_text(json.dumps(meta))
     (built,) = build({"lr_test_pair": ASSETS["lr_test_pair"]}, sources, tmp_path / "out")
-    assert built.status == "failed"
+    assert built.status == "not run"
     assert "another training run" in built.message
-    assert "scripts/eval.py model=regression split=lr" in built.message
+    assert "scripts/eval.py model=regression split=lr" in built.command
 
 
 def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(

@@ -10,10 +10,13 @@ import urllib.request
 
 import pytest
 
+from para.cli import load_config
 from para.errors import ConfigError
 from para.evaluation.result_set import ResultSet
 from para.website import build
-from para.website.build import build_site, replaced_folder, server
+from para.website.build import Source, build_site, replaced_folder, server
+from para.website.config import MakeWebsiteConfig
+from para.website.make import make_website
 from tests.results_fixture import HERE, make_result, result_path, write_result, write_results
 from tests.website.made_up_assets import make_assets
 from tests.website.page_tree import parse
@@ -198,6 +201,50 @@ def test_nothing_on_the_site_comes_from_elsewhere(tmp_path):
             assert 'href="/' not in text
 
 
+def test_own_results_stand_beside_the_reference_and_are_mixed_into_nothing(tmp_path):
+    write_results(tmp_path / "results", ["lr"])
+    own = make_result("lr", "para", seed=1, ood=10, sanity=0)
+    for episode in own["episodes"]:
+        episode |= {"success": False, "stage": "MISS"}
+    own["environment"]["version"] = 2
+    write_result(tmp_path / "mine", own)
+    pages = {}
+    for name, source in (("alone", None), ("both", Source(tmp_path / "mine", tmp_path))):
+        build_site(tmp_path / "results", tmp_path, [], tmp_path / name, own=source)
+        pages[name] = parse((tmp_path / name / "index.html").read_text())
+    alone, both = ([n.text for n in page.find(data_rate=None)] for page in pages.values())
+    assert alone
+    assert alone == both
+    assert not pages["alone"].find(id="yours")
+    (row,) = pages["both"].find(data_own=None)
+    committed = ResultSet.load(tmp_path / "results").rate("lr", "para", "ood")
+    assert "physics 2, the committed result" in row.text
+    numbers = [cell.text for cell in row.find("td")]
+    assert numbers[3].startswith("0 % [0.0, 27.8] n = 10")
+    assert f"n = {committed.n}" in numbers[4]
+    assert numbers[5] == "not run"
+    links = [a.attributes["href"] for a in row.find("a")]
+    assert links[0] == f"own/results/{HERE}/lr/para-laptop_cnn/seed1.json"
+    assert all((tmp_path / "both" / link).is_file() for link in links)
+    mine = parse((tmp_path / "both" / "own" / "index.html").read_text())
+    assert "Your results" in mine.find(id="own")[0].text
+    assert len(mine.find("tr", data_run=None)) == 1
+
+
+@pytest.mark.parametrize("first", ["results", "mine"])
+def test_the_site_is_about_the_folders_that_have_results(tmp_path, first):
+    write_results(tmp_path / first, ["lr"], ["para"])
+    folders = {"reference_dir": "results", "results_dir": "mine", "outputs_dir": "outputs"}
+    folders |= {"runs_dir": "runs", "data_dir": "data"}
+    overrides = [f"{key}={tmp_path / folder}" for key, folder in folders.items()]
+    cfg = load_config(MakeWebsiteConfig, [*overrides, "only=[two_stage_diagram]"])
+    site = make_website(cfg)
+    page = parse((site.out / "index.html").read_text())
+    assert len(page.find("tr", data_run=None)) == 1
+    assert not (site.out / "own").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([first, "outputs"])
+
+
 @pytest.fixture
 def running(tmp_path):
     (tmp_path / "film.mp4").write_bytes(bytes(range(100)))
@@ -243,7 +290,8 @@ def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path, cap
 
     write_results(tmp_path / "results", ["lr"])
     arguments = ["only=[two_stage_diagram]"]
-    arguments += [f"{key}_dir={tmp_path / key}" for key in ("results", "outputs", "runs", "data")]
+    folders = ("results", "reference", "outputs", "runs", "data")
+    arguments += [f"{key}_dir={tmp_path / key}" for key in folders]
     main(arguments)
     page = tmp_path / "outputs" / "website" / "index.html"
     assert f"Website: {page}" in capsys.readouterr().out

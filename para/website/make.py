@@ -1,0 +1,55 @@
+"""The whole website of a configuration: figures, videos, pages."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from para.evaluation.result_set import ResultSet
+from para.figures.curves import keep_curves
+from para.figures.registry import build_assets
+from para.figures.sources import Sources
+from para.runs.folders import setting_of
+from para.system import available_cores
+from para.website.build import OWN, Site, Source, build_site
+from para.website.config import MakeWebsiteConfig
+
+ASSETS = "assets"
+"""Pictures and videos are kept in this folder of `outputs_dir`, so that they are made only once."""
+
+log = logging.getLogger(__name__)
+
+
+def make_website(cfg: MakeWebsiteConfig) -> Site:
+    """Make the site: a page about `reference_dir`, one about `results_dir` where it has results.
+
+    Where the reference has nothing of this setting and profile, the user's results are the only
+    page. Learning curves of finished runs are kept with them, never with the reference.
+    """
+    setting, own = setting_of(cfg), Path(cfg.results_dir)
+    keep_curves(Sources.open(own, cfg.runs_dir, cfg.data_dir, setting, cfg.profile))
+    reference = Path(cfg.reference_dir)
+    folders = [own] if ResultSet.load(own).results else []
+    if reference.resolve() != own.resolve():
+        committed = ResultSet.load(reference).of(setting, cfg.profile).results
+        folders = [*([reference] if committed else []), *folders]
+    folders = folders or [own]
+    pages = []
+    for folder in folders:
+        assets_dir = Path(cfg.outputs_dir) / ASSETS / (OWN if pages else "")
+        assets = build_assets(
+            *(folder, cfg.runs_dir, cfg.data_dir, assets_dir),
+            only=cfg.only,
+            workers=cfg.workers or available_cores(),
+            setting=setting,
+            profile=cfg.profile,
+        )
+        pages.append(Source(folder, assets_dir, assets))
+    first, *second = pages
+    if not second:
+        log.info("The page shows %s alone.", first.results_dir)
+    out = cfg.out or Path(cfg.outputs_dir) / "website"
+    return build_site(
+        *(first.results_dir, first.assets_dir, first.assets, out, setting, cfg.profile),
+        own=second[0] if second else None,
+    )
