@@ -50,12 +50,10 @@ from para.compose import (
 from para.diagnosis import diagnose
 from para.errors import ConfigError, ParaError, UnknownNameError, did_you_mean, one_line
 from para.fields import check
+from para.places import typed
 from para.search_path import View, searching
 
 log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parents[1]
-"""The repository."""
 
 Config = TypeVar("Config", bound=CommonConfig)
 
@@ -244,7 +242,7 @@ _VALUES = ("cfg", "package", "config_path", "config_name", "config_dir", "info")
 
 def _parse_arguments(config_class: type[CommonConfig], argv: Sequence[str]) -> argparse.Namespace:
     parser = get_args_parser()
-    parser.prog = f"python scripts/{config_class.script}.py"
+    parser.prog = typed(config_class.script)
     flags = [flag for action in parser._actions for flag in action.option_strings]
 
     def error(message: str) -> NoReturn:

@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass
 from omegaconf import OmegaConf
 
 from para.compose import Composer
+from para.places import typed
 
 FLAGS = """\
 Flags of Hydra:
@@ -22,7 +23,7 @@ Flags of Hydra:
                                --config-path DIR is searched before configs/
   --info [all|config|defaults|defaults-tree|plugins|searchpath]
                                how the configuration came about
-  --shell-completion           for bash, zsh or fish: eval "$(python {script} -sc install=bash)"
+  --shell-completion           for bash, zsh or fish: eval "$({script} -sc install=bash)"
   --hydra-help                 Hydra's own settings (hydra.KEY=..., hydra/GROUP=...)
 
 Relative paths start where you are.
@@ -38,10 +39,10 @@ def help_text(compose: Composer, summary: str, examples: Sequence[str]) -> str:
         examples: Arguments of real calls.
     """
     config_class = compose.view.config_class
-    script = f"scripts/{config_class.script}.py"
-    lines = [f"python {script} [group=option | key=value]... [-m] [--cfg job] [--help]", ""]
+    script = typed(config_class.script)
+    lines = [f"{script} [group=option | key=value]... [-m] [--cfg job] [--help]", ""]
     lines += [inspect.cleandoc(summary), "", "Examples:"]
-    lines += [f"  python {script} {example}".rstrip() for example in examples]
+    lines += [f"  {script} {example}".rstrip() for example in examples]
     groups = compose.groups()
     lines += ["", "Groups (files of configs/; * is the default):"]
     for group, default in groups.items():

@@ -16,7 +16,7 @@ class CommonConfig:
     """Keys that every script understands; each script's own dataclass adds its own."""
 
     script: ClassVar[str] = "doctor"
-    """Name of scripts/<script>.py and configs/<script>.yaml."""
+    """Name of para/commands/<script>.py, scripts/<script>.py and configs/<script>.yaml."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules to import before the schema of a component is looked up, and not sooner."""
 

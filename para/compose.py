@@ -26,7 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from para.common import CommonConfig
 from para.errors import ConfigError, ParaError, UnknownNameError, one_line
-from para.registry import CONFIGS, Registry
+from para.places import CONFIGS, typed
+from para.registry import Registry
 from para.search_path import View, plain_words, read_yaml, searching
 
 HYDRA_VERSION = "1.3"
@@ -169,7 +170,7 @@ def instance(config_class: type[Config], node: DictConfig) -> Config:
     cfg = OmegaConf.to_object(node)
     if not isinstance(cfg, config_class):
         raise ConfigError(
-            f"This configuration has another schema than scripts/{config_class.script}.py: begin "
+            f"This configuration has another schema than {typed(config_class.script)}: begin "
             f"its file with defaults: [{config_class.script}, _self_]."
         )
     _require_schemas(cfg)

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from envs.table.rendering import probe_backends
 from para.backbones.video import VideoBackboneConfig
-from para.cli import ROOT
 from para.common import CommonConfig
+from para.places import CONFIGS
 from para.system import available_cores, git_hash, hardware, versions
 
 _INSTALL = "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri (egl) or libosmesa6 (osmesa)"
@@ -73,7 +73,7 @@ def _free_space(folder: str) -> str:
 def _cached_weights() -> dict[str, str]:
     """Whether each backbone of configs/backbone finds its published weights without a download."""
     found = {}
-    for path in sorted((ROOT / "configs" / "backbone").glob("*.yaml")):
+    for path in sorted((CONFIGS / "backbone").glob("*.yaml")):
         config = OmegaConf.load(path)
         name = config.get("timm_name")
         if name and timm.is_model(name):

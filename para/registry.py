@@ -34,12 +34,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from para.errors import ConfigError, ParaError, UnknownNameError
+from para.places import CONFIGS
 
 ENTRY_POINTS = "para.plugins"
 """Entry-point group of installed plug-in packages."""
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-"""Our own YAML files."""
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)

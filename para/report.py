@@ -39,10 +39,10 @@ from para.figures.video_charts import (
     clip_source,
 )
 from para.files import atomic_write
+from para.places import ROOT
 from para.statistics import Rate, format_p
 from para.website.content import Number, Numbers
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/video.md")
 _TEST_TITLES = {"ood": "held out", "sanity": "in distribution"}
 

@@ -29,7 +29,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from para.common import CommonConfig
 from para.errors import ConfigError
-from para.registry import CONFIGS, Registry, config_folders, load_installed_plugins, load_plugin
+from para.places import CONFIGS, typed
+from para.registry import Registry, config_folders, load_installed_plugins, load_plugin
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class ParaSource(ConfigSource):
         if group == "schema":
             script = self.view.config_class.script
             if name != script:
-                raise ConfigError(f"schema/{name}: scripts/{script}.py reads schema/{script} only.")
+                raise ConfigError(f"schema/{name}: {typed(script)} reads schema/{script} only.")
             return self.view.config_class
         if not name.endswith("_schema"):
             return None

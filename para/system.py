@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 
 from para.errors import ConfigError
+from para.places import INSTALLED, ROOT
 
 WORKERS_PER_CORE = 4
 """Most processes or threads that one may ask for; more only wait for each other, or crash."""
 
-_ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = (
     "torch torchvision timm accelerate safetensors mujoco mink gymnasium numpy scipy "
     "h5py av opencv-python-headless hydra-core"
@@ -147,8 +147,12 @@ def provenance(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
 def git_hash() -> str:
     """Commit of this code, with "-dirty" after it if files were changed; "unknown" without git.
 
+    An installed wheel is "unknown" too, whatever repository it was installed into.
+
     Results do not count as code: measuring again does not make what comes next dirty.
     """
+    if INSTALLED:
+        return "unknown"
     try:
         commit = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results")
@@ -158,7 +162,7 @@ def git_hash() -> str:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(_ROOT), *arguments]
+    command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=10
     ).stdout.strip()

@@ -1,45 +1,6 @@
 """Build the results website: `python scripts/make_website.py serve=true`."""
 
-import sys
-
-from para.cli import para_main
-from para.website.config import MakeWebsiteConfig
-
-
-@para_main(
-    MakeWebsiteConfig,
-    examples=[
-        "serve=true",
-        "out=public robot=hand",
-        "results_dir=results only=[per_theta_chart,lr_success_map]",
-    ],
-)
-def main(cfg: MakeWebsiteConfig) -> None:
-    """Turn result files, training runs and demos into figures, videos and a page about them.
-
-    The committed campaign fills the page; what was measured here has a table beside it, and a page
-    of its own.
-    Whatever is up to date is not made again. Exits with status 1 if a file had to be left out.
-    """
-    from para.website.build import server
-    from para.website.make import make_website
-
-    site = make_website(cfg)
-    print(f"Website: {site.out / 'index.html'}")
-    for item in site.left_out:
-        print(f"Left out: {item.folder}/{item.name}: {item.reason}")
-    for asset in site.failed:
-        print(f"Not made: {asset.name}: {asset.message}")
-    if cfg.serve:
-        with server(site.out, cfg.port) as running:
-            print(f"Serving on http://127.0.0.1:{running.server_port}/ until Ctrl-C", flush=True)
-            try:
-                running.serve_forever()
-            except KeyboardInterrupt:
-                print()
-    if site.left_out or site.failed:
-        sys.exit(1)
-
+from para.commands.make_website import main
 
 if __name__ == "__main__":
     main()

@@ -18,11 +18,12 @@ from para.campaign.config import ReproduceConfig
 from para.campaign.job import Job
 from para.campaign.plan import plan
 from para.campaign.run import CampaignError, CampaignRun
-from para.cli import ROOT, load_config
+from para.cli import load_config
 from para.errors import UnknownNameError
 from para.evaluation.config import EvalConfig
 from para.executors import LocalExecutor
 from para.fields import check
+from para.places import ROOT, typed
 from para.runs.config import TrainConfig
 
 
@@ -63,7 +64,7 @@ def test_every_campaign_can_be_planned(campaign):
     scripts = {"train": TrainConfig, "eval": EvalConfig}
     for job in jobs:
         if job.kind in scripts:
-            loaded = load_config(scripts[job.kind], job.arguments[1:])
+            loaded = load_config(scripts[job.kind], job.arguments)
             check(loaded)
             if job.kind == "eval":
                 assert (loaded.precision, loaded.episodes) == (cfg.precision, cfg.episodes)
@@ -95,7 +96,7 @@ def job(tmp_path: Path) -> Callable[..., Job]:
     def write(name: str, code: str, needs: tuple[str, ...] = (), exclusive: bool = False) -> Job:
         script = tmp_path / f"{name}.py"
         script.write_text(f"import os, sys, time\nos.chdir({str(tmp_path)!r})\n{code}\n")
-        return Job(name, "train", (str(script), f"key={name}"), needs, exclusive)
+        return Job(name, "train", str(script.with_suffix("")), (f"key={name}",), needs, exclusive)
 
     return write
 
@@ -172,7 +173,7 @@ def test_a_failure_is_named_and_the_rest_goes_on(
     with pytest.raises(CampaignError, match=r"2 of 3 jobs") as error:
         campaign(jobs, 1, tmp_path).run()
     assert (tmp_path / "done").exists()
-    assert f"python {tmp_path}/bad.py key=bad" in str(error.value)
+    assert f"{typed(str(tmp_path / 'bad'))} key=bad" in str(error.value)
     assert written in (tmp_path / "bad.log").read_text()
     assert not (tmp_path / "after-bad.log").exists()
 
@@ -202,7 +203,7 @@ def test_a_campaign_that_ends_lets_its_jobs_save_and_takes_them_along(
         "from para.campaign.run import CampaignRun\n"
         "from para.executors import LocalExecutor\n"
         "if __name__ == '__main__':\n"
-        f"    job = Job('sleeper', 'train', {sleeper.arguments!r})\n"
+        f"    job = Job('sleeper', 'train', {sleeper.script!r}, ())\n"
         f"    CampaignRun([job], LocalExecutor(workers=1), Path({str(tmp_path)!r})).run()\n"
     )
     process = subprocess.Popen(

@@ -10,12 +10,13 @@ from dataclasses import asdict, fields
 import pytest
 from omegaconf import OmegaConf
 
-from para.cli import ROOT, load_config, para_main
+from para.cli import load_config, para_main
 from para.common import CommonConfig
 from para.data.generate import GenerateConfig
 from para.errors import ConfigError, DataError, ParaError, UnknownNameError
 from para.evaluation.config import EvalConfig
 from para.fields import check
+from para.places import ROOT
 from para.runs.commands import command
 from para.runs.config import TrainConfig, differences, train_config_from_dict
 

@@ -12,11 +12,12 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from para.cli import ROOT, load_config, para_main
+from para.cli import load_config, para_main
 from para.common import CommonConfig
 from para.errors import DataError
 from para.evaluation.config import EvalConfig
 from para.fields import check
+from para.places import ROOT
 from para.runs.config import TrainConfig
 
 

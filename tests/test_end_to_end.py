@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from para.cli import ROOT
 from para.evaluation.results import read_result
+from para.places import ROOT
 from para.video import probe_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -82,7 +82,7 @@ def test_git_hash():
 
 
 def test_results_do_not_make_the_code_dirty(tmp_path, monkeypatch):
-    monkeypatch.setattr(system, "_ROOT", tmp_path)
+    monkeypatch.setattr(system, "ROOT", tmp_path)
     code, result = tmp_path / "code.py", tmp_path / "results" / "lr.json"
     result.parent.mkdir()
     for path in (code, result):

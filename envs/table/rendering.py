@@ -25,6 +25,7 @@ from envs.table.cache import cache_dir
 from para.camera import Camera
 from para.errors import RenderError, UnknownNameError
 from para.files import atomic_write_json
+from para.places import typed
 
 if TYPE_CHECKING:
     import mujoco
@@ -78,7 +79,7 @@ def probe_backend(name: str) -> dict[str, Any]:
 
 
 def probe_backends() -> dict[str, dict[str, Any]]:
-    """Try every headless backend of this system (for `scripts/doctor.py`); see `probe_backend`."""
+    """Try every headless backend of this system (for the doctor); see `probe_backend`."""
     names = list(_LIBRARIES) if platform.system() == "Linux" else ["glfw"]
     return {name: probe_backend(name) for name in names}
 
@@ -127,7 +128,7 @@ def _render_error(reason: str) -> RenderError:
     return RenderError(
         f"MuJoCo cannot render a frame on this machine with MUJOCO_GL="
         f"{os.environ.get('MUJOCO_GL', '')!r}: {reason}. For rendering without a display: {ways}. "
-        "`python scripts/doctor.py` tries every backend."
+        f"`{typed('doctor')}` tries every backend."
     )
 
 
@@ -204,9 +205,10 @@ class Renderer:
     def _complain() -> None:
         log.error(
             "No OpenGL context after %.0f s (MUJOCO_GL=%s). If this goes on, interrupt it and set "
-            "MUJOCO_GL=osmesa, or see `python scripts/doctor.py`.",
+            "MUJOCO_GL=osmesa, or see `%s`.",
             _WATCHDOG_S,
             os.environ.get("MUJOCO_GL", ""),
+            typed("doctor"),
         )
 
     def render(self, data: mujoco.MjData, camera: Camera) -> np.ndarray:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from para.errors import ParaError
+from para.places import ROOT, typed
 
-_ROOT = Path(__file__).resolve().parents[2]
+_COMMANDS = ROOT / "para" / "commands"
 
 
 class JobError(ParaError):
@@ -28,13 +29,15 @@ class Job:
     Attributes:
         name: Unique, e.g. "train left para seed0"; also names its log file.
         kind: demos | train | eval | website.
-        arguments: Script and overrides.
+        script: Name of a command (a module of para.commands), or path of a program, without .py.
+        arguments: Its overrides.
         needs: Names of jobs that must have succeeded before.
         exclusive: Runs alone, with all cores.
     """
 
     name: str
     kind: str
+    script: str
     arguments: tuple[str, ...]
     needs: tuple[str, ...] = ()
     exclusive: bool = False
@@ -42,7 +45,7 @@ class Job:
     @property
     def command(self) -> str:
         """The call as a user would type it."""
-        return " ".join(("python", *self.arguments))
+        return " ".join((typed(self.script), *self.arguments))
 
 
 def run_script(log_dir: Path, job: Job) -> None:
@@ -54,10 +57,11 @@ def run_script(log_dir: Path, job: Job) -> None:
     with log_file(log_dir, job).open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
-    script, *_ = sys.argv = list(job.arguments)
+    program = str(_COMMANDS / f"{job.script}.py")
+    sys.argv = [program, *job.arguments]
     status: object = None
     try:
-        runpy.run_path(str(_ROOT / script), run_name="__main__")
+        runpy.run_path(program, run_name="__main__")
     except SystemExit as leaving:
         status = leaving.code
         if isinstance(status, str):

@@ -34,7 +34,8 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
         dataset: Job(
             f"demos {dataset}",
             "demos",
-            ("scripts/generate_demos.py", f"dataset={dataset}", *common),
+            "generate_demos",
+            (f"dataset={dataset}", *common),
             exclusive=True,
         )
         for dataset in dict.fromkeys(split.dataset for split in splits)
@@ -49,17 +50,19 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
                 train = f"train {split.train_set} {label} seed{seed}"
                 if train not in jobs:
                     needs = (demos[split.dataset].name, *shared.needs(train, [*training, *rest]))
-                    arguments = ("scripts/train.py", *training, *rest, "workers=1")
-                    jobs[train] = Job(train, "train", arguments, needs)
+                    arguments = (*training, *rest, "workers=1")
+                    jobs[train] = Job(train, "train", "train", arguments, needs)
                 test = (f"precision={cfg.precision}", "workers=1", "video=0")
                 test += (f"episodes={cfg.episodes}",) if cfg.episodes else ()
-                arguments = ("scripts/eval.py", *evaluation, *rest, *test)
+                arguments = (*evaluation, *rest, *test)
                 name = f"eval {split.name} {label} seed{seed}"
-                jobs[name] = Job(name, "eval", arguments, needs=(train,))
+                jobs[name] = Job(name, "eval", "eval", arguments, needs=(train,))
     if cfg.website:
-        arguments = ("scripts/make_website.py", *common)
+        arguments = tuple(common)
         evaluations = tuple(job.name for job in jobs.values() if job.kind == "eval")
-        jobs["website"] = Job("website", "website", arguments, evaluations, exclusive=True)
+        jobs["website"] = Job(
+            "website", "website", "make_website", arguments, evaluations, exclusive=True
+        )
     return list(jobs.values())
 
 

@@ -44,6 +44,7 @@ import numpy as np
 from para.data import version1
 from para.errors import DataError
 from para.files import atomic_write
+from para.places import typed
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +269,7 @@ def episode_path(folder: Path | str, index: int) -> Path:
 def regenerate_command(folder: Path | str) -> str:
     """Command line that (re)makes whatever is missing in a data set's folder."""
     folder = Path(folder)
-    command = "python scripts/generate_demos.py"
+    command = typed("generate_demos")
     setting = re.fullmatch(r"(\w+)-(\w+)-(\w+)", folder.parent.name)
     made = re.fullmatch(r"(\w+)-(\d+)px", folder.name)
     if setting is None or made is None:

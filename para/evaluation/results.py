@@ -32,6 +32,7 @@ from envs.splits import TESTS
 from para.errors import ResultError
 from para.evaluation.convert import from_schema_1
 from para.files import atomic_write_json
+from para.places import typed
 from para.runs.identity import ResultId, Setting
 from para.statistics import Comparison, Rate, mcnemar
 
@@ -100,7 +101,7 @@ def read_result(path: Path | str) -> Result:
         result = json.loads(text)
     except json.JSONDecodeError as error:
         raise ResultError(
-            f"{path} is damaged: {error}. Delete it and evaluate again with scripts/eval.py."
+            f"{path} is damaged: {error}. Delete it and evaluate again with {typed('eval')}."
         ) from error
     if isinstance(result, dict) and result.get("schema") == 1:
         try:
@@ -206,14 +207,14 @@ def _validate(result: Any, source: str) -> None:
         if not condition:
             raise ResultError(
                 f"{source} is not a usable result: {message}. Delete it and evaluate again with "
-                "scripts/eval.py."
+                f"{typed('eval')}."
             )
 
     require(isinstance(result, dict) and "schema" in result, "it has no schema number")
     if result["schema"] != SCHEMA:
         raise ResultError(
             f"{source} has schema {result['schema']!r}; this version reads schemas 1 and {SCHEMA}. "
-            "Evaluate again with scripts/eval.py, or move the file out of the results folder."
+            f"Evaluate again with {typed('eval')}, or move the file out of the results folder."
         )
     _require_fields(result, _FIELDS, "", require)
     require({"name", "init"} <= result["backbone"].keys(), "backbone needs name and init")

@@ -11,6 +11,7 @@ from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import model_order
+from para.places import typed
 from para.runs.folders import find_runs, setting_of
 from para.runs.identity import ResultId, label
 from para.runs.labels import usual_backbone
@@ -89,4 +90,4 @@ def training_command(cfg: EvalConfig) -> str:
         value = getattr(cfg, name)
         words += [f"{name}={value}"] if value != default else []
     words += [f"profile={cfg.profile}"] if cfg.profile != "laptop" else []
-    return " ".join(["python scripts/train.py", *words])
+    return " ".join([typed("train"), *words])

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from para.figures.style import LIGHT, PARA_BLUE, TEST_INDIGO, mix, new_figure, save_figure, themed
+from para.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 WALK = (
     ("envs.table.env", "image, camera,\nhand"),
     ("para.evaluation.rollout", "observations"),

@@ -13,6 +13,7 @@ from para.evaluation.results import MAIN_MODELS
 from para.figures.episodes import EpisodeTask
 from para.figures.sources import NotRun, Sources
 from para.figures.style import model_style
+from para.places import typed
 from para.types import Inference
 
 PAIR_RULE = "the first start on which the policies end differently, else the first start"
@@ -111,7 +112,7 @@ def run_folder(sources: Sources, result: StoredResult) -> Path:
             f"{result.path} evaluated another training run than the one in {folders[0]} (then "
             f"{then['steps']} steps in {then['minutes']} min, now {now.get('steps')} in "
             f"{now.get('minutes')}).",
-            f"python scripts/eval.py model={result.id.model} split={result.split}",
+            f"{typed('eval')} model={result.id.model} split={result.split}",
         )
     return folders[0]
 

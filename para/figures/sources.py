@@ -16,10 +16,11 @@ from para.errors import ParaError, ResultError
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import MAIN_MODELS
 from para.figures.tasks import Stage, stages_of
+from para.places import shipped
 from para.runs.identity import Setting
 from para.runs.labels import PROFILE, model_commands, place_overrides
 
-PUBLISHED_FILE = Path(__file__).parents[2] / "website" / "published.yaml"
+PUBLISHED_FILE = shipped("website") / "published.yaml"
 
 
 class NotRun(ParaError):

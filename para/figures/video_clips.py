@@ -25,6 +25,7 @@ from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Sources
 from para.figures.style import DARK, PARA_BLUE, Theme, model_style, new_figure
 from para.figures.video_charts import GLOBAL, LONG_VIDEO, RECIPE_SPLIT, TWO_STAGE
+from para.places import typed
 from para.video import draw_text, overlay_heatmap
 
 CLIPS = 4
@@ -263,7 +264,7 @@ def _demos(sources: Sources, result: StoredResult) -> tuple[Path, list[int]]:
     others = [index for index in range(GRID**2) if index not in trained]
     chosen = [others[int((i + 0.5) * len(others) / CLIPS)] for i in range(CLIPS)]
     if not all(_episode(folder, index).is_file() for index in chosen):
-        command = "python scripts/generate_demos.py dataset=objpos"
+        command = f"{typed('generate_demos')} dataset=objpos"
         raise NotRun("The objpos demo set was not made.", command)
     return folder, chosen
 

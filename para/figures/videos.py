@@ -41,6 +41,7 @@ from para.figures.episodes import EpisodeTask
 from para.figures.sources import NotRun, Sources
 from para.figures.splits import split_title
 from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, model_style
+from para.places import typed
 from para.types import Inference
 from para.video import draw_text
 
@@ -226,7 +227,7 @@ def demo_files(sources: Sources) -> list[Path]:
     paths = [episode_path(folder, index) for index in DEMOS]
     if not all(path.is_file() for path in paths):
         raise NotRun(
-            "The objpos demo set was not made.", "python scripts/generate_demos.py dataset=objpos"
+            "The objpos demo set was not made.", f"{typed('generate_demos')} dataset=objpos"
         )
     return paths
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from para.cli import load_config
+from para.places import typed
 from para.runs.config import TrainConfig
 
 
 def command(script: str, cfg: TrainConfig) -> str:
-    """The shell command that runs scripts/<script>.py (train | eval) on what `cfg` trains."""
+    """The shell command that runs train or eval (`script`) on what `cfg` trains."""
     usual = load_config(TrainConfig, [f"profile={cfg.profile}"])
     words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
     if cfg.profile != "laptop":
@@ -20,4 +21,4 @@ def command(script: str, cfg: TrainConfig) -> str:
     for key in ("robot", "layout", "seed", *folders):
         if getattr(cfg, key) != getattr(usual, key):
             words.append(f"{key}={getattr(cfg, key)}")
-    return f"python scripts/{script}.py {' '.join(words)}"
+    return f"{typed(script)} {' '.join(words)}"

@@ -8,6 +8,7 @@ from functools import cache
 from omegaconf import OmegaConf
 
 from para.cli import load_config
+from para.places import typed
 from para.registry import config_folders, options
 from para.runs.config import TrainConfig
 from para.runs.identity import Setting
@@ -69,9 +70,7 @@ def model_overrides(label: str) -> tuple[list[str], list[str]]:
 def model_commands(label: str, rest: str) -> str:
     """The commands that train and evaluate the policy of this label, followed by `rest` each."""
     training, evaluation = (" ".join(overrides) for overrides in model_overrides(label))
-    return (
-        f"python scripts/train.py {training} {rest} && python scripts/eval.py {evaluation} {rest}"
-    )
+    return f"{typed('train')} {training} {rest} && {typed('eval')} {evaluation} {rest}"
 
 
 def place_overrides(split: str, setting: Setting, profile: str) -> str:

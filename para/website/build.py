@@ -27,13 +27,14 @@ from para.figures.drawing import published_name
 from para.figures.sources import published
 from para.figures.splits import corner_splits, split_title, sweep_splits
 from para.figures.style import model_style
+from para.places import shipped
 from para.runs.identity import Setting
 from para.runs.labels import PROFILE
 from para.statistics import Rate, format_p
 from para.website import content, media
 from para.website.content import Number, Numbers
 
-SOURCE = Path(__file__).parents[2] / "website"
+SOURCE = shipped("website")
 MARKER = ".para-website"
 """An empty file that says: this folder was made here and may be replaced."""
 OWN = "own"

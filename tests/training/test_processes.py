@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from synthetic_demos import make_dataset
 from test_resume import FILES, assert_same
 
-from para.cli import ROOT
 from para.errors import ConfigError
+from para.places import ROOT
 from para.training.log import read_log
 from para.training.loop import train
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from synthetic_demos import make_episode
 
 from envs.base import load_task
-from para.cli import ROOT
 from para.data.dataset import DemoDataset
 from para.data.format import dataset_dir, episode_path, write_episode
 from para.data.generate import plan
+from para.places import ROOT
 from para.runs.identity import RunId, Setting
 from para.training import loop
 from para.training.log import read_log
