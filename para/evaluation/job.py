@@ -45,7 +45,8 @@ class PolicyEvaluation:
         self.path = run.id.path(cfg.results_dir)
         self.key = outcome_key(cfg, run)
         unfinished = Path(cfg.outputs_dir) / "unfinished"
-        self.journal = Journal(unfinished / f"{run.id.stem}.jsonl", self.key)
+        self.stages = [stage.name for stage in TASKS[cfg.task.kind].stages]
+        self.journal = Journal(unfinished / f"{run.id.stem}.jsonl", self.key, self.stages)
         if cfg.fresh:
             self.journal.chunks.clear()
         self.before = None if cfg.fresh else self._result_before()
@@ -166,7 +167,7 @@ class PolicyEvaluation:
                 "task": self.run.id.setting.task,
                 "robot": cfg.robot,
                 "layout": cfg.layout,
-                "stages": [stage.name for stage in TASKS[cfg.task.kind].stages],
+                "stages": self.stages,
             },
             "robot": cfg.robot,
             "layout": cfg.layout,

@@ -30,6 +30,21 @@ class StoredResult:
     id: ResultId
     data: Result
 
+    @classmethod
+    def read(cls, path: Path, folder: Path) -> StoredResult:
+        """Read one of the results under `folder`.
+
+        Raises:
+            ResultError: It is damaged, or lies elsewhere than it says.
+            ConfigError: It says something that cannot name a result.
+        """
+        data = read_result(path)
+        found = result_id(data)
+        if found.path(folder) != path:
+            expected = found.path(folder).relative_to(folder).as_posix()
+            raise ResultError(f"{path} says that it is {expected}, but lies elsewhere.")
+        return cls(path, found, data)
+
     @property
     def split(self) -> str:
         """Name of the split."""
@@ -87,16 +102,10 @@ class ResultSet:
             if place.parts[0] in OTHER_FOLDERS or any(part.startswith(".") for part in place.parts):
                 continue  # a name with a dot: a file that is being written
             try:
-                data = read_result(path)
-                found = result_id(data)
-                if found.path(folder) != path:
-                    expected = found.path(folder).relative_to(folder).as_posix()
-                    raise ResultError(f"It says that it is {expected}, but lies elsewhere.")
+                results.append(StoredResult.read(path, folder))
             except ParaError as error:
                 reason = str(error).replace(str(path), "the file").replace(f"{folder}/", "")
                 left_out.append(LeftOut(place.as_posix(), reason, folder))
-            else:
-                results.append(StoredResult(path, found, data))
         return cls(folder, tuple(results), tuple(left_out))
 
     def of(self, setting: Setting, profile: str) -> ResultSet:

@@ -1,37 +1,20 @@
 """Result files: one JSON per (setting, profile, split, policy, seed), the source of every number.
 
-Schema 2 (fields are added, never renamed or removed; schema 1 is read through `convert`):
-
-    schema, split, model, seed, created, git          what was evaluated, when, with which code
-    environment {task, robot, layout, stages}         stages in order, success last
-    robot, layout, profile
-    backbone    {name, init}                          init: random | pretrained | file
-    training    {minutes, steps, demos, ...}
-    hardware    {...}
-    config      {evaluation, training}                resolved, as plain data
-    evaluation  {key, seconds}                        key: what the outcome depends on, as a hash
-    episodes    [{index, seed, test, condition, stage, success, steps, place_error_m, seconds,
-                  plans, misses, objects}, ...]
-
-`condition` holds task, objects (name -> x, y [m], yaw [rad]), position (their mean x and y [m]),
-theta_deg, phi_deg, distractors (a number), seed. `test` is ood | sanity; `steps` are control steps
-of 20 ms; `objects` of an episode are final positions (x, y, z) [m] by name; `seconds` is wall time
-and, like created, hardware and minutes, the only thing that differs between two runs of the same
-evaluation. Where a file lies is said by `para.runs.identity.ResultId`, and `read_result` checks it.
+What they hold: para/evaluation/schema.py. Where a file lies is said by
+`para.runs.identity.ResultId`, and `StoredResult.read` checks it.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from envs.splits import TESTS
-from para.errors import ResultError
+from para.errors import ResultError, one_line
 from para.evaluation.convert import from_schema_1
-from para.files import atomic_write_json
+from para.evaluation.schema import ResultRecord
+from para.files import MOST_BYTES, atomic_write_json, read_json, seal
 from para.places import typed
 from para.runs.identity import ResultId, Setting
 from para.statistics import Comparison, Rate, mcnemar
@@ -45,33 +28,6 @@ MAIN_MODELS = ("para", "regression")
 
 Result = dict[str, Any]
 
-_NUMBER = (int, float)
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "split": str,
-    "model": str,
-    "seed": int,
-    "created": str,
-    "git": str,
-    "profile": str,
-    "environment": dict,
-    "backbone": dict,
-    "training": dict,
-    "hardware": dict,
-    "config": dict,
-    "episodes": list,
-}
-_EPISODE_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "index": int,
-    "seed": int,
-    "test": str,
-    "condition": dict,
-    "stage": str,
-    "success": bool,
-    "steps": int,
-    "place_error_m": _NUMBER,
-    "seconds": _NUMBER,
-}
-
 
 def result_id(result: Result) -> ResultId:
     """What a result is of."""
@@ -84,35 +40,37 @@ def result_id(result: Result) -> ResultId:
 
 
 def write_result(path: Path | str, result: Result) -> None:
-    """Validate a result and write it atomically."""
+    """Validate a result and write it atomically, with the checksum of its content.
+
+    Raises:
+        ResultError: It is no result, or so large that it could not be read again.
+    """
     _validate(result, str(path))
-    atomic_write_json(path, result)
+    sealed = seal(result)
+    if len(json.dumps(sealed, indent=1)) > MOST_BYTES:
+        raise ResultError(
+            f"{path} would be larger than {MOST_BYTES // 2**20} MiB. Evaluate fewer episodes."
+        )
+    atomic_write_json(path, sealed)
 
 
 def read_result(path: Path | str) -> Result:
     """Read and validate a result file; `ResultError` names the file and what is wrong with it."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ResultError(f"Cannot read result {path}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise ResultError(f"{path} is not a result file: it is not text.") from error
-    try:
-        result = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ResultError(
-            f"{path} is damaged: {error}. Delete it and evaluate again with {typed('eval')}."
-        ) from error
-    if isinstance(result, dict) and result.get("schema") == 1:
+    result = read_json(path, ResultError, _way_on())
+    if _schema(result) == 1:
         try:
             result = from_schema_1(result)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise ResultError(
                 f"{path} is not a usable result: it says schema 1, but cannot be read as such "
-                f"({type(error).__name__}: {error}). Delete it and evaluate again."
+                f"({type(error).__name__}: {error}). {_way_on()}"
             ) from error
     _validate(result, str(path))
     return result
+
+
+def _way_on() -> str:
+    return f"Delete it and evaluate again with {typed('eval')}."
 
 
 def model_order(label: str) -> tuple[int, str]:
@@ -202,53 +160,23 @@ def _episodes(result: Result, test: str) -> list[dict[str, Any]]:
     return sorted(chosen, key=lambda episode: episode["index"])
 
 
-def _validate(result: Any, source: str) -> None:
-    def require(condition: bool, message: str) -> None:
-        if not condition:
-            raise ResultError(
-                f"{source} is not a usable result: {message}. Delete it and evaluate again with "
-                f"{typed('eval')}."
-            )
-
-    require(isinstance(result, dict) and "schema" in result, "it has no schema number")
-    if result["schema"] != SCHEMA:
+def _validate(result: Result, source: str) -> None:
+    if _schema(result) != SCHEMA:
+        has = (
+            f"has schema {one_line(result['schema'])}"
+            if "schema" in result
+            else "has no schema number"
+        )
         raise ResultError(
-            f"{source} has schema {result['schema']!r}; this version reads schemas 1 and {SCHEMA}. "
-            f"Evaluate again with {typed('eval')}, or move the file out of the results folder."
+            f"{source} {has}; this version reads schemas 1 and {SCHEMA}. Evaluate again with "
+            f"{typed('eval')}, or move the file out of the results folder."
         )
-    _require_fields(result, _FIELDS, "", require)
-    require({"name", "init"} <= result["backbone"].keys(), "backbone needs name and init")
-    require({"minutes", "steps", "demos"} <= result["training"].keys(), "training is incomplete")
-    environment = result["environment"]
-    require(
-        {"task", "robot", "layout", "stages"} <= environment.keys(), "environment is incomplete"
-    )
-    stages = environment["stages"]
-    require(isinstance(stages, list) and bool(stages), f"stages are {stages!r}")
-    seen = set()
-    for number, episode in enumerate(result["episodes"]):
-        require(isinstance(episode, dict), f"episode {number} is not an object")
-        _require_fields(episode, _EPISODE_FIELDS, f" of episode {number}", require)
-        require(episode["test"] in TESTS, f"episode {number}: test {episode['test']!r}")
-        require(episode["stage"] in stages, f"episode {number}: stage {episode['stage']!r}")
-        require(
-            episode["success"] == (episode["stage"] == stages[-1]),
-            f"episode {number}: success {episode['success']} in stage {episode['stage']}",
-        )
-        missing = _CONDITION_FIELDS - episode["condition"].keys()
-        require(not missing, f"condition of episode {number} has no {', '.join(sorted(missing))}")
-        require((episode["test"], episode["index"]) not in seen, f"episode {number} is there twice")
-        seen.add((episode["test"], episode["index"]))
+    try:
+        ResultRecord.check(result)
+    except ValueError as error:
+        raise ResultError(f"{source} is not a usable result: {error}. {_way_on()}") from error
 
 
-_CONDITION_FIELDS = {"task", "objects", "position", "theta_deg", "phi_deg", "distractors"}
-
-
-def _require_fields(values: dict, fields: dict, where: str, require: Any) -> None:
-    for name, kind in fields.items():
-        require(name in values, f"{name}{where} is missing")
-        value = values[name]
-        good = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        require(good, f"{name}{where} is {value!r}")
-        if isinstance(value, float):
-            require(math.isfinite(value), f"{name}{where} is {value!r}")
+def _schema(result: Result) -> int | None:
+    number = result.get("schema")
+    return number if type(number) is int else None

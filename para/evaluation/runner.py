@@ -20,10 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.base import build_task
 from envs.splits import test_conditions
-from para.errors import ResultError
+from para.errors import ParaError
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
-from para.evaluation.results import Result, read_result
+from para.evaluation.result_set import StoredResult
+from para.evaluation.results import Result
 from para.evaluation.trained import trained_runs
 from para.evaluation.worker import Evaluator, MakeFilm
 from para.executors import LocalExecutor
@@ -123,8 +124,8 @@ def _add_earlier_results(done: Evaluation, cfg: EvalConfig) -> None:
         if path in done.paths.values():
             continue
         try:
-            result = read_result(path)
-        except ResultError as error:
+            stored = StoredResult.read(path, Path(cfg.results_dir))
+        except ParaError as error:
             _logger.warning("%s It is left out here.", error)
             continue
-        done.results[result["model"]] = result
+        done.results[stored.model] = stored.data

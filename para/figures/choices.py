@@ -81,10 +81,12 @@ def recorded_configs(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """How `result` was evaluated and trained; `NotRun` where it does not say."""
     config = result.data["config"]
-    if not {"evaluation", "training"} <= config.keys():
+    evaluation, training = (config.get(name) or {} for name in ("evaluation", "training"))
+    split = training.get("split") or {}
+    if not (evaluation.get("batch") and evaluation.get("env") and split.get("train_set")):
         command = f"{sources.command(result.split, result.model)} fresh=true"
         raise NotRun(f"{result.path} does not say how to run its episodes again.", command)
-    return config["evaluation"], config["training"]
+    return evaluation, training
 
 
 def run_folder(sources: Sources, result: StoredResult) -> Path:

@@ -2,11 +2,13 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from para.errors import ConfigError, ResultError
+from para.evaluation import results
 from para.evaluation.convert import convert_condition
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import (
@@ -22,6 +24,7 @@ from para.evaluation.results import (
     total_steps,
     write_result,
 )
+from para.files import MOST_BYTES
 from para.runs.identity import ResultId, Setting, label
 from para.runs.labels import model_commands
 from para.statistics import Rate
@@ -148,9 +151,16 @@ def test_names_from_files_never_become_paths(name, tmp_path):
     [
         ("", "damaged"),
         (json.dumps(_result())[:500], "damaged"),
-        ("[1, 2]", "no schema number"),
-        (json.dumps({"name": "something else"}), "no schema number"),
+        ("[1, 2]", "holds no JSON object"),
+        (json.dumps({"name": "something else"}), "has no schema number"),
         (json.dumps(_result() | {"schema": 3}), "has schema 3; this version reads schemas 1 and 2"),
+        (json.dumps(_result() | {"schema": True}), "has schema True"),
+        ("[" * 100_000, "nested deeper than"),
+        ('{"a":' * 200 + "1" + "}" * 200, "nested deeper than"),
+        ('{"schema": 2, "seed": NaN}', "NaN is no number"),
+        ('{"schema": 2, "seed": 1e999}', "1e999 is too large"),
+        ('{"schema": 2, "seed": ' + "9" * 400 + "}", "too large for an integer"),
+        (json.dumps({"schema": 2, "git": "\ud800"}), "no Unicode"),
         (b"\xff\xfe\x00\x80", "not text"),
     ],
 )
@@ -164,7 +174,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path, content, message):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ResultError, match=r"seed0\.json: No such file"):
+    with pytest.raises(ResultError, match=r"seed0\.json does not exist"):
         read_result(tmp_path / "seed0.json")
 
 
@@ -190,17 +200,39 @@ def _with(value, *path):
     ("change", "message"),
     [
         (_without("git"), "git is missing"),
-        (_without("backbone", "init"), "backbone needs name and init"),
-        (_without("training", "minutes"), "training is incomplete"),
-        (_without("episodes", 1, "stage"), "stage of episode 1 is missing"),
-        (_without("episodes", 1, "condition", "theta_deg"), "condition of episode 1"),
-        (_with("test", "episodes", 0, "test"), "episode 0: test 'test'"),
-        (_with("LIFT", "episodes", 0, "stage"), "episode 0: stage 'LIFT'"),
-        (_with(False, "episodes", 0, "success"), "success False in stage PLACE"),
-        (_with(1, "episodes", 0, "success"), "success of episode 0 is 1"),
-        (_with(True, "episodes", 0, "steps"), "steps of episode 0 is True"),
-        (_with(float("nan"), "episodes", 2, "place_error_m"), "place_error_m of episode 2 is nan"),
-        (_with(0, "episodes", 1, "index"), "episode 1 is there twice"),
+        (_without("backbone", "init"), "backbone.init is missing"),
+        (_without("training", "minutes"), "training.minutes is missing"),
+        (_without("episodes", 1, "stage"), "episodes.1.stage is missing"),
+        (
+            _without("episodes", 1, "condition", "theta_deg"),
+            "episodes.1.condition.theta_deg is missing",
+        ),
+        (
+            _with("test", "episodes", 0, "test"),
+            "episodes.0.test is 'test': input should be 'ood' or 'sanity'",
+        ),
+        (
+            _with("LIFT", "episodes", 0, "stage"),
+            "episodes.0: stage 'LIFT' is none of MISS, GRASP, PLACE",
+        ),
+        (_with(False, "episodes", 0, "success"), "episodes.0: success is False in stage PLACE"),
+        (_with(1, "episodes", 0, "success"), "episodes.0.success is 1"),
+        (_with(True, "episodes", 0, "steps"), "episodes.0.steps is True"),
+        (_with(0, "episodes", 1, "index"), "episode 0 of ood is there twice"),
+        (_with(7, "episodes", 1, "index"), "episode 1 of ood is missing"),
+        (_with([], "episodes"), "at least 1 item"),
+        (_with(-5, "episodes", 0, "steps"), r"episodes\.0\.steps is -5"),
+        (_with(-1, "episodes", 0, "index"), r"episodes\.0\.index is -1"),
+        (_with("5", "episodes", 0, "condition", "theta_deg"), "theta_deg is '5'"),
+        (_with([1.0], "episodes", 0, "condition", "position"), "position is"),
+        (_with([1.0, 2.0, 3.0], "episodes", 0, "condition", "position"), "position is"),
+        (_with([1.0, "2"], "episodes", 0, "condition", "position"), r"position\.1 is '2'"),
+        (_with("1500", "training", "steps"), r"training\.steps is '1500'"),
+        (_with(None, "training", "minutes"), r"training\.minutes is None"),
+        (_with("before", "training", "start"), r"training\.start is 'before'"),
+        (_with([], "config", "training"), r"config\.training is \[\]"),
+        (_with({"stage": {"after_steps": "9"}}, "config", "training"), "after_steps is '9'"),
+        (_with("yesterday", "created"), "created is 'yesterday'"),
     ],
 )
 def test_wrong_fields_are_refused_when_read_and_when_written(tmp_path, change, message):
@@ -212,6 +244,58 @@ def test_wrong_fields_are_refused_when_read_and_when_written(tmp_path, change, m
     (tmp_path / "a.json").write_text(json.dumps(result))
     with pytest.raises(ResultError, match=message):
         read_result(tmp_path / "a.json")
+
+
+def test_not_a_number_is_neither_written_nor_read(tmp_path):
+    result = _result()
+    result["episodes"][2]["place_error_m"] = float("nan")
+    with pytest.raises(ResultError, match=r"episodes\.2\.place_error_m is nan: .*finite number"):
+        write_result(tmp_path / "a.json", result)
+    (tmp_path / "a.json").write_text(json.dumps(result))
+    with pytest.raises(ResultError, match="NaN is no number"):
+        read_result(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkdir, "is a folder, not a file"),
+        (os.mkfifo, "is a named pipe, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
+        (lambda path: path.symlink_to("nowhere"), "is a link to nowhere, where there is nothing"),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links"),
+        (lambda path: path.write_bytes(b" " * (MOST_BYTES + 1)), "is larger than 32 MiB"),
+    ],
+)
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, make, message):
+    path = tmp_path / "seed0.json"
+    make(path)
+    with pytest.raises(ResultError, match=rf"seed0\.json {message}.* evaluate again"):
+        read_result(path)
+
+
+def test_a_result_that_nobody_could_read_again_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "MOST_BYTES", 2**20)
+    result = _result() | {"notes": "x" * 2**20}
+    with pytest.raises(ResultError, match="would be larger than 1 MiB"):
+        write_result(tmp_path / "a.json", result)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [_with("GRASP", "episodes", 0, "stage"), _without("git")])
+def test_an_altered_result_is_found_by_its_checksum(tmp_path, change):
+    path = tmp_path / "a.json"
+    write_result(path, _result())
+    result = json.loads(path.read_text())
+    change(result)
+    result["episodes"][0]["success"] = False  # fits the stage now: only the checksum knows
+    path.write_text(json.dumps(result))
+    with pytest.raises(ResultError, match="was altered after it was written"):
+        read_result(path)
+    del result["checksum"]  # as in files of before there were checksums
+    path.write_text(json.dumps(result))
+    if "git" in result:
+        assert outcomes(read_result(path), "ood") == [False, True, False]
 
 
 def test_more_fields_are_welcome(tmp_path):

@@ -65,7 +65,7 @@ def _config(root, *overrides):
 def _untimed(path):
     """The text of a result without what may differ between two runs of the same evaluation."""
     result = json.loads(path.read_text())
-    for name in ("created", "hardware", "git"):
+    for name in ("created", "hardware", "git", "checksum"):
         del result[name]
     del result["evaluation"]["seconds"]
     for episode in result["episodes"]:
@@ -138,7 +138,7 @@ def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         journal = tmp_path / "outputs" / "unfinished" / JOURNAL
         deadline = time.monotonic() + 240
-        while not journal.exists() or journal.read_text().count("\n") < 3:
+        while not journal.exists() or journal.read_text().count("\n") < 2:
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -27,9 +27,10 @@ HOSTILE = "<img src=x onerror=hacked()>"
 def test_text_from_results_is_escaped(tmp_path):
     result = make_result("lr") | {"git": "<script>hacked()</script>"}
     result["hardware"]["cpu"] = f"<script>hacked()</script>{HOSTILE}"
-    result["created"] = "<svg/onload=hacked()>"
+    result["created"] = "2026-01-10T12:00<svg/onload=hacked()>"
     result["environment"]["stages"] = ["<b>MISS", "GRASP", "PLACE"]
-    result["episodes"] = [e for e in result["episodes"] if e["stage"] != "MISS"]
+    for episode in result["episodes"]:
+        episode["stage"] = episode["stage"].replace("MISS", "<b>MISS")
     path = write_result(tmp_path / "results", result)
     path.with_name("seed1.json").write_text(json.dumps(result | {"model": HOSTILE}))
     misplaced = make_result("nf") | {"model": "<script>hacked()</script>"}
