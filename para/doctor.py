@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import os
 import shutil
 from pathlib import Path
@@ -14,10 +16,18 @@ from omegaconf import OmegaConf
 from envs.table.rendering import probe_backends
 from para.backbones.video import VideoBackboneConfig
 from para.common import CommonConfig
+from para.errors import one_line
 from para.places import CONFIGS
 from para.system import available_cores, git_hash, hardware, versions
 
 _INSTALL = "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri (egl) or libosmesa6 (osmesa)"
+_CV2_LIBRARIES = "apt-get install libgl1 libglib2.0-0"
+_CV2_BUILDS = [
+    f"opencv-{build}python{headless}"
+    for build in ("", "contrib-")
+    for headless in ("", "-headless")
+]
+"""Packages that bring a cv2; one of them overwrites the other's files."""
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _VIDEO_FILES = ("unet/diffusion_pytorch_model.safetensors",)
 
@@ -53,9 +63,35 @@ def examine(cfg: CommonConfig) -> tuple[str, bool]:
         lines.append(f"PROBLEM: no rendering backend produces a frame. {_INSTALL}")
     if missing:
         lines.append(f"PROBLEM: not installed: {', '.join(missing)}. Run `make setup`.")
-    healthy = renders and not missing
+    problems = _cv2_problems()
+    lines += [f"PROBLEM: {problem}" for problem in problems]
+    healthy = renders and not missing and not problems
     lines.append("Everything that PARA needs works." if healthy else "See the problems above.")
     return "\n".join(lines), healthy
+
+
+def _cv2_problems() -> list[str]:
+    """What is wrong with cv2: it cannot be imported, or several packages bring one."""
+    problems = []
+    try:
+        importlib.import_module("cv2")
+    except ImportError as error:
+        problems.append(f"cv2 cannot be imported: {one_line(error)}. {_CV2_LIBRARIES}")
+    builds = [name for name in _CV2_BUILDS if _installed(name)]
+    if len(builds) > 1:
+        problems.append(
+            f"{' and '.join(builds)} are both installed, and each overwrites files of the other. "
+            f"Run: pip uninstall {' '.join(builds)}, then: pip install opencv-python"
+        )
+    return problems
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _bf16() -> str:

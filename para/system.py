@@ -22,7 +22,7 @@ WORKERS_PER_CORE = 4
 
 _PACKAGES = (
     "torch torchvision timm accelerate safetensors mujoco mink gymnasium numpy scipy "
-    "h5py av opencv-python-headless hydra-core"
+    "h5py av opencv-python hydra-core"
 )
 
 

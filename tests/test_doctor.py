@@ -12,12 +12,30 @@ from para.common import CommonConfig
 def test_report_says_whether_anything_renders(monkeypatch: pytest.MonkeyPatch, works: bool):
     backend = {"works": works, "fps": 123.0 if works else None, "reason": "libEGL is missing"}
     monkeypatch.setattr(doctor, "probe_backends", lambda: {"egl": backend})
+    monkeypatch.setattr(doctor, "versions", lambda: {"mujoco": "3.9"})
+    monkeypatch.setattr(doctor, "_cv2_problems", lambda: [])
     report, healthy = doctor.examine(CommonConfig(profile="laptop"))
     assert healthy == works
     assert ("123 fps" in report) == works
     assert ("libegl1" in report and "libEGL is missing" in report) == (not works)
     for expected in ("mujoco", "usable", "dinov2_vits14"):
         assert expected in report
+
+
+def test_only_one_opencv_that_loads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_installed", lambda package: package == "opencv-python")
+    assert doctor._cv2_problems() == []
+    monkeypatch.setattr(doctor, "_installed", lambda package: "contrib" not in package)
+    (both,) = doctor._cv2_problems()
+    assert "opencv-python and opencv-python-headless are both installed" in both
+
+    def no_library(name: str) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor.importlib, "import_module", no_library)
+    lacking, _ = doctor._cv2_problems()
+    assert "libGL.so.1" in lacking
+    assert "libgl1" in lacking
 
 
 def test_cached_weights_are_found(monkeypatch: pytest.MonkeyPatch):
