@@ -1,17 +1,19 @@
 """The picture at the end of an evaluation: where each policy succeeds.
 
 Splits over positions: every test start on the workspace seen from above, training positions faint.
-Splits over viewpoints: the success rate at every viewpoint of the cap. Policies side by side.
+Splits over viewpoints: the success rate at every viewpoint of the cap. Policies two in a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
@@ -36,6 +38,12 @@ from para.runs.identity import Setting
 
 _SIZE = 7.5
 """Of marks [points]."""
+_ROW = 2
+"""Panels in a row: with 200 dots per inch a picture stays narrower than 2,000 px."""
+_PANEL = 4.3
+"""Width of a panel [inches]."""
+_LETTERS = 44
+"""So many letters of a panel's title fit beside each other."""
 
 
 def success_map(
@@ -49,6 +57,12 @@ def success_map(
         stem: Path of the figure without its suffix.
         test: ood | sanity.
     """
+    with themed(LIGHT):
+        return save_figure(draw_success_map(results, split, test), stem, LIGHT)
+
+
+def draw_success_map(results: Mapping[str, Result], split: SplitConfig, test: str) -> Figure:
+    """The figure of `success_map`; titles are broken into lines and never reach the next panel."""
     episodes = {
         label: [e for e in result["episodes"] if e["test"] == test]
         for label, result in results.items()
@@ -58,26 +72,32 @@ def success_map(
     stages = stages_of(setting.task, environment["stages"])
     trained = trained_positions(split, setting)
     by_view = any(len(view_rates(own)) > 1 for own in episodes.values())
-    with themed(LIGHT):
-        figure = new_figure(4.3 * len(results) + 0.1, 4.4 if by_view else 4.0)
-        figure.suptitle(split.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
-        kind = {"projection": "polar"} if by_view else {}
-        panels = figure.subplots(1, len(results), subplot_kw=kind, squeeze=False)[0]
-        for axes, (label, result) in zip(panels, results.items(), strict=True):
-            style = model_style(label)
-            if by_view:
-                _draw_views(axes, episodes[label], style)
-            else:
-                _draw_background(axes, setting)
-                axes.plot(*trained.T[::-1], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
-                _draw_episodes(axes, episodes[label], style, stages)
-            title = f"{style.label}  {success_rate(result, test)}"
-            place = {"loc": "center", "pad": 18} if by_view else {"loc": "left", "pad": 6}
-            axes.set_title(title, fontsize=10.5, color=LIGHT.ink, **place)
-        handles = _view_legend() if by_view else _position_legend(stages, trained=len(trained) > 0)
-        columns = len(handles) if len(results) > 1 else 2
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        return save_figure(figure, stem, LIGHT)
+    columns = min(_ROW, len(results))
+    rows = -(-len(results) // columns)
+    figure = new_figure(_PANEL * columns + 0.1, 0.7 + rows * (4.0 if by_view else 3.5))
+    title = f"{split.title}: {'held out' if test == 'ood' else 'in distribution'}"
+    title = "\n".join(wrap(title, 34 * columns, max_lines=2))
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
+    kind = {"projection": "polar"} if by_view else {}
+    panels = figure.subplots(rows, columns, subplot_kw=kind, squeeze=False).ravel()
+    for axes in panels[len(results) :]:
+        axes.set_visible(False)
+    for axes, (label, result) in zip(panels, results.items(), strict=False):
+        style = model_style(label)
+        if by_view:
+            _draw_views(axes, episodes[label], style)
+        else:
+            _draw_background(axes, setting)
+            axes.plot(*trained.T[::-1], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
+            _draw_episodes(axes, episodes[label], style, stages)
+        name = wrap(style.label, _LETTERS, max_lines=2)
+        place = {"loc": "center", "pad": 18} if by_view else {"loc": "left", "pad": 6}
+        text = "\n".join([*name, str(success_rate(result, test))])
+        axes.set_title(text, fontsize=10.5, color=LIGHT.ink, **place)
+    handles = _view_legend() if by_view else _position_legend(stages, trained=len(trained) > 0)
+    in_a_row = len(handles) if columns > 1 else 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=in_a_row)
+    return figure
 
 
 def _draw_background(axes: Axes, setting: Setting) -> None:

@@ -1,13 +1,16 @@
 """The figure at the end of an evaluation shows every episode where it started."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 from envs.splits import load_split
 from para.figures import success_map as module
-from para.figures.style import LIGHT, model_style, new_figure
+from para.figures.style import LIGHT, model_style, new_figure, themed
 from para.figures.success_map import success_map
 from para.figures.tasks import stages_of
 from tests.results_fixture import make_result
@@ -38,6 +41,24 @@ def test_views_show_their_counts():
     counts = [text.get_text().split("/") for text in axes.texts]
     assert sum(int(n) for _, n in counts) == 56
     assert sum(int(k) for k, _ in counts) == sum(e["success"] for e in episodes)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_many_policies_are_wrapped_into_rows_that_fit_a_screen(count):
+    labels = [f"para_{'very_' * 6}long_{k}-some_backbone_with_a_long_name" for k in range(count)]
+    result = make_result("vp_io", "para", ood=32)
+    split = load_split("vp_io")
+    split.title = "A title of a split that is told in rather many words and still goes on"
+    with themed(LIGHT):
+        figure = module.draw_success_map(dict.fromkeys(labels, result), split, "ood")
+    FigureCanvasAgg(figure).draw()
+    assert figure.get_size_inches()[0] * 200 <= 2000
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == count
+    boxes = [axes.title.get_window_extent() for axes in panels]
+    boxes += [figure._suptitle.get_window_extent()]
+    assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
 
 
 @pytest.mark.parametrize("split", ["lr", "vp_io"])
