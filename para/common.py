@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
 from envs.base import EnvConfig, layout_names, robot_names
 from para.fields import LOCAL, choice, folder, marked, number
+from para.places import shipped
 
 
 @dataclass
@@ -36,10 +38,20 @@ class CommonConfig:
     runs_dir: str = folder("runs", mark=LOCAL)
     results_dir: str = folder("outputs/results", mark=LOCAL)
     """What is measured here: evaluations and benchmarks write to it."""
-    reference_dir: str = folder("results", mark=LOCAL)
-    """The committed campaign: read and shown beside, never written and never mixed in. Only
-    results_dir=results makes it anew."""
+    reference_dir: str | None = folder(None, mark=LOCAL)
+    """The committed campaign; null: results/, which comes with the code. It is shown beside
+    results_dir and mixed into nothing; only results_dir=results writes to it."""
     outputs_dir: str = folder("outputs", mark=LOCAL)
     """Pictures and videos."""
     workers: int | None = number(None, least=1, most=1024, mark=LOCAL)
     """Parallel processes, or threads in training; null: the cores that are available (and free)."""
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the committed campaign."""
+        return Path(self.reference_dir) if self.reference_dir else shipped("results")
+
+    @property
+    def is_reference(self) -> bool:
+        """Is the committed campaign itself made?"""
+        return self.reference.resolve() == Path(self.results_dir).resolve()

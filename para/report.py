@@ -18,6 +18,7 @@ from typing import Any
 
 from envs.splits import TESTS
 from para.errors import ResultError
+from para.evaluation.report import TEST_TITLES
 from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
     MAIN_MODELS,
@@ -44,7 +45,6 @@ from para.statistics import Rate, format_p
 from para.website.content import Number, Numbers
 
 PAGES = ("README.md", "docs/video.md")
-_TEST_TITLES = {"ood": "held out", "sanity": "in distribution"}
 
 
 def _rate(number: Number | None) -> str:
@@ -161,7 +161,7 @@ def video_pairs_table(numbers: Numbers, _: Path) -> str:
         tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
         for test in tests:
             comparison = numbers.comparison(split, first, second, test=test)
-            where = _TEST_TITLES[test] if split == RECIPE_SPLIT else "everywhere"
+            where = TEST_TITLES[test] if split == RECIPE_SPLIT else "everywhere"
             words = str(comparison) if comparison else "not run"
             lines.append(_row(f"`{split}`", f"`{first}`", f"`{second}`", where, words))
     return "\n".join(lines)

@@ -27,6 +27,7 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
             *("profile", "robot", "layout"),
             *("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir"),
         )
+        if getattr(cfg, key) is not None
     ]
     common += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
     splits = [load_split(name) for name in cfg.splits]

@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from envs.splits import TESTS, SplitConfig
 from para.errors import ConfigError
 from para.evaluation.config import EvalConfig
+from para.evaluation.result_set import ResultSet
 from para.evaluation.results import (
+    MAIN_MODELS,
     Result,
     compare,
+    physics_version,
     rates_by_theta,
     stage_counts,
     success_rate,
 )
+from para.evaluation.runner import Evaluation
+from para.evaluation.trained import next_step
 from para.runs.folders import setting_of
+from para.runs.identity import place
+from para.statistics import format_p
+
+TEST_TITLES = {"ood": "held out", "sanity": "in distribution"}
+
+_logger = logging.getLogger(__name__)
 
 
-def rate_table(results: Mapping[str, Result], split: SplitConfig) -> Table:
+def print_page(
+    console: Console, cfg: EvalConfig, done: Evaluation, figures: Sequence[Path] = ()
+) -> None:
+    """The page at the end of an evaluation: within 20 lines for one policy, 80 columns wide.
+
+    Args:
+        console: Where it goes.
+        cfg: What was evaluated.
+        done: What came of it.
+        figures: What was drawn of it.
+    """
+    console.print(rate_table(done.results, cfg))
+    if table := theta_table(done.results, cfg.split):
+        console.print(table)
+    if table := comparison_table(done.results):
+        console.print(table)
+    reason, command = next_step(cfg, done.results)
+    for line in (
+        *committed_lines(cfg, done.results),
+        *map(str, (*done.paths.values(), *done.videos[:1], *figures)),  # more videos lie beside it
+        f"Next, {reason}:",
+        f"  {command}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
+def rate_table(results: Mapping[str, Result], cfg: EvalConfig) -> Table:
     """Success rate with n and 95 % Wilson interval, and final stages, per policy and test."""
-    table = Table(
-        title=f"{split.title} ({split.name})",
-        caption="ood: held out, sanity: in distribution; with 95 % Wilson intervals",
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in ("policy", "test"):
-        table.add_column(name)
+    table = _table(f"{cfg.split.title} ({cfg.split.name}), training seed {cfg.seed}")
+    table.add_column("policy", overflow="fold")
+    table.add_column("test", no_wrap=True)
     table.add_column("success", justify="right", no_wrap=True)
     stages = next(iter(results.values()))["environment"]["stages"]
     for stage in stages:
@@ -42,8 +80,8 @@ def rate_table(results: Mapping[str, Result], split: SplitConfig) -> Table:
             rate = success_rate(result, test)
             counts = stage_counts(result, test)
             numbers = (str(counts[stage]) if rate.n else "" for stage in stages)
-            table.add_row(label, test, str(rate), *numbers)
-        table.add_section()
+            name = label if test == TESTS[0] else ""
+            table.add_row(name, TEST_TITLES[test], str(rate), *numbers)
     return table
 
 
@@ -53,8 +91,8 @@ def theta_table(results: Mapping[str, Result], split: SplitConfig) -> Table | No
     thetas = sorted({theta for by_theta in rates.values() for theta in by_theta})
     if len(thetas) < 2:
         return None
-    table = Table(title="Success by polar angle theta (held out)", title_justify="left")
-    table.add_column("policy")
+    table = _table("Held out, by polar angle theta of the camera")
+    table.add_column("policy", overflow="fold")
     for theta in thetas:
         trained = split.dataset == "objpos" and theta == 0
         table.add_column(f"{theta:.1f}°" + ("\n(train)" if trained else ""), justify="right")
@@ -66,18 +104,43 @@ def theta_table(results: Mapping[str, Result], split: SplitConfig) -> Table | No
     return table
 
 
-def comparisons(results: Mapping[str, Result], new: Collection[str]) -> list[str]:
-    """One line for each pair of policies with a new one: the exact test on common held-out starts.
+def comparison_table(results: Mapping[str, Result]) -> Table | None:
+    """The exact test on common held-out starts for each pair of policies; None without a pair."""
+    pairs = [(a, b, compare(results[a], results[b])) for a, b in combinations(results, 2)]
+    if not any(comparison.n for _, _, comparison in pairs):
+        return None
+    table = _table("The same held-out starts: exact McNemar test")
+    for name in ("first", "second"):
+        table.add_column(name, overflow="fold")
+    for name in ("points", "p", "only first : only second"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for first, second, c in pairs:
+        only = f"{c.only_first} : {c.only_second} of {c.n}"
+        points = f"{100 * c.difference:+.1f}"
+        table.add_row(first, second, points, format_p(c.p_value).removeprefix("p = "), only)
+    return table
 
-    Args:
-        results: By policy, those of earlier evaluations too.
-        new: Policies that were evaluated now.
+
+def committed_lines(cfg: EvalConfig, results: Mapping[str, Result]) -> list[str]:
+    """The reference's main policies on the same split in one line; none where there are none.
+
+    They are shown beside and compared with nothing: another machine, perhaps another version of the
+    simulated world, trained and tested them.
     """
-    return [
-        f"{first} vs {second}, same starts: {compare(results[first], results[second])}"
-        for first, second in combinations(results, 2)
-        if (first in new or second in new) and compare(results[first], results[second]).n
-    ]
+    if cfg.is_reference:
+        return []
+    setting = setting_of(cfg)
+    reference = ResultSet.load(cfg.reference, place("", setting, cfg.profile, cfg.split.name))
+    for item in reference.left_out:
+        _logger.warning("%s/%s: %s It is left out here.", item.folder, item.name, item.reason)
+    rates = {model: reference.rate(cfg.split.name, model, "ood") for model in MAIN_MODELS}
+    words = [f"{m} {100 * r.value:.1f} % n={r.n}" for m, r in rates.items() if r.n]
+    if not words:
+        return []
+    shown = {physics_version(r.data) for m in rates for r in reference.select(cfg.split.name, m)}
+    same = shown == {physics_version(result) for result in results.values()}
+    note = "" if same else f" (physics {', '.join(map(str, sorted(shown)))})"
+    return [f"Committed, held out: {', '.join(words)}{note}"]
 
 
 def log_to_wandb(cfg: EvalConfig, results: Mapping[str, Result]) -> None:

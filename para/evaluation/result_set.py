@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from para.errors import ParaError, ResultError
-from para.evaluation.results import Result, read_result, result_id
+from para.evaluation.results import Result, physics_version, read_result, result_id
 from para.runs.identity import ResultId, Setting
 from para.statistics import Rate
 
@@ -93,11 +93,11 @@ class ResultSet:
     left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def load(cls, folder: Path | str) -> ResultSet:
-        """Read every result file under `folder`; name what cannot be used."""
+    def load(cls, folder: Path | str, part: Path | str = "") -> ResultSet:
+        """Read every result file under `folder`, or its subfolder `part`; name what is unusable."""
         folder = Path(folder)
         results, left_out = [], []
-        for path in sorted(folder.rglob("*.json")):
+        for path in sorted((folder / part).rglob("*.json")):
             place = path.relative_to(folder)
             if place.parts[0] in OTHER_FOLDERS or any(part.startswith(".") for part in place.parts):
                 continue  # a name with a dot: a file that is being written
@@ -115,8 +115,13 @@ class ResultSet:
         return replace(self, results=tuple(chosen))
 
     def select(self, split: str, model: str) -> list[StoredResult]:
-        """The results of one policy (its label) on one split, by seed."""
+        """The results of one policy (its label) on one split, by seed.
+
+        Of several versions of the simulated world only the newest: they are never pooled.
+        """
         chosen = [r for r in self.results if (r.split, r.model) == (split, model)]
+        newest = max((physics_version(r.data) for r in chosen), default=None)
+        chosen = [r for r in chosen if physics_version(r.data) == newest]
         return sorted(chosen, key=lambda r: r.seed)
 
     def models(self, split: str) -> list[str]:

@@ -141,8 +141,15 @@ def compare(first: Result, second: Result, test: str = "ood") -> Comparison:
     """Exact McNemar test of two results on the episodes that both have run.
 
     Raises:
-        ResultError: Episodes of the same index did not start from the same condition.
+        ResultError: Episodes of the same index did not start from the same condition, or the
+            simulated world was another one.
     """
+    versions = physics_version(first), physics_version(second)
+    if versions[0] != versions[1]:
+        raise ResultError(
+            f"{first['model']} was evaluated with physics {versions[0]}, {second['model']} with "
+            f"physics {versions[1]}: they cannot be compared. Evaluate the older one again."
+        )
     ours = {episode["index"]: episode for episode in _episodes(first, test)}
     theirs = {episode["index"]: episode for episode in _episodes(second, test)}
     common = sorted(ours.keys() & theirs.keys())

@@ -7,7 +7,6 @@ in the same result file apart from times.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,17 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.base import build_task
 from envs.splits import test_conditions
-from para.errors import ParaError
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
-from para.evaluation.result_set import StoredResult
 from para.evaluation.results import Result
 from para.evaluation.trained import trained_runs
 from para.evaluation.worker import Evaluator, MakeFilm
 from para.executors import LocalExecutor
 from para.statistics import Rate
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,9 +33,8 @@ class Evaluation:
     """What `evaluate` made.
 
     Attributes:
-        results: Evaluated policies first, then others that were evaluated before on this split
-            with the same seed, by label.
-        paths: Result files of the policies that were asked for, by label.
+        results: By label, in the order of tables.
+        paths: Their files, by label.
         videos: Rollout videos.
         new_episodes: Episodes that were run now, not read from earlier evaluations.
     """
@@ -90,7 +84,6 @@ def evaluate(
         done.paths[job.run.label] = job.path
         done.results[job.run.label] = job.finish()
         done.videos += job.videos()
-    _add_earlier_results(done, cfg)
     return done
 
 
@@ -115,17 +108,3 @@ def _progress(jobs: list[PolicyEvaluation], console: Console | None) -> Iterator
 
     with bars:
         yield show
-
-
-def _add_earlier_results(done: Evaluation, cfg: EvalConfig) -> None:
-    """Add what was evaluated before on this split, so that policies can be compared."""
-    folder = next(iter(done.paths.values())).parents[1]
-    for path in sorted(folder.glob(f"*/seed{cfg.seed}.json")):
-        if path in done.paths.values():
-            continue
-        try:
-            stored = StoredResult.read(path, Path(cfg.results_dir))
-        except ParaError as error:
-            _logger.warning("%s It is left out here.", error)
-            continue
-        done.results[stored.model] = stored.data

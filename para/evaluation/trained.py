@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
-from para.evaluation.results import model_order
-from para.places import typed
+from para.evaluation.results import MAIN_MODELS, model_order
+from para.runs.commands import command_of
 from para.runs.folders import find_runs, setting_of
 from para.runs.identity import ResultId, label
 from para.runs.labels import usual_backbone
@@ -83,11 +83,31 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
 
 def training_command(cfg: EvalConfig) -> str:
     """The command that trains what `cfg` would evaluate."""
-    words = [f"model={cfg.model or 'para'}", f"split={cfg.split.name}"]
+    words = [f"model={cfg.model or MAIN_MODELS[0]}", f"split={cfg.split.name}"]
     words += [f"backbone={cfg.backbone}"] if cfg.backbone else []
-    words += [f"task={cfg.task.name}"] if cfg.task.name != load_config(EvalConfig).task.name else []
-    for name, default in (("robot", "panda"), ("layout", "together"), ("seed", 0)):
-        value = getattr(cfg, name)
-        words += [f"{name}={value}"] if value != default else []
-    words += [f"profile={cfg.profile}"] if cfg.profile != "laptop" else []
-    return " ".join([typed("train"), *words])
+    return command_of("train", cfg, *words)
+
+
+def next_step(cfg: EvalConfig, evaluated: Collection[str]) -> tuple[str, str]:
+    """What is worth doing after the policies of these labels were evaluated: why, and the command.
+
+    The main comparison is completed first; then policies are compared that were trained before.
+    """
+    usual = usual_backbone(cfg.profile)
+    folders = find_runs(cfg.runs_dir, setting_of(cfg), cfg.profile, cfg.split.train_set)
+    trained = {
+        label(config["model"]["name"], config["backbone"]["name"], usual)
+        for config in (read_policy_meta(folder)["config"] for folder in folders)
+        if config["seed"] == cfg.seed
+    }
+    for model in MAIN_MODELS:
+        if model not in trained | {*evaluated}:
+            what = "PARA" if model == MAIN_MODELS[0] else "its opponent"
+            return f"{what} on the same split", training_command(
+                replace(cfg, model=model, backbone=None)
+            )
+    if trained - {*evaluated}:
+        reason = "all that is trained for this split, on the same starts"
+        return reason, command_of("eval", cfg, f"split={cfg.split.name}")
+    reason = "the website, with these results beside the committed ones"
+    return reason, command_of("make_website", cfg, "serve=true")

@@ -21,6 +21,7 @@ from matplotlib.projections.polar import PolarAxes
 from envs.splits import SplitConfig
 from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
+from para.evaluation.config import EvalConfig
 from para.evaluation.results import Result, success_rate
 from para.figures.maps import trained_positions, view_rates
 from para.figures.style import (
@@ -34,6 +35,7 @@ from para.figures.style import (
     themed,
 )
 from para.figures.tasks import Stage, stages_of
+from para.runs.folders import setting_of
 from para.runs.identity import Setting
 
 _SIZE = 7.5
@@ -44,6 +46,15 @@ _PANEL = 4.3
 """Width of a panel [inches]."""
 _LETTERS = 44
 """So many letters of a panel's title fit beside each other."""
+
+
+def map_of_evaluation(cfg: EvalConfig, results: Mapping[str, Result]) -> list[Path]:
+    """Draw what was evaluated now, held out where that was tested; returns the PNG."""
+    test = "ood" if "ood" in cfg.tests else "sanity"
+    if not all(any(e["test"] == test for e in r["episodes"]) for r in results.values()):
+        return []
+    place = Path(cfg.outputs_dir) / "figures" / setting_of(cfg).name / cfg.profile
+    return success_map(results, cfg.split, place / f"{cfg.split.name}_success_map", test)[1:]
 
 
 def success_map(

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from para.cli import load_config
+from para.common import CommonConfig
 from para.places import typed
 from para.runs.config import TrainConfig
+from para.runs.labels import PROFILE
 
 
 def command(script: str, cfg: TrainConfig) -> str:
     """The shell command that runs train or eval (`script`) on what `cfg` trains."""
-    usual = load_config(TrainConfig, [f"profile={cfg.profile}"])
     words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
-    if cfg.profile != "laptop":
-        words.append(f"profile={cfg.profile}")
-    if cfg.backbone.name != usual.backbone.name:
+    if cfg.backbone.name != load_config(TrainConfig, [f"profile={cfg.profile}"]).backbone.name:
         words.append(f"backbone={cfg.backbone.name}")
-    if cfg.task.name != usual.task.name:
-        words.append(f"task={cfg.task.name}")
+    return command_of(script, cfg, *words)
+
+
+def command_of(script: str, cfg: CommonConfig, *words: str) -> str:
+    """The shell command of a script with `words`, where `cfg` works.
+
+    That is its profile, setting, seed, environment and folders; named only where they are unusual.
+    """
+    usual = load_config(type(cfg), [f"profile={cfg.profile}"])
+    named = [f"profile={cfg.profile}"] if cfg.profile != PROFILE else []
+    named += [f"task={cfg.task.name}"] if cfg.task.name != usual.task.name else []
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
     for key in ("robot", "layout", "seed", *folders):
         if getattr(cfg, key) != getattr(usual, key):
-            words.append(f"{key}={getattr(cfg, key)}")
-    return f"{typed(script)} {' '.join(words)}"
+            named.append(f"{key}={getattr(cfg, key)}")
+    for item in fields(cfg.env):
+        value = getattr(cfg.env, item.name)
+        if value != getattr(usual.env, item.name):
+            named.append(f"env.{item.name}={value}")
+    return " ".join([typed(script), *words, *named])

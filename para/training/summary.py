@@ -62,12 +62,14 @@ class TrainSummary:
     def report(self) -> str:
         """A few lines for the end of a script."""
         first = "Already trained" if self.already_trained else "Trained"
-        numbers = "  ".join(f"{k} {v:.4g}" for k, v in (self.losses | self.validation).items())
-        return (
-            f"{first}: {self.folder}\n"
+        lines = [
+            f"{first}: {self.folder}",
             f"  {self.steps} steps on {self.demos} demos in {self.minutes:.1f} minutes, "
-            f"{self.samples_per_s:.0f} samples/s\n  {numbers}"
-        )
+            f"{self.samples_per_s:.0f} samples/s",
+        ]
+        for numbers in filter(None, (self.losses, self.validation)):
+            lines.append("  " + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
+        return "\n".join(lines)
 
 
 def summarise(run: Run, progress: Progress, log: RunLog, samples_per_s: float) -> TrainSummary:

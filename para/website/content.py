@@ -166,12 +166,15 @@ class Numbers:
         theta: float | None = None,
         test: str = "ood",
     ) -> Comparison | None:
-        """Exact McNemar test on the starts that both policies faced, seeds pooled."""
-        seeds = {run.seed: run.data for run in self.select(split, second)}
+        """Exact McNemar test on the starts that both policies faced, seeds pooled.
+
+        Results of different versions of the simulated world are no pairs.
+        """
+        theirs = {_pair_key(run): run.data for run in self.select(split, second)}
         pairs = []
         for run in self.select(split, first):
-            if run.seed in seeds:
-                pairs += _pairs(run.data, seeds[run.seed], theta, test)
+            if _pair_key(run) in theirs:
+                pairs += _pairs(run.data, theirs[_pair_key(run)], theta, test)
         if not pairs:
             return None
         return mcnemar([a for a, _ in pairs], [b for _, b in pairs])
@@ -239,6 +242,10 @@ def _outcomes(data: Result, test: str, theta: float | None) -> list[bool]:
     if theta is None:
         return outcomes(data, test)
     return [e["success"] for e in data["episodes"] if e["test"] == test and _at(e, theta)]
+
+
+def _pair_key(run: StoredResult) -> tuple[int, int]:
+    return run.seed, physics_version(run.data)
 
 
 def _at(episode: dict[str, Any], theta: float | None) -> bool:

@@ -21,18 +21,16 @@ log = logging.getLogger(__name__)
 
 
 def make_website(cfg: MakeWebsiteConfig) -> Site:
-    """Make the site: a page about `reference_dir`, one about `results_dir` where it has results.
+    """Make the site: a page about the reference, one about `results_dir` where it has results.
 
     Where the reference has nothing of this setting and profile, the user's results are the only
     page. Learning curves of finished runs are kept with them, never with the reference.
     """
     setting, own = setting_of(cfg), Path(cfg.results_dir)
     keep_curves(Sources.open(own, cfg.runs_dir, cfg.data_dir, setting, cfg.profile))
-    reference = Path(cfg.reference_dir)
     folders = [own] if ResultSet.load(own).results else []
-    if reference.resolve() != own.resolve():
-        committed = ResultSet.load(reference).of(setting, cfg.profile).results
-        folders = [*([reference] if committed else []), *folders]
+    if not cfg.is_reference and ResultSet.load(cfg.reference).of(setting, cfg.profile).results:
+        folders = [cfg.reference, *folders]
     folders = folders or [own]
     pages = []
     for folder in folders:

@@ -1,13 +1,21 @@
 """The tables of the terminal say what the results hold."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from envs.splits import load_split
-from para.evaluation.report import comparisons, rate_table, theta_table
+from para.cli import load_config
+from para.errors import ResultError
+from para.evaluation.config import EvalConfig
+from para.evaluation.report import comparison_table, print_page, rate_table, theta_table
+from para.evaluation.result_set import ResultSet
 from para.evaluation.results import compare, rates_by_theta, success_rate
-from tests.results_fixture import make_result
+from para.evaluation.runner import Evaluation
+from tests.results_fixture import make_result, write_results
 
 
 def _text(renderable):
@@ -20,15 +28,97 @@ def _results(split, **numbers):
     return {model: make_result(split, model, **numbers) for model in ("para", "regression")}
 
 
-def test_rates_with_n_interval_and_stages():
+@pytest.fixture
+def cfg(tmp_path):
+    """An evaluation of para, nothing trained or committed; paths are as long as in real life."""
+    return load_config(EvalConfig, ["model=para", f"reference_dir={tmp_path}"])
+
+
+def _page(cfg, results):
+    """(lines of the page, rows that they take in a terminal of 80 columns)."""
+    place = Path("outputs/results/bowl_on_plate-panda-together/laptop")
+    paths = {m: place / f"{cfg.split.name}/{m}-resnet18/seed0.json" for m in results}
+    films = Path("outputs/videos/bowl_on_plate-panda-together/laptop")
+    videos = [films / f"{m}_{cfg.split.name}_{t}_ep000_success.mp4" for m in results for t in "ab"]
+    figure = Path(f"outputs/figures/bowl_on_plate-panda-together/laptop/{cfg.split.name}_map.png")
+    console = Console(width=80, file=io.StringIO())
+    print_page(console, cfg, Evaluation(results, paths, videos), [figure])
+    lines = console.file.getvalue().splitlines()
+    return lines, sum(max(1, -(-len(line) // 80)) for line in lines)
+
+
+@pytest.mark.parametrize("split", ["lr", "vp_default_to_all"])
+def test_the_page_of_one_policy_has_all_in_twenty_rows(cfg, tmp_path, split):
+    write_results(tmp_path, [split], seeds=[0, 1])
+    cfg = replace(cfg, split=load_split(split))
+    mine = make_result(split, "para", seed=7)
+    lines, rows = _page(cfg, {"para": mine})
+    assert rows <= 19  # and a progress bar
+    text = "\n".join(lines)
+    for test, title in (("ood", "held out"), ("sanity", "in distribution")):
+        (line,) = (line for line in lines if str(success_rate(mine, test)) in line)
+        assert title in line
+    committed = ResultSet.load(tmp_path)
+    (line,) = (line for line in lines if line.startswith("Committed, held out: "))
+    for model in ("para", "regression"):
+        rate = committed.rate(split, model, "ood")
+        assert f"{model} {100 * rate.value:.1f} % n={rate.n}" in line
+    assert "physics" not in line
+    assert sum(line.startswith("outputs/") for line in lines) == 3
+    assert (
+        lines[-1] == f"  python scripts/train.py model=regression split={split} {_reference(cfg)}"
+    )
+    assert "McNemar" not in text
+    paths = [line for line in lines if line.startswith(("outputs/", "  python"))]
+    assert all(len(line) <= 80 for line in lines if line not in paths)
+
+
+def _reference(cfg):
+    return f"reference_dir={cfg.reference_dir}"
+
+
+def test_committed_results_of_another_version_of_the_world_say_so(cfg, tmp_path):
+    write_results(tmp_path, ["lr"])
+    mine = make_result("lr", "para")
+    mine["environment"]["version"] = 2
+    lines, _ = _page(cfg, {"para": mine})
+    (line,) = (line for line in lines if line.startswith("Committed"))
+    assert line.endswith("(physics 1)")
+    assert len(line) <= 80
+
+
+def test_nothing_is_committed_for_other_settings_nor_for_the_campaign_itself(cfg, tmp_path):
+    write_results(tmp_path, ["lr"])
+    mine = {"para": make_result("lr", "para")}
+    for other in ({"robot": "hand"}, {"profile": "smoke"}, {"results_dir": str(tmp_path)}):
+        lines, _ = _page(replace(cfg, **other), mine)
+        assert not [line for line in lines if line.startswith("Committed")]
+
+
+def test_a_damaged_reference_is_named_and_stops_nothing(cfg, tmp_path, caplog):
+    first, _ = write_results(tmp_path, ["lr"])
+    first.write_text("{")
+    lines, _ = _page(cfg, {"para": make_result("lr", "para")})
+    assert "Committed, held out: regression" in "\n".join(lines)
+    assert "lr/para-laptop_cnn/seed0.json" in caplog.text
+
+
+def test_what_was_evaluated_together_is_compared_and_the_website_comes_next(cfg):
+    lines, _ = _page(cfg, _results("lr", ood=50))
+    (line,) = (line for line in lines if line.startswith("para   regression"))
+    assert "of 50" in line
+    assert lines[-2].startswith("Next, the website")
+
+
+def test_rates_with_n_interval_and_stages(cfg):
     results = _results("lr", ood=96)
-    text = _text(rate_table(results, load_split("lr")))
+    text = _text(rate_table(results, cfg))
     for result in results.values():
         for test in ("ood", "sanity"):
             assert str(success_rate(result, test)) in text
     assert "Left to right (lr)" in text
     results["regression"]["episodes"] = []
-    assert _text(rate_table(results, load_split("lr"))).count("not run") == 2
+    assert _text(rate_table(results, cfg)).count("not run") == 2
 
 
 def test_theta_table_only_where_there_are_several():
@@ -44,10 +134,17 @@ def test_theta_table_only_where_there_are_several():
 
 def test_each_pair_of_policies_is_compared():
     results = _results("lr", ood=50)
-    (line,) = comparisons(results, new=["regression"])
-    assert comparisons(results, new=[]) == []
-    assert (
-        line
-        == f"para vs regression, same starts: {compare(results['para'], results['regression'])}"
-    )
-    assert comparisons({"para": results["para"]}, new=["para"]) == []
+    comparison = compare(results["para"], results["regression"])
+    text = _text(comparison_table(results))
+    assert f"{100 * comparison.difference:+.1f}" in text
+    assert f"{comparison.only_first} : {comparison.only_second} of 50" in text
+    many = results | {f"other_{k}_with_a_rather_long_name": results["para"] for k in range(2)}
+    assert len(comparison_table(many).rows) == 6
+    assert comparison_table({"para": results["para"]}) is None
+
+
+def test_results_of_different_versions_of_the_world_are_never_paired():
+    results = _results("lr", ood=10)
+    results["para"]["environment"]["version"] = 2
+    with pytest.raises(ResultError, match="physics 2, regression with physics 1"):
+        comparison_table(results)

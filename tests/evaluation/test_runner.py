@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation
 from para.evaluation.results import read_result
 from para.evaluation.runner import evaluate
-from para.evaluation.trained import trained_runs
+from para.evaluation.trained import next_step, trained_runs
 from para.figures.recorder import VideoRecorder
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
@@ -98,6 +98,14 @@ def test_results(evaluated):
     starts = [[e["condition"] for e in result["episodes"]] for result in done.results.values()]
     assert starts[0] == starts[1]
     assert not list((root / "outputs").rglob("*.jsonl"))
+    cfg = _config(root)
+    reason, command = next_step(replace(cfg, model="para"), ["para"])
+    assert reason.startswith("all that is trained")
+    assert "eval.py split=lr profile=smoke" in command
+    assert "model=" not in command
+    assert next_step(cfg, ["para", "regression"])[0].startswith("the website")
+    words = next_step(replace(cfg, seed=5), ["para"])[1].split()
+    assert {"scripts/train.py", "model=regression", "seed=5", f"runs_dir={cfg.runs_dir}"} < {*words}
 
 
 @pytest.mark.slow
