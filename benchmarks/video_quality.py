@@ -30,8 +30,8 @@ from para.runs.config import TrainConfig
 from para.system import provenance, set_threads
 from para.training.data import open_datasets
 from para.training.loop import train
-from para.training.pictures import save_picture
 from para.training.stages import stage_configs
+from para.video import write_picture
 
 TIMES = (0.0, 0.3, 0.6)
 MOST_DEMOS = 16
@@ -76,7 +76,7 @@ def main() -> None:
                 "frames": quality(true, generated),
             }
             picture = f"video_{cfg.split.name}_{name}_{trained.steps}_{backbone.sigma_min}.png"
-            save_picture(
+            write_picture(
                 f"{cfg.outputs_dir}/figures/{picture}", contact_sheet(true[:6], generated[:6])
             )
         logging.info("%s", row)

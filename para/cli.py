@@ -51,6 +51,7 @@ from para.diagnosis import diagnose
 from para.errors import ConfigError, ParaError, UnknownNameError, did_you_mean, one_line
 from para.fields import check
 from para.places import typed
+from para.refusals import refusal
 from para.search_path import View, searching
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ def para_main(
         config_class: Its keys; `config_class.script` names the script and its YAML file.
         examples: Arguments of real calls, for --help.
 
-    The script prints the message of a `ParaError` and exits with status 2; Ctrl-C exits with 130.
+    The script prints the message of a `ParaError`, or what the system refused (`para.refusals`),
+    and exits with status 2; Ctrl-C exits with 130.
     """
 
     def decorate(main: Callable[[Config], None]) -> Callable[..., None]:
@@ -107,6 +109,12 @@ def para_main(
             except KeyboardInterrupt as interrupt:
                 message = str(interrupt) or "The same command goes on where it stopped."
                 _leave(f"Interrupted. {message}", 130)
+            except Exception as error:
+                sentence = refusal(error)
+                if sentence is None:
+                    raise  # a bug, which needs its traceback
+                log.debug("Where the system refused:", exc_info=error)
+                _leave(f"error: {sentence}", 2)
 
         run.__doc__, run.__name__ = main.__doc__, main.__name__
         return run
@@ -214,8 +222,8 @@ def _task(
         except Exception as error:
             if os.getpid() == home:
                 raise _Failed(error) from None
-            if isinstance(error, ParaError):
-                raise ParaError(str(error)) from None
+            if isinstance(error, ParaError) or refusal(error):
+                raise ParaError(refusal(error) or str(error)) from None
             raise _JobError(traceback.format_exc()) from None
 
     return task

@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from para.common import CommonConfig
 from para.errors import ConfigError, ParaError, UnknownNameError, one_line
 from para.places import CONFIGS, typed
+from para.refusals import refusal
 from para.registry import Registry
 from para.search_path import View, plain_words, read_yaml, searching
 
@@ -221,6 +222,8 @@ def as_config_error(error: Exception) -> ParaError:
     """Any error of composing as a single sentence."""
     if isinstance(error, ParaError):
         return error
+    if sentence := refusal(error):
+        return ParaError(sentence)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     lines = str(cause).splitlines() or [type(cause).__name__]
     message = re.sub(r"\w+ raised while composing config:$", "", lines[0])

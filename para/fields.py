@@ -14,6 +14,7 @@ their choices, and then the `rules` of every dataclass in it, for what one field
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING as NO_DEFAULT
@@ -161,6 +162,13 @@ def _check_folder(key: str, path: str) -> None:
         f"{key}={one_line(path)} is longer than the path of a folder can be.",
     )
     require("\0" not in path, f"{key}={one_line(path)} must not contain a zero byte.")
+    place = os.path.abspath(path)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    require(
+        os.path.isdir(place),
+        f"{key}={one_line(path)} is not a folder and cannot become one: {place} is there already.",
+    )
 
 
 def _check_bounds(

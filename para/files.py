@@ -6,19 +6,19 @@ a changed digit is found; what a value must be like besides is said by `para.rec
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import stat
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from para.asides import aside_of, sweep
 from para.errors import CheckpointError, ParaError
 
 MOST_BYTES = 32 * 2**20
@@ -33,26 +33,16 @@ class NoSpaceError(ParaError):
     """The disk that should hold the output is (nearly) full."""
 
 
-def aside_of(path: Path) -> Path:
-    """A new temporary path beside `path`, with its suffix, for what will be renamed to `path`."""
-    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-
-
-def is_aside_of(name: str, path: Path) -> bool:
-    """Is `name` what a killed process may have left behind while it wrote `path`?"""
-    stem, suffix = re.escape(path.stem), re.escape(path.suffix)
-    return re.fullmatch(rf"\.{stem}\.[0-9a-f]{{8}}{suffix}", name) is not None
-
-
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`.
 
     The temporary name keeps the suffix of `path`. If the body raises, the temporary file is removed
-    and `path` stays as it was.
+    and `path` stays as it was. What a killed process left of an earlier try is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent, [path.name])
     aside = aside_of(path)
     try:
         yield aside
@@ -60,7 +50,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             raise NoSpaceError(
                 f"No space left while writing {path}. Free some or choose another folder, then "
                 "run the same command again: what is complete is kept."
@@ -78,6 +68,14 @@ def atomic_write_json(path: Path | str, value: Any) -> None:
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def require_writable(folder: Path | str) -> None:
+    """Make `folder` if it does not exist; an OSError that names it if no file can be made there."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def require_free_space(folder: Path | str, needed_bytes: float) -> None:

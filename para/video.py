@@ -136,6 +136,13 @@ def read_video(path: Path | str) -> np.ndarray:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
+def write_picture(path: Path | str, image: np.ndarray) -> Path:
+    """Write an (H, W, 3) uint8 RGB picture as PNG, atomically; return the path."""
+    with atomic_write(path) as aside:
+        Image.fromarray(image).save(aside, "PNG")
+    return Path(path)
+
+
 def probe_video(path: Path | str) -> VideoInfo:
     """Size, length and codec of a video, without decoding it."""
     with _open(path) as container:

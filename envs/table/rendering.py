@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 _PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 _OFF = ("disable", "disabled", "off", "false", "0")
+_BACKENDS = (*_LIBRARIES, "glfw", "glx", "wgl", "cgl", "enable", "enabled", "on", "true", "1")
+_REFUSED = "PARA_RENDERING_REFUSED"
+"""Environment variable in which our processes learn why the user's MUJOCO_GL was turned off."""
 _WATCHDOG_S = 60.0
 _PROBE = """
 import sys, time, mujoco
@@ -92,11 +95,15 @@ def _machine_key() -> str:
 def choose_backend() -> str:
     """Set MUJOCO_GL unless the user has, and return it.
 
+    With a value of the user's that mujoco could not even be imported with, MUJOCO_GL is "disable".
     On Linux: egl if it renders a frame, else osmesa if that does; tried once a boot, in a
     subprocess, and remembered in the cache folder. If neither works MUJOCO_GL is "disable": physics
     still runs, and the first `Renderer` raises an error that names the packages to install.
     """
     if chosen := os.environ.get("MUJOCO_GL"):
+        if reason := _unusable(chosen):
+            os.environ[_REFUSED] = f"MUJOCO_GL={chosen!r}: {reason}"
+            os.environ["MUJOCO_GL"] = chosen = "disable"
         return chosen
     if platform.system() != "Linux":
         return ""
@@ -123,12 +130,24 @@ def choose_backend() -> str:
     return "disable"
 
 
+def _unusable(chosen: str) -> str:
+    """Why `import mujoco` fails with this MUJOCO_GL; "" if nothing is known against it."""
+    name = chosen.lower().strip()
+    if name not in (*_BACKENDS, *_OFF):
+        return f"there is no such backend; use {' or '.join(_LIBRARIES)}, or leave it unset"
+    library = _LIBRARIES.get(name)
+    if library and not ctypes.util.find_library(library) and not probe_backend(name)["works"]:
+        return f"its library {library} is not installed"
+    return ""
+
+
 def _render_error(reason: str) -> RenderError:
     ways = "; or ".join(f"apt-get install {p} (then {b} works)" for b, p in _PACKAGES.items())
+    refused = os.environ.get(_REFUSED)
+    what = refused or f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}: {reason}"
     return RenderError(
-        f"MuJoCo cannot render a frame on this machine with MUJOCO_GL="
-        f"{os.environ.get('MUJOCO_GL', '')!r}: {reason}. For rendering without a display: {ways}. "
-        f"`{typed('doctor')}` tries every backend."
+        f"MuJoCo cannot render a frame on this machine with {what}. For rendering without a "
+        f"display: {ways}. `{typed('doctor')}` tries every backend."
     )
 
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from para.doubles import double_on_cpu
+
 _BLOCK = 4
 """Pixels per side of the blocks that `PcaCodec` turns into latents."""
 
@@ -60,7 +62,7 @@ class PcaCodec(Codec):
 
     def fit(self, frames: Tensor) -> None:
         """Fit to frames (N, 3, H, W) in [-1, 1]; the same frames give the same code."""
-        blocks = F.pixel_unshuffle(frames.double(), _BLOCK).transpose(0, 1).flatten(1)
+        blocks = F.pixel_unshuffle(double_on_cpu(frames), _BLOCK).transpose(0, 1).flatten(1)
         mean = blocks.mean(1)
         variances, vectors = torch.linalg.eigh(torch.cov(blocks))
         best = vectors[:, -self.channels :].flip(1).T

@@ -21,8 +21,8 @@ def main(cfg: MakeWebsiteConfig) -> None:
     of its own.
     Whatever is up to date is not made again. Exits with status 1 if a file had to be left out.
     """
-    from para.website.build import server
     from para.website.make import make_website
+    from para.website.serve import server
 
     site = make_website(cfg)
     print(f"Website: {site.out / 'index.html'}")

@@ -40,7 +40,7 @@ from para.data.format import (
 from para.errors import ConfigError, DataError, UnknownNameError
 from para.executors import LocalExecutor, WorkerDied
 from para.fields import choice, number
-from para.files import require_free_space
+from para.files import require_free_space, require_writable
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +175,8 @@ def generate(cfg: GenerateConfig) -> GenerateSummary:
             f"seed={cfg.seed}: a data set is one fixed thing. Seeds belong to train.py and eval.py."
         )
     folder, tasks = _folder_and_tasks(cfg, cfg.dataset, cfg.limit)
+    for place in (folder, cfg.outputs_dir) if cfg.preview else (folder,):
+        require_writable(place)  # before the long work
     replaced = _move_damaged_aside(folder, tasks)
     made = len(tasks) - len(_present(folder, tasks))
     start = time.perf_counter()

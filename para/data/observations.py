@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from para.camera import Camera
+from para.doubles import double_array
 from para.types import Observation
 
 
@@ -12,8 +13,8 @@ def observations_of(batch: dict[str, Tensor]) -> list[Observation]:
     """The samples of a batch (para/data/dataset.py) as what a policy sees when it acts."""
     images = (batch["image"].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     height, width = images.shape[1:3]
-    arrays = {k: batch[k].double().cpu().numpy() for k in ("intrinsics", "T_world_camera")}
-    ee_position = batch["ee_position"].double().cpu().numpy()
+    arrays = {k: double_array(batch[k]) for k in ("intrinsics", "T_world_camera")}
+    ee_position = double_array(batch["ee_position"])
     gripper = batch["gripper"].cpu().numpy()
     return [
         Observation(

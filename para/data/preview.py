@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from para.camera import Camera
 from para.data.format import FRAME_SECONDS, Episode, EpisodeMeta, episode_path, read_episode
-from para.files import atomic_write
-from para.video import draw_dot, draw_path, draw_text, resize, write_video
+from para.video import draw_dot, draw_path, draw_text, resize, write_picture, write_video
 
 TILES = 64
 """At most so many demos on a contact sheet, spread evenly over the set."""
@@ -55,9 +53,7 @@ def contact_sheet(folder: Path, metas: list[EpisodeMeta], path: Path) -> Path:
     text = f"{folder.name}: {len(metas)} demos, {len(chosen)} shown"
     text += f", {failed} failed" if failed else ""
     draw_text(title, text, (8, 8), 16, (30, 30, 30))
-    with atomic_write(path) as aside:
-        cv2.imwrite(str(aside), cv2.cvtColor(np.vstack([title, sheet]), cv2.COLOR_RGB2BGR))
-    return path
+    return write_picture(path, np.vstack([title, sheet]))
 
 
 def demo_video(folder: Path, meta: EpisodeMeta, path: Path) -> Path:

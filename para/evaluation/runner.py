@@ -25,6 +25,7 @@ from para.evaluation.results import Result
 from para.evaluation.trained import trained_runs
 from para.evaluation.worker import Evaluator, MakeFilm
 from para.executors import LocalExecutor
+from para.files import require_writable
 from para.statistics import Rate
 
 
@@ -66,6 +67,8 @@ def evaluate(
         for test in cfg.tests
     }
     jobs = [PolicyEvaluation(cfg, run, conditions) for run in runs]
+    for folder in (cfg.outputs_dir, *(job.path.parent for job in jobs)):
+        require_writable(folder)  # before the long work
     tasks = [chunk for job in jobs for chunk in job.chunks_to_run()]
     done = Evaluation()
     setup = partial(

@@ -10,20 +10,21 @@ import itertools
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
-import tempfile
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from para.asides import scratch_folder
 from para.errors import ParaError
 from para.executors.base import (
     EXECUTORS,
@@ -35,6 +36,7 @@ from para.executors.base import (
     WorkerDied,
     WorkerError,
 )
+from para.refusals import refusal
 from para.system import worker_count
 
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "LP_NUM_THREADS": "1"}
@@ -79,7 +81,8 @@ class _LocalCrew(Crew):
         self._waiting: deque[Any] = deque()
         self._busy: dict[Connection, _Process] = {}
         self._free: list[_Process] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="para-")
+        self._cleanup = ExitStack()
+        self._folder = self._cleanup.enter_context(scratch_folder())
         self._names = itertools.count()
 
     def submit(self, task: Any) -> None:
@@ -118,7 +121,7 @@ class _LocalCrew(Crew):
         finally:
             for process in processes:
                 process.end()
-            self._folder.cleanup()
+            self._cleanup.close()
 
     def _hand_out(self) -> None:
         while self._waiting and (self._free or len(self._busy) < self._most):
@@ -127,7 +130,7 @@ class _LocalCrew(Crew):
             process.give(self._waiting.popleft())
 
     def _new(self) -> _Process:
-        stderr = Path(self._folder.name) / f"stderr{next(self._names)}"
+        stderr = self._folder / f"stderr{next(self._names)}"
         with _ctrl_c_held():
             process = _Process(self._setup, stderr, self._whole_scripts)
             self._busy[process.connection] = process  # now `close` would end it
@@ -145,7 +148,7 @@ class _Process:
         level = logging.getLogger().getEffectiveLevel()
         self.process = context.Process(
             target=_serve,
-            args=(theirs, setup, str(stderr), level, whole_script),
+            args=(theirs, pickle.dumps(setup), str(stderr), level, whole_script),
             daemon=not whole_script,  # daemons may not start processes
         )
         with _environment({} if whole_script else SINGLE_THREADED):
@@ -193,15 +196,18 @@ class _Process:
 
 
 def _serve(
-    connection: Connection, setup: Setup, stderr: str, level: int, whole_script: bool
+    connection: Connection, setup: bytes, stderr: str, level: int, whole_script: bool
 ) -> None:
-    """Body of a process: build the worker, then do tasks until the parent hangs up."""
+    """Body of a process: build the worker, then do tasks until the parent hangs up.
+
+    The setup is unpickled here, since what that imports can fail, too.
+    """
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     threading.Thread(target=_end_with_parent, args=(whole_script,), daemon=True).start()
     if not whole_script:  # which has its own format
         logging.basicConfig(level=level)
     try:
-        work = setup()
+        work = pickle.loads(setup)()
         while True:
             task = connection.recv()
             connection.send(("done", work(task)))
@@ -209,8 +215,9 @@ def _serve(
         pass
     except ParaError as error:
         connection.send(("failed", str(error)))
-    except Exception:
-        connection.send(("failed", f"A worker process failed:\n{traceback.format_exc()}"))
+    except Exception as error:
+        told = refusal(error) or f"A worker process failed:\n{traceback.format_exc()}"
+        connection.send(("failed", told))
     if not whole_script:
         # Straight out: destructors of OpenGL contexts print noise, or crash, at interpreter exit.
         os._exit(0)

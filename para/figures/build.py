@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -21,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from para.asides import scratch_folder
 from para.errors import ParaError
 from para.figures.drawing import Drawing
 from para.figures.episodes import EpisodeTask, shoot
@@ -201,12 +201,12 @@ def _shoot(
     done = {job.name: _compose(job, film, [], [], out_dir) for job, film in without_episodes}
     if len(without_episodes) == len(films):
         return done
-    with tempfile.TemporaryDirectory(prefix="para-film-") as folder:
+    with scratch_folder() as folder:
         owner: dict[str, tuple[_Job, Film, list[EpisodeTask]]] = {}
         tasks = []
         for job, film in films:
             own = [
-                dataclasses.replace(task, out=str(Path(folder) / f"{job.name}-{i}.npy"))
+                dataclasses.replace(task, out=str(folder / f"{job.name}-{i}.npy"))
                 for i, task in enumerate(film.tasks)
             ]
             owner |= {task.out: (job, film, own) for task in own}

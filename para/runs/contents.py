@@ -21,8 +21,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from para.asides import is_aside_of, sweep
 from para.errors import ConfigError
-from para.files import is_aside_of
 
 CONFIG = "config.json"
 LOG = "log.jsonl"
@@ -75,6 +75,11 @@ def delete_run(folder: Path) -> None:
     # the configuration goes last: until then, whoever looks knows whose checkpoints these are
     for path in sorted(folder.glob("*"), key=lambda path: path.name == CONFIG):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def sweep_run(folder: Path) -> None:
+    """Remove what a killed process left half written; nobody else may be writing in `folder`."""
+    sweep(folder, (*_FILES, CHECKPOINT))
 
 
 def _is_file_of(path: Path, names: tuple[str, ...]) -> bool:

@@ -12,8 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from para.asides import aside_of
 from para.errors import CheckpointError
-from para.files import NoSpaceError, aside_of, atomic_write_json, read_json
+from para.files import NoSpaceError, atomic_write_json, read_json
 from para.runs.contents import CHECKPOINT, CHECKPOINT_STATE, PREVIOUS_CHECKPOINT
 from para.runs.policy_file import FORMAT
 from para.tensors import Tensors, checksum_of, read_safetensors, save_tensors

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from para.errors import ConfigError
 from para.files import atomic_write_json, read_json
 from para.runs.config import TrainConfig, differences
-from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path
+from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path, sweep_run
 from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta
 from para.training.checkpoint import has_checkpoint
@@ -44,6 +44,7 @@ def claimed(
         yield broadcast_object_list([None])[0]
         return
     with _locked(folder, wait):
+        sweep_run(folder)
         if cfg.fresh:
             delete_run(folder)
         yield broadcast_object_list([_take(folder, cfg)])[0]

@@ -12,6 +12,7 @@ from para.training import pictures
 from para.training.data import first_batch
 from para.training.log import Display, Row, RunLog, Wandb
 from para.training.state import Progress, Run
+from para.video import write_picture
 
 
 class Monitor:
@@ -51,7 +52,7 @@ class Monitor:
         """What the policy sees in training, labels drawn in: a file in the run's folder."""
         if self.enabled:
             image = pictures.draw_batch(first_batch(self.run))
-            pictures.save_picture(self.run.folder / BATCH_PICTURE, image)
+            write_picture(self.run.folder / BATCH_PICTURE, image)
             self.picture("augmented_batch", image, progress)
 
     def picture(self, name: str, image: np.ndarray | None, progress: Progress) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from para.camera import Camera
 from para.data.observations import observations_of
-from para.files import atomic_write
+from para.doubles import double_array
 from para.types import ActionChunk, Observation
 
 _TILE = 256
@@ -23,7 +22,7 @@ def draw_batch(batch: dict[str, Tensor], most: int = 16) -> np.ndarray:
     Waypoints go from yellow (next) to red (last); the white ring is the end effector now. If
     augmentation moved an image without its camera, the drawn labels leave the gripper's path.
     """
-    waypoints = batch["waypoints"].double().cpu().numpy()
+    waypoints = double_array(batch["waypoints"])
     tiles = []
     for observation, points in zip(observations_of(batch)[:most], waypoints, strict=False):
         tile, scale = _tile(observation.image)
@@ -54,12 +53,6 @@ def draw_heatmaps(
             _dot(tile, pixel * scale, (0, 255, 255), radius=2)
         tiles.append(tile)
     return _mosaic(tiles)
-
-
-def save_picture(path: Path | str, image: np.ndarray) -> None:
-    """Write an (H, W, 3) uint8 RGB picture as PNG, atomically; folders are made."""
-    with atomic_write(path) as aside:
-        cv2.imwrite(str(aside), image[..., ::-1])
 
 
 def _tile(image: np.ndarray) -> tuple[np.ndarray, float]:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import io
-import os
 import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import para
-from para.errors import ConfigError
 from para.evaluation.result_set import LeftOut, ResultSet, StoredResult
 from para.evaluation.results import MAIN_MODELS, stage_counts, stage_steps
 from para.figures import video_charts
@@ -33,10 +26,9 @@ from para.runs.labels import PROFILE
 from para.statistics import Rate, format_p
 from para.website import content, media
 from para.website.content import Number, Numbers
+from para.website.folder import MARKER, replaced_folder
 
 SOURCE = shipped("website")
-MARKER = ".para-website"
-"""An empty file that says: this folder was made here and may be replaced."""
 OWN = "own"
 """Folder of the second page, about what the user measured."""
 
@@ -263,86 +255,3 @@ def bibtex(numbers: Numbers) -> str:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-@contextmanager
-def replaced_folder(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out` that takes its place if the body succeeds.
-
-    The last good site stays as it was until then; one that a killed swap left aside comes back.
-    """
-    previous = out.with_name(f".{out.name}.previous")
-    if previous.exists() and not out.exists():
-        previous.rename(out)
-    if out.exists() and not (out.is_dir() and (_is_site(out) or not any(out.iterdir()))):
-        raise ConfigError(
-            f"out={out} holds something that is not a PARA website. Choose a new or empty folder."
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
-    aside.mkdir()
-    try:
-        yield aside
-        shutil.rmtree(previous, ignore_errors=True)
-        if out.exists():
-            os.rename(out, previous)
-        os.rename(aside, out)
-        shutil.rmtree(previous, ignore_errors=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _is_site(folder: Path) -> bool:
-    return (folder / MARKER).exists()
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    """Static files with byte ranges, which browsers need to jump within a video."""
-
-    def send_head(self):
-        """Answer a single byte range with 206; anything else as usual."""
-        path = Path(self.translate_path(self.path))
-        wanted = self.headers.get("Range", "")
-        if not wanted.startswith("bytes=") or "," in wanted or not path.is_file():
-            return super().send_head()
-        size = path.stat().st_size
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        try:
-            start = int(first) if first else max(0, size - int(last))
-            stop = min(int(last) if first and last else size - 1, size - 1)
-        except ValueError:
-            return super().send_head()
-        if start > stop:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{size}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return None
-        self.send_response(206)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Range", f"bytes {start}-{stop}/{size}")
-        self.send_header("Content-Length", str(stop - start + 1))
-        self.send_header("Accept-Ranges", "bytes")
-        self.end_headers()
-        with path.open("rb") as file:
-            file.seek(start)
-            return io.BytesIO(file.read(stop - start + 1))
-
-    def copyfile(self, source, outputfile):
-        """Send a file; a browser that stops reading a video half way is no error."""
-        try:
-            super().copyfile(source, outputfile)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    def log_message(self, *_):
-        """Say nothing per request."""
-
-
-def server(folder: Path | str, port: int = 8000) -> ThreadingHTTPServer:
-    """A server of `folder` on this machine only; a port that is taken is replaced by a free one."""
-    handler = partial(_Handler, directory=str(folder))
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError:
-        return ThreadingHTTPServer(("127.0.0.1", 0), handler)

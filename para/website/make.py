@@ -13,6 +13,7 @@ from para.runs.folders import setting_of
 from para.system import available_cores
 from para.website.build import OWN, Site, Source, build_site
 from para.website.config import MakeWebsiteConfig
+from para.website.folder import nothing_to_show, require_results_dir, site_folder
 
 ASSETS = "assets"
 """Pictures and videos are kept in this folder of `outputs_dir`, so that they are made only once."""
@@ -25,13 +26,20 @@ def make_website(cfg: MakeWebsiteConfig) -> Site:
 
     Where the reference has nothing of this setting and profile, the user's results are the only
     page. Learning curves of finished runs are kept with them, never with the reference.
+
+    Raises:
+        ResultError: There is nothing to show: an empty site would replace a good one.
+        ConfigError: The site cannot go where it is asked to go.
     """
+    out = site_folder(cfg)
+    require_results_dir(cfg)
     setting, own = setting_of(cfg), Path(cfg.results_dir)
     keep_curves(Sources.open(own, cfg.runs_dir, cfg.data_dir, setting, cfg.profile))
     folders = [own] if ResultSet.load(own).results else []
     if not cfg.is_reference and ResultSet.load(cfg.reference).of(setting, cfg.profile).results:
         folders = [cfg.reference, *folders]
-    folders = folders or [own]
+    if not folders:
+        raise nothing_to_show(cfg)
     pages = []
     for folder in folders:
         assets_dir = Path(cfg.outputs_dir) / ASSETS / (OWN if pages else "")
@@ -46,7 +54,6 @@ def make_website(cfg: MakeWebsiteConfig) -> Site:
     first, *second = pages
     if not second:
         log.info("The page shows %s alone.", first.results_dir)
-    out = cfg.out or Path(cfg.outputs_dir) / "website"
     return build_site(
         *(first.results_dir, first.assets_dir, first.assets, out, setting, cfg.profile),
         own=second[0] if second else None,

@@ -208,9 +208,27 @@ def test_unknown_presets_and_wrong_sizes_are_refused():
         env.world.renderer("fast", 96, 96).render(env.data, env.camera.resized(32, 32))
 
 
-def test_the_users_backend_is_respected(monkeypatch):
-    monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    assert rendering.choose_backend() == "osmesa"
+@pytest.mark.parametrize("chosen", ["glfw", "EGL ", "disable", "on"])
+def test_the_users_backend_is_respected(monkeypatch, chosen):
+    monkeypatch.setenv("MUJOCO_GL", chosen)
+    monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: f"lib{name}.so")
+    assert rendering.choose_backend() == os.environ["MUJOCO_GL"] == chosen
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [("zzz", "no such backend; use egl or osmesa"), ("osmesa", "OSMesa is not installed")],
+)
+def test_a_backend_that_mujoco_cannot_be_imported_with_is_named(monkeypatch, chosen, reason):
+    """It is turned off, also for our other processes; the first picture says why."""
+    monkeypatch.setenv("MUJOCO_GL", chosen)
+    monkeypatch.setenv(rendering._REFUSED, "")
+    monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(rendering, "probe_backend", lambda name: {"works": False})
+    assert rendering.choose_backend() == os.environ["MUJOCO_GL"] == "disable"
+    assert rendering.choose_backend() == "disable"  # in a process of ours
+    with pytest.raises(RenderError, match=f"MUJOCO_GL='{chosen}': .*{reason}"):
+        rendering.Renderer(None, "fast", 8, 8)
 
 
 def test_no_backend_is_an_error_that_names_the_packages(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from para.asides import aside_of
 from para.errors import ConfigError
-from para.files import aside_of
 from para.runs.contents import strangers
 from para.runs.folders import run_dir
 from para.training.loop import train

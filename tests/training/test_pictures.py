@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from para.training.loop import train
-from para.training.pictures import draw_batch, draw_heatmaps, observations_of, save_picture
+from para.training.pictures import draw_batch, draw_heatmaps, observations_of
 from para.types import ActionChunk
+from para.video import write_picture
 
 
 def test_a_picture_is_written_whole_into_a_folder_that_may_not_exist_yet(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     path = tmp_path / "figures" / "picture.png"
-    save_picture(str(path), image)
+    write_picture(str(path), image)
     assert np.array_equal(cv2.imread(str(path))[..., ::-1], image)
     assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from para.website.build import build_site, server
+from para.website.build import build_site
+from para.website.serve import server
 from tests.results_fixture import make_result, write_result, write_results
 from tests.website.made_up_assets import make_assets
 

@@ -1,0 +1,52 @@
+"""Files are whole or absent, and what killed processes leave is removed by the next of a kind."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+
+from para.asides import aside_of, is_aside_of, scratch_folder, sweep
+from para.files import atomic_write, require_writable
+from tests.killed import left_behind
+
+
+def test_the_next_writer_of_a_file_removes_what_a_killed_one_left(tmp_path):
+    path, other = tmp_path / "policy.json", tmp_path / "policy.safetensors"
+    dead, alive, others = left_behind(path), aside_of(path), left_behind(other)
+    for file in (dead, alive, others):
+        file.write_text("half")
+    assert all(is_aside_of(file.name, path) for file in (dead, alive))
+    with atomic_write(path) as aside:
+        aside.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([path, alive, others])
+
+
+def test_sweeping_touches_nothing_else(tmp_path):
+    mine = [".policy.json", "policy.json.bak", ".policy.notes.json", ".policy.123.json"]
+    for name in mine:
+        (tmp_path / name).touch()
+    folder = left_behind(tmp_path / "site")
+    (folder / "static").mkdir(parents=True)
+    sweep(tmp_path, ["policy.json", "site"])
+    sweep(tmp_path / "nowhere", ["policy.json"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)
+
+
+def test_scratch_folders_of_killed_processes_go_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = left_behind(tmp_path / "para")
+    left.mkdir()
+    with scratch_folder() as folder, scratch_folder() as second:
+        assert folder.is_dir()
+        assert second.is_dir()
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    require_writable(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    monkeypatch.setattr("os.access", lambda *_: False)  # whatever this user may do
+    with pytest.raises(PermissionError, match=r"denied.*/a/b"):
+        require_writable(tmp_path / "a" / "b")
