@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from para.errors import CheckpointError
+from para.files import not_a_file
 
 Tensors = dict[str, Tensor]
 
@@ -19,9 +20,11 @@ def read_safetensors(path: Path | str) -> Tensors:
     """All tensors of a safetensors file.
 
     Raises:
-        CheckpointError: It is missing, cut short, or another kind of file (a pickle, say).
+        CheckpointError: It is no file, cut short, or of another kind (a pickle, say).
     """
     path = Path(path)
+    if reason := not_a_file(path):
+        raise CheckpointError(f"{path} {reason}.")
     try:
         with open(path, "rb") as file:
             start = file.read(9)
@@ -34,12 +37,25 @@ def read_safetensors(path: Path | str) -> Tensors:
                 "safetensors.torch.save_file(state_dict, path)."
             )
         return load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist.") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is damaged or no safetensors file ({path.stat().st_size} bytes): {error}."
         ) from error
+
+
+def read_finite(path: Path | str) -> Tensors:
+    """`read_safetensors` of a file of ours: no number in it is NaN or infinite.
+
+    Raises:
+        CheckpointError: See there; or names the tensor that is not finite.
+    """
+    tensors = read_safetensors(path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path} is damaged: {name} holds NaN or infinity. Train again with fresh=true."
+            )
+    return tensors
 
 
 def save_tensors(tensors: Tensors, path: Path) -> None:

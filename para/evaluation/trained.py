@@ -15,7 +15,7 @@ from para.runs.commands import command_of
 from para.runs.folders import find_runs, setting_of
 from para.runs.identity import ResultId, label
 from para.runs.labels import usual_backbone
-from para.runs.policy_file import read_policy_meta
+from para.runs.policy_file import policy_config, read_policy_meta
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
     """Trained policies for `cfg.split` with `cfg.seed`, PARA first.
 
     Raises:
-        CheckpointError: There are none; names the training command.
+        CheckpointError: There are none; names the training command. Or one is damaged.
         ConfigError: One was trained on images of another size than `cfg.env` renders, or predicts
             fewer waypoints than are to be executed.
     """
@@ -60,9 +60,9 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
     runs = []
     for folder in folders:
         meta = read_policy_meta(folder)
-        trained = meta["config"]
-        model, backbone = trained["model"]["name"], trained["backbone"]["name"]
-        size, horizon = trained["env"]["image_size"], trained["model"]["horizon"]
+        trained = policy_config(folder, meta)
+        model, backbone = trained.model.name, trained.backbone.name
+        size, horizon = trained.env.image_size, trained.model.horizon
         if size != cfg.env.image_size:
             raise ConfigError(
                 f"{folder} was trained on {size} px images: evaluate it with env.image_size={size} "

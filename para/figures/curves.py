@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,11 @@ from para.figures.drawing import Drawing, panel_title
 from para.figures.sources import NotRun, Sources
 from para.figures.style import Theme, model_style, new_figure, soft_grid
 from para.files import atomic_write
-from para.runs.log import read_log
+from para.runs.contents import POLICY_META
+from para.runs.log import Row, read_log
 from para.runs.policy_file import read_policy_meta
+
+_logger = logging.getLogger(__name__)
 
 CURVES = "curves"
 """Folder of the copies among the results; below it they lie as their runs do."""
@@ -56,8 +61,8 @@ def keep_curves(sources: Sources) -> list[Path]:
     written = []
     runs = _of_setting(sources.runs_dir, sources)
     for log in sorted(runs.glob("*/*/*/log.jsonl")):
-        rows = read_log(log.parent)
-        if not rows or not _finished(log.parent):
+        rows = _finished_rows(log.parent)
+        if not rows:
             continue
         keep = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round())
         text = io.StringIO()
@@ -82,11 +87,15 @@ def _copies(sources: Sources) -> Path:
     return _of_setting(sources.results.folder / CURVES, sources)
 
 
-def _finished(run: Path) -> bool:
+def _finished_rows(run: Path) -> list[Row]:
+    """The log of a run that is finished; else, and where it is damaged, no rows."""
+    if not os.path.lexists(run / POLICY_META):
+        return []  # it has not got far enough to have a policy
     try:
-        return bool(read_policy_meta(run)["finished"])
-    except CheckpointError:  # it has not got far enough to have a policy
-        return False
+        return read_log(run) if read_policy_meta(run)["finished"] else []
+    except CheckpointError as error:
+        _logger.warning("%s Its learning curve is left out.", error)
+        return []
 
 
 def _short(value: float) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from para.backbones import BackboneConfig
 from para.backbones.weights import load_strict
-from para.errors import ParaError
+from para.errors import CheckpointError, ParaError
 from para.fields import LOCAL, marked, number, word
 from para.registry import Registry
 from para.types import ActionChunk, Inference, Observation
@@ -89,8 +89,16 @@ class Policy(nn.Module, ABC):
         """Load a whole state dict, from `source` (named in errors).
 
         Raises:
-            CheckpointError: It belongs to another architecture; names the keys.
+            CheckpointError: It belongs to another architecture, or holds numbers of another type
+                than were saved; names the keys.
         """
+        own = self.state_dict()
+        for name in own.keys() & state.keys():
+            if state[name].dtype != own[name].dtype:
+                raise CheckpointError(
+                    f"{source} is damaged: {name} is {state[name].dtype}, not {own[name].dtype}. "
+                    "Train again with fresh=true."
+                )
         load_strict(self, state, source)
 
     @abstractmethod

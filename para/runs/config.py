@@ -13,7 +13,7 @@ from envs.base import TASKS
 from envs.splits import SPLITS
 from para.common import CommonConfig
 from para.data.config import AugmentConfig
-from para.errors import ConfigError
+from para.errors import ConfigError, one_line
 from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require, word
 from para.registry import Registry, load_plugin
 
@@ -187,7 +187,12 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
     from para.policies.base import POLICIES
 
     data = dict(data)
-    for name in data.get("plugins") or []:
+    plugins = data.get("plugins") or []
+    require(
+        isinstance(plugins, list) and all(isinstance(name, str) for name in plugins),
+        f"plugins is {one_line(plugins)}, not a list of names.",
+    )
+    for name in plugins:
         load_plugin(name)
     try:
         parts = {
@@ -205,10 +210,10 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         for name, part in parts.items():
             cfg[name] = part
         return OmegaConf.to_object(cfg)
-    except (OmegaConfBaseException, KeyError) as error:
+    except (OmegaConfBaseException, LookupError, TypeError, ValueError, AttributeError) as error:
+        first = one_line(str(error).partition("\n")[0], 200)
         raise ConfigError(
-            "This configuration was written by another version of PARA: "
-            f"{str(error).splitlines()[0]}."
+            f"This configuration was written by another version of PARA: {first}."
         ) from error
 
 

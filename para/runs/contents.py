@@ -4,16 +4,17 @@
     log.jsonl, log.csv     one row per `training.log_every` steps
     augmented_batch.png    what the policy sees in training, labels drawn in
     policy.safetensors     averaged (EMA) weights and normalisation: what evaluation loads
-    policy.json            what is known about them (keys: para/training/summary.py)
-    checkpoint/            everything that resuming needs (keys: para/training/resume.py):
+    policy.json            what is known about them (keys: para/runs/policy_file.py)
+    checkpoint/            everything that resuming needs (keys: para/training/checkpoint.py):
         policy.safetensors, ema.safetensors, optimizer.safetensors
         state.json         step, seconds, checksums of the three files
     checkpoint.previous/   the one before
     wandb/                 what Weights & Biases keeps, with wandb=offline|online
 
-All tensors are safetensors, all the rest is JSON or text. Every file is written aside and renamed,
-a checkpoint as a whole; a crash at any moment leaves `checkpoint` or `checkpoint.previous`
-complete. Beside the folder lies .<name>.lock, which the process that trains it holds.
+All tensors are safetensors, all the rest is JSON (with a checksum of its content) or text. Every
+file is written aside and renamed, a checkpoint as a whole; a crash at any moment leaves
+`checkpoint` or `checkpoint.previous` complete. Beside the folder lies .<name>.lock, which the
+process that trains it holds.
 """
 
 from __future__ import annotations

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from para.common import CommonConfig
+from para.errors import one_line
 from para.policies.base import POLICIES
 from para.runs.config import TrainConfig
 from para.runs.contents import POLICY_META
 from para.runs.identity import RunId, Setting, place
 from para.runs.policy_file import read_policy_meta
+
+_logger = logging.getLogger(__name__)
 
 
 def setting_of(cfg: CommonConfig) -> Setting:
@@ -41,17 +45,27 @@ def find_runs(
 ) -> list[Path]:
     """Folders of runs that have a policy to evaluate, sorted; None matches every name or seed.
 
-    What only prepares other policies (model=video) is left out.
+    What only prepares other policies (model=video) is left out, and with a warning what says that
+    it is the policy of another folder.
+
+    Raises:
+        CheckpointError: One of them is damaged.
     """
     found = []
     group = place(runs_dir, setting, profile, train_set)
     for path in sorted(group.glob(f"*/seed*/{POLICY_META}")):
-        config = read_policy_meta(path.parent)["config"]
+        folder = path.parent
+        own_model, _, own_backbone = folder.parent.name.partition("-")
         if (
-            model in (None, config["model"]["name"])
-            and backbone in (None, config["backbone"]["name"])
-            and seed in (None, config["seed"])
-            and POLICIES.config(config["model"]["kind"]).acts
+            model not in (None, own_model)
+            or backbone not in (None, own_backbone)
+            or (seed is not None and folder.name != f"seed{seed}")
         ):
-            found.append(path.parent)
+            continue  # not read, so that another policy's damage is no obstacle
+        config = read_policy_meta(folder)["config"]
+        says = f"{config['model']['name']}-{config['backbone']['name']}/seed{config['seed']}"
+        if says != f"{folder.parent.name}/{folder.name}":
+            _logger.warning("%s says that it is %s: left out.", path, one_line(says))
+        elif POLICIES.config(config["model"]["kind"]).acts:
+            found.append(folder)
     return found

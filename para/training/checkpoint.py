@@ -1,6 +1,23 @@
 """Checkpoints on disk: written whole or not at all, and read without executing anything.
 
-What is in a run's folder: para/runs/contents.py. What is in a checkpoint: para/training/resume.py.
+A checkpoint (<folder>/checkpoint, see para/runs/contents.py) holds whole tensors, however many
+processes wrote it:
+
+    policy.safetensors     state dict of the policy as it is trained
+    ema.safetensors        state dict of its average: module.<name> as in the policy, n_averaged ()
+    optimizer.safetensors  <parameter number>.<exp_avg | exp_avg_sq> in the parameter's shape,
+                           <parameter number>.step (); numbers count through the groups
+    state.json
+        format             version of the format (`para.runs.policy_file.FORMAT`)
+        step               optimiser steps that are done
+        seconds            training time, over all sessions
+        window             {steps, seconds, sums} since the last logged row
+        threads            of torch; another number rounds differently
+        loss_means         running mean of each loss of a stage that has two; else empty
+        optimizer_groups   hyperparameters of each group, and the numbers of its parameters
+        scaler             state of fp16's gradient scaler; null without
+        sha256             {file: checksum}
+        checksum           of all this (`para.files.seal`)
 """
 
 from __future__ import annotations
@@ -10,16 +27,59 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
 
 from para.asides import aside_of
 from para.errors import CheckpointError
-from para.files import NoSpaceError, atomic_write_json, read_json
+from para.files import NoSpaceError, atomic_write_json, damaged, read_json, seal
+from para.records import Amount, Count, Record
 from para.runs.contents import CHECKPOINT, CHECKPOINT_STATE, PREVIOUS_CHECKPOINT
-from para.runs.policy_file import FORMAT
-from para.tensors import Tensors, checksum_of, read_safetensors, save_tensors
+from para.runs.policy_file import FORMAT, Sha256, is_sealed, require_format
+from para.tensors import Tensors, checksum_of, read_finite, save_tensors
 
 _logger = logging.getLogger(__name__)
+
+
+class _Group(Record):
+    """Of AdamW; its other keys are compared with those of this version's when it is restored."""
+
+    params: list[Count]
+    lr: Amount
+    peak_lr: Amount
+    betas: Annotated[list[float], Field(min_length=2, max_length=2)]
+    eps: Amount
+    weight_decay: Amount
+
+
+class _Window(Record):
+    model_config = ConfigDict(extra="forbid")
+
+    steps: Count
+    seconds: Amount
+    sums: dict[str, float]
+
+
+class _Files(Record):
+    model_config = ConfigDict(extra="forbid")
+
+    policy: Sha256 = Field(alias="policy.safetensors")
+    ema: Sha256 = Field(alias="ema.safetensors")
+    optimizer: Sha256 = Field(alias="optimizer.safetensors")
+
+
+class _State(Record):
+    """state.json"""
+
+    step: Count
+    seconds: Amount
+    window: _Window
+    threads: int = Field(ge=1)
+    loss_means: dict[str, float]
+    optimizer_groups: list[_Group]
+    scaler: dict[str, float] | None
+    sha256: _Files
 
 
 def save_checkpoint(folder: Path, parts: dict[str, Tensors], state: dict[str, Any]) -> None:
@@ -37,7 +97,8 @@ def save_checkpoint(folder: Path, parts: dict[str, Tensors], state: dict[str, An
             _sync(path)
             checksums[path.name] = checksum_of(path)
         atomic_write_json(
-            aside / CHECKPOINT_STATE, {"format": FORMAT, **state, "sha256": checksums}
+            aside / CHECKPOINT_STATE,
+            seal({"format": FORMAT, **state, "sha256": checksums}),
         )
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -55,20 +116,24 @@ def save_checkpoint(folder: Path, parts: dict[str, Tensors], state: dict[str, An
     _sync(folder)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
+def load_checkpoint(folder: Path, steps: int) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
     """The newest complete checkpoint of a run as (parts, state), or None if there is none at all.
 
     A damaged one is skipped with a warning.
+
+    Args:
+        folder: The run's folder.
+        steps: Optimiser steps of the whole run; a checkpoint of more is damaged.
 
     Raises:
         CheckpointError: There are checkpoints, but all are damaged.
     """
     damage: list[CheckpointError] = []
     for candidate in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
-        if not candidate.exists():
+        if not os.path.lexists(candidate):
             continue
         try:
-            result = _read_checkpoint(candidate)
+            result = _read_checkpoint(candidate, steps)
         except CheckpointError as error:
             damage.append(error)
             continue
@@ -84,18 +149,21 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]] |
 
 def has_checkpoint(folder: Path) -> bool:
     """Did a run get as far as its first checkpoint?"""
-    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS_CHECKPOINT))
+    return any(os.path.lexists(folder / name) for name in (CHECKPOINT, PREVIOUS_CHECKPOINT))
 
 
-def _read_checkpoint(folder: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    state = read_json(folder / CHECKPOINT_STATE)
-    if state.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {state.get('format')!r}; this version of PARA reads {FORMAT}."
-        )
+def _read_checkpoint(folder: Path, steps: int) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    path = folder / CHECKPOINT_STATE
+    state = read_json(path, sealed=is_sealed)
+    require_format(state, path)
+    try:
+        if _State.check(state).step > steps:
+            raise ValueError(f"step is {state['step']}, but the run has {steps}")
+    except ValueError as error:
+        raise damaged(path, error, CheckpointError) from error
     parts = {}
     for name, checksum in state["sha256"].items():
-        tensors = read_safetensors(folder / name)
+        tensors = read_finite(folder / name)
         if checksum_of(folder / name) != checksum:
             raise CheckpointError(f"{folder / name} was altered: its checksum differs.")
         parts[name.removesuffix(".safetensors")] = tensors

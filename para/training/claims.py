@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from para.errors import ConfigError
-from para.files import atomic_write_json, read_json
+from para.errors import CheckpointError, ConfigError
+from para.files import atomic_write_json, damaged, read_json, seal
+from para.records import Record
 from para.runs.config import TrainConfig, differences
 from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path, sweep_run
 from para.runs.folders import run_dir
@@ -22,6 +24,11 @@ from para.training.checkpoint import has_checkpoint
 from para.training.summary import TrainSummary
 
 _logger = logging.getLogger(__name__)
+
+_WAY_ON = (
+    "It says what the run in this folder trains: replace the run with fresh=true, or choose "
+    "another runs_dir."
+)
 
 
 @contextmanager
@@ -52,8 +59,35 @@ def claimed(
 
 def has_other_config(cfg: TrainConfig) -> bool:
     """Is there a run in the folder of `cfg` that would train something else?"""
-    path = run_dir(cfg) / CONFIG
-    return path.exists() and bool(differences(cfg, read_json(path)))
+    folder = run_dir(cfg)
+    return (folder / CONFIG).exists() and bool(differences(cfg, _config_in(folder)))
+
+
+def _config_in(folder: Path) -> dict[str, Any]:
+    """config.json of a run; where it is damaged, the configuration that its policy.json keeps.
+
+    Raises:
+        CheckpointError: Both are damaged or missing.
+    """
+    path = folder / CONFIG
+    try:
+        config = read_json(path, CheckpointError, _WAY_ON)
+        try:
+            _Config.check(config)
+        except ValueError as error:
+            raise damaged(path, error, CheckpointError, _WAY_ON) from error
+    except CheckpointError as error:
+        if not (folder / POLICY_META).exists():
+            raise
+        config = read_policy_meta(folder)["config"]
+        _logger.warning("%s Now it is written again, as %s has it.", error, POLICY_META)
+    return config
+
+
+class _Config(Record):
+    """What `differences` reads of a run's config.json before it compares the rest."""
+
+    model: dict[str, Any]
 
 
 @contextmanager
@@ -81,12 +115,12 @@ def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
             meta = read_policy_meta(folder)
             if meta["finished"]:
                 return TrainSummary.of_finished(folder, meta)
-    atomic_write_json(folder / CONFIG, asdict(cfg))
+    atomic_write_json(folder / CONFIG, seal(asdict(cfg)))
     return None
 
 
 def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:
-    different = differences(cfg, read_json(folder / CONFIG))
+    different = differences(cfg, _config_in(folder))
     if different:
         listed = "; ".join(f"{k} was {a}, now {b}" for k, (a, b) in list(different.items())[:6])
         more = f"; and {len(different) - 6} more" if len(different) > 6 else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from para.errors import ConfigError
-from para.files import atomic_write
+from para.files import atomic_write, sealed_line
 from para.runs.config import TrainConfig
 from para.runs.contents import LOG, LOG_TABLE
 from para.runs.log import Row, read_log
@@ -39,14 +38,14 @@ class RunLog:
         self.rows = [row for row in read_log(folder) if row["step"] <= step]
         if enabled:
             with atomic_write(self.path) as aside:
-                aside.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+                aside.write_text("".join(sealed_line(row) for row in self.rows))
 
     def write(self, row: Row) -> None:
         """Append one row."""
         self.rows.append(row)
         if self.enabled:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(sealed_line(row))
 
     def last(self, key: str) -> Row:
         """The last row that has `key`; empty if none has."""

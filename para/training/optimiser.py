@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from para.errors import CheckpointError
+from para.errors import CheckpointError, one_line
 from para.runs.config import TrainingConfig
 from para.tensors import Tensors
 from para.training import sharding
@@ -87,15 +87,29 @@ def optimizer_tensors(optimizer: Optimizer) -> tuple[Tensors, list[dict[str, Any
 def restore_optimizer(
     optimizer: Optimizer, tensors: Tensors, groups: list[dict[str, Any]], source: Path | str
 ) -> None:
-    """Inverse of `optimizer_tensors`."""
+    """Inverse of `optimizer_tensors`.
+
+    Raises:
+        CheckpointError: They are of another architecture, or of another version of torch.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if [len(g["params"]) for g in groups] != [len(g["params"]) for g in optimizer.param_groups]:
+    numbers = [p for group in optimizer.state_dict()["param_groups"] for p in group["params"]]
+    if [sorted(g) for g in groups] != [sorted(g) for g in optimizer.param_groups] or numbers != [
+        p for group in groups for p in group["params"]
+    ]:
         raise CheckpointError(
-            f"{source} holds the optimiser of another architecture. Start again with fresh=true."
+            f"{source} holds the optimiser of another architecture, or of another version of "
+            "torch. Start again with fresh=true."
         )
     state: dict[int, Tensors] = {}
+    known = set(map(str, numbers))
     for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
+        index, _, name = key.partition(".")
+        if index not in known:
+            raise CheckpointError(
+                f"{source} is damaged: its optimiser holds {one_line(key)}, which belongs to no "
+                "parameter. Start again with fresh=true."
+            )
         parameter = parameters[int(index)]
         if tensor.shape == parameter.shape:
             # Fused optimisers walk raw memory: moments need their parameter's memory format.

@@ -1,22 +1,6 @@
 """How a run begins, how it is saved, and how it goes on from there, to the bit.
 
-A checkpoint (<folder>/checkpoint, see para/runs/contents.py) holds whole tensors, however many
-processes wrote it:
-
-    policy.safetensors     state dict of the policy as it is trained
-    ema.safetensors        state dict of its average: module.<name> as in the policy, n_averaged ()
-    optimizer.safetensors  <parameter number>.<exp_avg | exp_avg_sq> in the parameter's shape,
-                           <parameter number>.step (); numbers count through the groups
-    state.json
-        format             version of the format (`para.runs.policy_file.FORMAT`)
-        step               optimiser steps that are done
-        seconds            training time, over all sessions
-        window             {steps, seconds, sums} since the last logged row
-        threads            of torch; another number rounds differently
-        loss_means         running mean of each loss of a stage that has two; else empty
-        optimizer_groups   hyperparameters of each group, and the numbers of its parameters
-        scaler             state of fp16's gradient scaler; null without
-        sha256             {file: checksum}
+What a checkpoint holds: para/training/checkpoint.py.
 """
 
 from __future__ import annotations
@@ -29,7 +13,7 @@ from accelerate import Accelerator
 
 from para.files import require_free_space
 from para.runs.contents import CHECKPOINT
-from para.system import available_cores, set_threads
+from para.system import WORKERS_PER_CORE, available_cores, set_threads
 from para.tensors import Tensors
 from para.training import sharding
 from para.training.checkpoint import load_checkpoint, save_checkpoint
@@ -47,13 +31,14 @@ def begin(run: Run, accelerator: Accelerator) -> tuple[Learner, Progress]:
         CheckpointError: All checkpoints are damaged, or the weights to start from do not fit.
         NoSpaceError: The disk is too full for the run's files.
     """
-    saved = load_checkpoint(run.folder)
+    saved = load_checkpoint(run.folder, run.cfg.training.steps)
     if not saved:
         threads = set_threads(run.cfg.workers)
         learner, progress = build_learner(run, accelerator, None), Progress(threads)
     else:
         tensors, state = saved
-        threads = set_threads(run.cfg.workers or state["threads"])
+        most = WORKERS_PER_CORE * available_cores()  # it may have been a larger machine
+        threads = set_threads(run.cfg.workers or min(state["threads"], most))
         learner = build_learner(run, accelerator, tensors)
         progress = _restore(run, learner, tensors["optimizer"], state, threads)
     if learner.is_main:

@@ -24,8 +24,7 @@ from para.policies.video import VideoConfig
 from para.runs.config import StageConfig, TrainConfig
 from para.runs.contents import POLICY
 from para.runs.folders import run_dir
-from para.runs.policy_file import read_policy_meta
-from para.tensors import read_safetensors
+from para.runs.policy_file import read_policy_meta, read_policy_tensors
 
 VIDEO = "backbone.video."
 """Prefix of the video model's tensors in the state dict of any policy on a video backbone."""
@@ -106,8 +105,7 @@ def load_start(policy: Policy, folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder}, the stage before this one, has not finished: run the same command again."
         )
-    path = folder / POLICY
-    state = read_safetensors(path)
+    path, state = folder / POLICY, read_policy_tensors(folder, meta)
     if not POLICIES.config(meta["config"]["model"]["kind"]).acts:
         video = {k.removeprefix(VIDEO): v for k, v in state.items() if k.startswith(VIDEO)}
         load_strict(policy.backbone.video, video, str(path))
@@ -117,7 +115,7 @@ def load_start(policy: Policy, folder: Path) -> dict[str, Any]:
         "run": f"{folder.parent.name}/{folder.name}",
         "training": meta["training"],
         "sha256": meta["sha256"],
-        "start": meta.get("start"),
+        "start": meta["start"],
     }
 
 

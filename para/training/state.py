@@ -46,11 +46,11 @@ class Window:
     sums: dict[str, float] = field(default_factory=dict)
 
     def add(self, losses: dict[str, float], seconds: float) -> None:
-        """Count one step."""
+        """Count one step. The infinite gradient of one that fp16 skips adds nothing."""
         self.steps += 1
         self.seconds += seconds
         for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.sums[name] = self.sums.get(name, 0.0) + (value if math.isfinite(value) else 0.0)
 
     def means(self) -> dict[str, float]:
         """Losses per step."""

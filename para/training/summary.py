@@ -1,18 +1,4 @@
-"""What a run amounts to, and the policy that it leaves.
-
-policy.json, beside the averaged weights in policy.safetensors, has these keys:
-
-    format, sha256    of the file format, and of policy.safetensors (`para.runs.policy_file`)
-    finished          false while the run goes on
-    config            the resolved configuration
-    backbone          {name, init}; init: random | pretrained | file
-    training          {steps, minutes, demos, samples_per_s}
-    losses            last logged losses
-    validation        val_loss, and val_error_mm [mm] where the policy acts; empty without demos
-    start             the run before this stage {run, training, sha256, start}; null for none
-    git, versions     commit of the code, versions of what decides results
-    hardware          the machine, and the number of threads
-"""
+"""What a run amounts to, and the policy that it leaves (keys: para/runs/policy_file.py)."""
 
 from __future__ import annotations
 

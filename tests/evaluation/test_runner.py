@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
 from para.runs.policy_file import save_policy
 from para.video import probe_video
+from tests.runs_fixture import policy_meta
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
@@ -44,16 +45,9 @@ def _train(root, *overrides):
     cfg = load_config(TrainConfig, ["profile=smoke", *_folders(root), *overrides])
     torch.manual_seed(0)
     policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
-    meta = {
-        "finished": True,
-        "config": asdict(cfg),
-        "backbone": {"name": cfg.backbone.name, "init": "random"},
-        "training": {"steps": 20, "minutes": 0.1, "demos": 16},
-        "git": "unknown",
-    }
     folder = run_dir(cfg)
     folder.mkdir(parents=True)
-    save_policy(folder, policy.state_dict(), meta)
+    save_policy(folder, policy.state_dict(), policy_meta(cfg))
     return folder
 
 

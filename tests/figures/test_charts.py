@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 
+from para.cli import load_config
 from para.errors import ResultError
 from para.figures import charts, curves, maps, video_charts
 from para.figures.sources import NotRun, Sources
 from para.figures.splits import main_splits
 from para.figures.style import BASELINE_ORANGE, LIGHT, PARA_BLUE, themed
+from para.runs.config import TrainConfig
+from para.runs.policy_file import save_policy
 from para.statistics import wilson
 from tests.results_fixture import HERE
+from tests.runs_fixture import policy_meta
 
 COLOURS = {"para": PARA_BLUE, "regression": BASELINE_ORANGE}
 
@@ -150,7 +154,7 @@ def test_learning_curves_draw_the_logged_losses(sources):
     assert line.get_ydata()[7] == pytest.approx(inner)
 
 
-def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
+def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign, caplog):
     from results_fixture import make_result, write_result
 
     run = tmp_path / "runs" / HERE / "left" / "para-resnet18" / "seed0"
@@ -160,10 +164,13 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign):
     write_result(tmp_path / "results", make_result("lr"))
     kept = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path)
     assert curves.keep_curves(kept) == []  # it has only begun
-    meta = {"format": 2, "finished": False}
-    (run / "policy.json").write_text(json.dumps(meta))
+    meta = policy_meta(load_config(TrainConfig))
+    save_policy(run, {}, meta | {"finished": False})
     assert curves.keep_curves(kept) == []  # it is still being trained
-    (run / "policy.json").write_text(json.dumps(meta | {"finished": True}))
+    (run / "policy.json").write_text("{")
+    assert curves.keep_curves(kept) == []  # nobody knows
+    assert "policy.json is damaged" in caplog.text
+    save_policy(run, {}, meta)
     (path,) = curves.keep_curves(kept)
     curve = curves.read_curve(path)
     assert path == tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18" / "seed0.csv"

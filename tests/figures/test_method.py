@@ -1,5 +1,3 @@
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from para.figures.style import LIGHT, themed
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.policy_file import save_policy
+from tests.runs_fixture import policy_meta
 
 
 def make_run(folder, model):
@@ -19,7 +18,7 @@ def make_run(folder, model):
     torch.manual_seed(0)
     policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
     folder.mkdir()
-    save_policy(folder, policy.state_dict(), {"config": asdict(cfg), "finished": True})
+    save_policy(folder, policy.state_dict(), policy_meta(cfg))
     return folder
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from results_fixture import HERE, make_result, write_result
 
+from para.cli import load_config
 from para.evaluation.oracle import Oracle
 from para.figures import build as build_module
 from para.figures import choices, clips, episodes, videos
@@ -15,9 +16,13 @@ from para.figures.episodes import EpisodeTask, RerunError
 from para.figures.registry import assets
 from para.figures.scene import start_at
 from para.figures.sources import Sources
+from para.files import seal
+from para.runs.config import TrainConfig
 from para.runs.identity import Setting
+from para.runs.policy_file import read_policy_meta, save_policy
 from para.types import Inference
 from para.video import probe_video, read_video
+from tests.runs_fixture import policy_meta
 
 ASSETS = assets()
 ENV = {"image_size": 32, "max_steps": 600}
@@ -61,9 +66,9 @@ def sources(tmp_path):
             write_result(tmp_path / "results", result)
             run = tmp_path / "runs" / HERE / split / f"{model}-resnet18" / "seed0"
             run.mkdir(parents=True)
-            meta = {"format": 2, "config": {**result["config"]["training"], "seed": 0}}
-            meta["training"] = result["training"]
-            (run / "policy.json").write_text(json.dumps(meta))
+            training = result["training"] | {"samples_per_s": 50.0}
+            cfg = load_config(TrainConfig, [f"model={model}", f"split={split}"])
+            save_policy(run, {}, policy_meta(cfg, training=training))
             (run / "policy.safetensors").write_bytes(model.encode())
     return Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path / "data")
 
@@ -211,9 +216,9 @@ def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
 ):
     monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed"))
     run = sources.runs_dir / HERE / "lr" / "regression-resnet18" / "seed0" / "policy.json"
-    meta = json.loads(run.read_text())
+    meta = read_policy_meta(run.parent)
     meta["training"]["minutes"] += 1
-    run.write_text(json.dumps(meta))
+    run.write_text(json.dumps(seal(meta)))
     (built,) = build({"lr_test_pair": ASSETS["lr_test_pair"]}, sources, tmp_path / "out")
     assert built.status == "not run"
     assert "another training run" in built.message
