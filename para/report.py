@@ -23,7 +23,6 @@ from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
     MAIN_MODELS,
     stage_steps,
-    success_rate,
     total_minutes,
     total_steps,
 )
@@ -41,20 +40,15 @@ from para.figures.video_charts import (
 )
 from para.files import atomic_write
 from para.places import ROOT
-from para.statistics import Rate, format_p
+from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
 
 PAGES = ("README.md", "docs/video.md")
 
 
 def _rate(number: Number | None) -> str:
-    """'96.0 % [90.2, 98.4] n=100'; with several seeds also the percentage of each."""
-    if number is None:
-        return "not run"
-    if len(number.runs) == 1:
-        return str(number.rate)
-    each = (100 * success_rate(run.data, number.test).value for run in number.runs)
-    return f"{number.rate} ({', '.join(f'{value:.0f}' for value in each)})"
+    """'96.0 % [90.2, 98.4] n=100'; with several seeds n=2x100 and the percentage of each."""
+    return str(number.rate) if number else "not run"
 
 
 def _row(*cells: str) -> str:
@@ -66,19 +60,26 @@ def _head(*titles: str) -> list[str]:
 
 
 def splits_table(numbers: Numbers, _: Path) -> str:
-    """Success of the main policies on every split, in both tests, and the paired test."""
+    """Success of the main policies on every split, in both tests, and the paired test.
+
+    Its p values are adjusted for the number of splits by Holm's method.
+    """
     titles = [model_style(model).label for model in MAIN_MODELS]
     held_out, in_distribution = ([f"{t}, {w}" for t in titles] for w in ("held out", "in dist."))
-    lines = _head("split", *held_out, "McNemar", *in_distribution)
+    lines = _head("split", "seeds", *held_out, "p (Holm)", *in_distribution)
+    compared = {name: c for name in main_splits() if (c := numbers.comparison(name))}
+    adjusted = holm([comparison.p_value for comparison in compared.values()])
+    p_values = dict(zip(compared, map(format_p, adjusted), strict=True))
     for name in main_splits():
-        comparison = numbers.comparison(name)
         rates = {
             test: [_rate(numbers.number(name, model, test)) for model in MAIN_MODELS]
             for test in TESTS
         }
-        p_value = format_p(comparison.p_value) if comparison else ""
+        runs = [run for model in MAIN_MODELS for run in numbers.select(name, model)]
+        seeds = str(len({run.seed for run in runs}) or "")
         title = f"{split_title(name)} (`{name}`)"
-        lines.append(_row(title, *rates["ood"], p_value, *rates["sanity"]))
+        p_value = p_values.get(name, "")
+        lines.append(_row(title, seeds, *rates["ood"], p_value, *rates["sanity"]))
     return "\n".join(lines)
 
 
@@ -154,16 +155,20 @@ def recipe_table(numbers: Numbers, _: Path, name: str) -> str:
 
 
 def video_pairs_table(numbers: Numbers, _: Path) -> str:
-    """Paired comparisons of policies on the video backbone: difference and exact McNemar test."""
-    lines = _head("split", "first", "second", "test", "difference, exact McNemar test")
+    """Paired comparisons of policies on the video backbone, and their p values by Holm's method."""
     of_sweep = ((split, *pair) for pair in SWEEP_PAIRS for split in sweep_splits().values())
+    rows, found = [], []
     for split, first, second in (*VIDEO_PAIRS, *of_sweep):
         tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
         for test in tests:
-            comparison = numbers.comparison(split, first, second, test=test)
             where = TEST_TITLES[test] if split == RECIPE_SPLIT else "everywhere"
-            words = str(comparison) if comparison else "not run"
-            lines.append(_row(f"`{split}`", f"`{first}`", f"`{second}`", where, words))
+            rows.append([f"`{split}`", f"`{first}`", f"`{second}`", where])
+            found.append(numbers.comparison(split, first, second, test=test))
+    adjusted = iter(holm([comparison.p_value for comparison in found if comparison]))
+    lines = _head("split", "first", "second", "test", "difference on the same starts", "p (Holm)")
+    for row, comparison in zip(rows, found, strict=True):
+        words = (str(comparison), format_p(next(adjusted))) if comparison else ("not run", "")
+        lines.append(_row(*row, *words))
     return "\n".join(lines)
 
 

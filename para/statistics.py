@@ -1,4 +1,8 @@
-"""How sure one can be of a success rate, and of a difference between two of them."""
+"""How sure one can be of a success rate, and of a difference between two of them.
+
+The unit is (training seed, start). Outcomes of several seeds are a matrix (S, n): one row per
+seed, the same n starts in every row.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.stats import binomtest
+
+DRAWS = 10_000
+"""Resampled studies behind a bootstrap interval."""
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -25,17 +33,85 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return float(low), float(high)
 
 
+def bootstrap_means(values: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """Means (draws,) of resampled studies by hierarchical bootstrap: seeds outside, starts inside.
+
+    All seeds face the same starts, so a draw resamples the starts once for all of them (a crossed
+    design: A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007), and adds the
+    mean of S resampled deviations of a seed from the mean of all. Resampling S seeds shows only
+    (S - 1) / S of the variance between them, so these are scaled by sqrt(S / (S - 1)) (T.
+    Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69,
+    2015). The same values give the same draws: the generator has a fixed seed.
+
+    Args:
+        values: (S, n), S > 1: an outcome or a difference for each seed and start.
+        draws: Number of resampled studies.
+    """
+    seeds, starts = values.shape
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(starts, np.full(starts, 1 / starts), size=draws) / starts
+    deviations = (values.mean(1) - values.mean()) * math.sqrt(seeds / (seeds - 1))
+    between = deviations[rng.integers(seeds, size=(draws, seeds))].mean(1)
+    return weights @ values.mean(0) + between
+
+
+def hierarchical_interval(outcomes: np.ndarray, draws: int = DRAWS) -> tuple[float, float]:
+    """95 % interval of a success probability over training seeds, both ends in [0, 1].
+
+    Where all episodes of all seeds ended alike resampling shows nothing, and the interval is
+    Wilson's over the starts.
+
+    Args:
+        outcomes: (S, n) bool, S > 1.
+        draws: Number of resampled studies.
+    """
+    values = np.asarray(outcomes, float)
+    if values.min() == values.max():
+        starts = values.shape[1]
+        return wilson(int(values.max()) * starts, starts)
+    low, high = np.quantile(bootstrap_means(values, draws), [0.025, 0.975])
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
 @dataclass(frozen=True)
 class Rate:
-    """A success rate with its number of episodes."""
+    """A success rate with its number of episodes.
+
+    Attributes:
+        successes: Of all seeds together.
+        n: Episodes of all seeds together.
+        seeds: Success rate of each training seed, in [0, 1]; empty for outcomes of one seed.
+        bounds: 95 % interval over seeds and starts; None for outcomes of one seed.
+    """
 
     successes: int
     n: int
+    seeds: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, outcomes: Sequence[bool]) -> Rate:
-        """Count the successes in a sequence of outcomes."""
+        """Count the successes in a sequence of outcomes of one seed."""
         return cls(sum(bool(outcome) for outcome in outcomes), len(outcomes))
+
+    @classmethod
+    def over_seeds(cls, outcomes: Sequence[Sequence[bool]]) -> Rate:
+        """The rate over training seeds, each on the same starts in the same order.
+
+        Args:
+            outcomes: (S, n); with S = 1 this is `of`.
+
+        Raises:
+            ValueError: The seeds have different numbers of starts.
+        """
+        counts = {len(row) for row in outcomes}
+        if len(counts) > 1:
+            raise ValueError(f"Seeds were tested on {sorted(counts)} starts; they must be the same")
+        if len(outcomes) < 2 or not counts - {0}:
+            return cls.of([outcome for row in outcomes for outcome in row])
+        matrix = np.array(outcomes, bool)
+        seeds = tuple(float(rate) for rate in matrix.mean(1))
+        return cls(int(matrix.sum()), matrix.size, seeds, hierarchical_interval(matrix))
 
     @property
     def value(self) -> float:
@@ -44,15 +120,19 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval."""
-        return wilson(self.successes, self.n)
+        """95 % interval: Wilson's for one seed, the hierarchical bootstrap's for several."""
+        return self.bounds or wilson(self.successes, self.n)
 
     def __str__(self) -> str:
-        """'96.0 % [90.2, 98.4] n=100', or 'not run'."""
+        """'96.0 % [90.2, 98.4] n=100', '96.0 % [91.3, 99.0] n=2x100 (98, 94)', or 'not run'."""
         if self.n == 0:
             return "not run"
         low, high = self.interval
-        return f"{100 * self.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}] n={self.n}"
+        text = f"{100 * self.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}] n="
+        if not self.seeds:
+            return f"{text}{self.n}"
+        each = ", ".join(f"{100 * rate:.0f}" for rate in self.seeds)
+        return f"{text}{len(self.seeds)}x{self.n // len(self.seeds)} ({each})"
 
 
 @dataclass(frozen=True)
@@ -63,23 +143,40 @@ class Comparison:
         only_first: Episodes where only the first policy succeeded.
         only_second: Episodes where only the second policy succeeded.
         n: Pairs.
-        p_value: Two-sided exact McNemar test of "both policies are equally good".
+        p_value: Two-sided, of "both policies are equally good": the exact McNemar test, or with
+            several seeds that of the hierarchical bootstrap.
+        bounds: 95 % interval of the difference over seeds and starts; None for one seed.
     """
 
     only_first: int
     only_second: int
     n: int
     p_value: float
+    bounds: tuple[float, float] | None = None
 
     @property
     def difference(self) -> float:
         """Success rate of the first policy minus that of the second, in [-1, 1]."""
         return (self.only_first - self.only_second) / self.n if self.n else math.nan
 
+    @property
+    def test(self) -> str:
+        """Name of the test behind the p value."""
+        return "bootstrap over seeds and starts" if self.bounds else "exact McNemar"
+
     def __str__(self) -> str:
-        """'+93.0 points, McNemar p = 1.6e-28 (94 : 1 of 100 pairs differ)'."""
+        """'+93.0 points, McNemar p = 1.6e-28 (94 : 1 of 100 pairs differ)'.
+
+        With several seeds: '+40.0 points [21.5, 58.0], p = 0.002 over seeds and starts'.
+        """
+        points = f"{100 * self.difference:+.1f} points"
+        if self.bounds:
+            low, high = (100 * bound for bound in self.bounds)
+            return (
+                f"{points} [{low:.1f}, {high:.1f}], {format_p(self.p_value)} over seeds and starts"
+            )
         return (
-            f"{100 * self.difference:+.1f} points, McNemar {format_p(self.p_value)} "
+            f"{points}, McNemar {format_p(self.p_value)} "
             f"({self.only_first} : {self.only_second} of {self.n} pairs differ)"
         )
 
@@ -101,6 +198,53 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Comparison:
     discordant = only_first + only_second
     p_value = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
     return Comparison(only_first, only_second, len(pairs), p_value)
+
+
+def compare_over_seeds(
+    first: Sequence[Sequence[bool]], second: Sequence[Sequence[bool]], draws: int = DRAWS
+) -> Comparison:
+    """Two policies on the same seeds and starts: paired hierarchical bootstrap.
+
+    The difference of each (seed, start) is resampled as in `bootstrap_means`; the p value is twice
+    the smaller share of resampled differences on either side of 0 (at least 2 / (draws + 1)).
+
+    Args:
+        first: (S, n) outcomes of the first policy; with S = 1 this is `mcnemar`.
+        second: (S, n) of the second one.
+        draws: Number of resampled studies.
+
+    Raises:
+        ValueError: They are not paired.
+    """
+    a, b = (np.array(outcomes, float) for outcomes in (first, second))
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"Pairs needed, got outcomes of shapes {a.shape} and {b.shape}")
+    if len(a) == 1:
+        return mcnemar(first[0], second[0])
+    differences = a - b
+    means = bootstrap_means(differences, draws)
+    low, high = np.quantile(means, [0.025, 0.975])
+    beyond = min((means <= 0).sum(), (means >= 0).sum())
+    return Comparison(
+        only_first=int((differences > 0).sum()),
+        only_second=int((differences < 0).sum()),
+        n=differences.size,
+        p_value=min(1.0, 2 * (float(beyond) + 1) / (draws + 1)),
+        bounds=(max(-1.0, float(low)), min(1.0, float(high))),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted for the number of comparisons in one table, in the same order.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian
+    Journal of Statistics 6 (1979).
+    """
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted.tolist()
 
 
 def format_p(p_value: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from para.errors import ParaError, ResultError
 from para.evaluation.results import Result, physics_version, read_result, result_id
 from para.runs.identity import ResultId, Setting
-from para.statistics import Rate
+from para.statistics import Comparison, Rate, compare_over_seeds
+
+Episode = dict[str, Any]
+"""The record of an episode, as result files hold it."""
 
 OTHER_FOLDERS = ("benchmarks", "curves")
 """Folders among the results that hold no result files: timings, and logs of training runs."""
@@ -136,10 +140,86 @@ class ResultSet:
             for episode in result.episodes(test)
         ]
 
-    def rate(self, split: str, model: str, test: str) -> Rate:
-        """Success rate pooled over seeds."""
-        return Rate.of([e["success"] for e in self.episodes(split, model, test)])
+    def rate(
+        self, split: str, model: str, test: str, which: Callable[[Episode], bool] | None = None
+    ) -> Rate:
+        """Success rate over all training seeds, on the starts that every one of them faced.
+
+        Results of an older version of the simulated world are not pooled with newer ones.
+
+        Args:
+            split: Name of the split.
+            model: The policy's label.
+            test: ood | sanity.
+            which: Says of a record whether its episode counts; None: all do.
+        """
+        runs = self.select(split, model)
+        newest = max((physics_version(run.data) for run in runs), default=None)
+        tables = [
+            _by_start(run, test, which) for run in runs if physics_version(run.data) == newest
+        ]
+        starts = sorted(set.intersection(*map(set, tables))) if tables else []
+        return Rate.over_seeds([[table[start] for start in starts] for table in tables])
+
+    def compare(
+        self,
+        split: str,
+        first: str,
+        second: str,
+        test: str,
+        which: Callable[[Episode], bool] | None = None,
+    ) -> Comparison | None:
+        """Two policies on the seeds and starts that both have; None where there are none.
+
+        Results of different versions of the simulated world are no pairs.
+
+        Args:
+            split: Name of the split.
+            first: Label of a policy.
+            second: Label of another one.
+            test: ood | sanity.
+            which: Says of a record whether its episode counts; None: all do.
+        """
+        ours, theirs = (
+            {
+                (run.seed, physics_version(run.data)): _by_start(run, test, which)
+                for run in self.select(split, model)
+            }
+            for model in (first, second)
+        )
+        seeds = sorted(ours.keys() & theirs.keys())
+        tables = [by_seed[seed] for by_seed in (ours, theirs) for seed in seeds]
+        starts = sorted(set.intersection(*map(set, tables))) if tables else []
+        if not starts:
+            return None
+        return compare_over_seeds(
+            *(
+                [[by_seed[seed][start] for start in starts] for seed in seeds]
+                for by_seed in (ours, theirs)
+            )
+        )
 
     def paths(self, split: str, models: Iterable[str]) -> list[Path]:
         """The files of `models` on `split`."""
         return [r.path for model in models for r in self.select(split, model)]
+
+
+def at_theta(theta_deg: float) -> Callable[[Episode], bool]:
+    """Says of an episode's record whether its view has this polar angle [deg], to 0.1 deg."""
+    return lambda episode: theta_of(episode) == round(theta_deg, 1)
+
+
+def theta_of(episode: Episode) -> float:
+    """Polar angle of an episode's view [deg], to 0.1 deg."""
+    return round(float(episode["condition"]["theta_deg"]), 1)
+
+
+def _by_start(
+    run: StoredResult, test: str, which: Callable[[Episode], bool] | None
+) -> dict[tuple[int, str], bool]:
+    """Success by start: (index, condition as text)."""
+    return {
+        (episode["index"], json.dumps(episode["condition"], sort_keys=True)): episode["success"]
+        for episode in run.episodes(test)
+        if which is None or which(episode)
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import Patch
 
+from para.evaluation.result_set import at_theta, theta_of
 from para.evaluation.results import MAIN_MODELS
 from para.figures.drawing import (
     Drawing,
@@ -30,12 +31,12 @@ _EDGE = 178
 
 
 def rates_per_theta(sources: Sources, model: str) -> dict[float, Rate]:
-    """Success rate at each polar angle [deg] of split vp_default_to_all, seeds pooled."""
-    outcomes: dict[float, list[bool]] = {}
-    for episode in sources.results.episodes("vp_default_to_all", model, "ood"):
-        theta = round(float(episode["condition"]["theta_deg"]), 1)
-        outcomes.setdefault(theta, []).append(episode["success"])
-    return {theta: Rate.of(outcomes[theta]) for theta in sorted(outcomes)}
+    """Success rate at each polar angle [deg] of split vp_default_to_all, over all seeds."""
+    split, test = "vp_default_to_all", "ood"
+    thetas = {theta_of(e) for e in sources.results.episodes(split, model, test)}
+    return {
+        theta: sources.results.rate(split, model, test, at_theta(theta)) for theta in sorted(thetas)
+    }
 
 
 def per_theta_chart(sources: Sources, theme: Theme) -> Drawing:

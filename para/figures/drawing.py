@@ -40,7 +40,7 @@ def percent(rate: Rate) -> str:
 
 
 def rate_data(rate: Rate) -> dict[str, float]:
-    """Successes, n, percentage and its 95 % Wilson interval (in percent)."""
+    """Successes, n, percentage and its 95 % interval (in percent)."""
     low, high = rate.interval
     return {
         "successes": rate.successes,
@@ -52,7 +52,7 @@ def rate_data(rate: Rate) -> dict[str, float]:
 
 
 def rate_line(axes: Axes, model: str, xs: Sequence[float], rates: Sequence[Rate]) -> None:
-    """Success rates [%] with 95 % Wilson intervals as a band, in the policy's colour and mark."""
+    """Success rates [%] with 95 % intervals as a band, in the policy's colour and mark."""
     style = model_style(model)
     values = np.array([100 * r.value for r in rates])
     low, high = 100 * np.array([r.interval for r in rates]).T

@@ -74,7 +74,7 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
         if model not in models:
             axes.set_title(f"{style.label}: not run", fontweight="normal", color=theme.muted)
             continue
-        rate = Rate.of([e["success"] for e in episodes])
+        rate = sources.results.rate(split, model, "ood")
         draw_outcomes(axes, style, episodes, sources.stages, theme)
         axes.set_title(f"{style.label}  {rate.successes}/{rate.n}")
         data[model] = rate_data(rate)
@@ -109,7 +109,10 @@ def trained_positions(split: SplitConfig, setting: Setting) -> np.ndarray:
 
 
 def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[tuple[int, int], Rate]:
-    """Success rate per viewpoint (theta index, phi index); at theta = 0 all phi are one view."""
+    """Successes and episodes of all seeds per viewpoint (theta index, phi index), for colours.
+
+    At theta = 0 all phi are one view.
+    """
     outcomes: dict[tuple[int, int], list[bool]] = {}
     for episode in episodes:
         condition = episode["condition"]
@@ -134,13 +137,15 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
             axes.plot(
                 np.radians(PHIS_DEG[phi]), theta + 0.5 if theta else 0, **_trained_mark(theme)
             )
-        total = Rate.of([e["success"] for e in episodes])
+        total = sources.results.rate(split, model, "ood")
         title = (
             f"{style.label}  {total.successes}/{total.n}" if episodes else f"{style.label}: not run"
         )
         axes.set_title(title, loc="center", pad=14)
         if episodes:
-            data[model] = {f"{t},{p}": rate_data(r) for (t, p), r in rates.items()}
+            data[model] = {
+                f"{t},{p}": {"successes": r.successes, "n": r.n} for (t, p), r in rates.items()
+            }
             words.append(f"{style.label} {percent(total)}")
     figure.legend(
         handles=[

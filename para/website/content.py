@@ -10,12 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 from envs.splits import TESTS
-from para.evaluation.result_set import ResultSet, StoredResult
+from para.evaluation.result_set import ResultSet, StoredResult, at_theta, theta_of
 from para.evaluation.results import (
     MAIN_MODELS,
-    Result,
     model_order,
-    outcomes,
     physics_version,
     reads_video,
     stage_counts,
@@ -26,7 +24,7 @@ from para.figures.splits import in_order, sweep_splits
 from para.figures.tasks import Stage, stages_of
 from para.runs.identity import Setting
 from para.runs.labels import PROFILE, model_commands, place_overrides
-from para.statistics import Comparison, Rate, mcnemar
+from para.statistics import Comparison, Rate
 
 
 def folder(run: StoredResult) -> str:
@@ -53,7 +51,7 @@ class Number:
         model: The policy's label.
         test: ood | sanity.
         theta: Polar angle of the view [deg] that it is restricted to, or None.
-        rate: Successes of n episodes, pooled over seeds.
+        rate: Over all training seeds.
         runs: The result files, one per seed.
     """
 
@@ -76,12 +74,12 @@ class Number:
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % Wilson interval [percent]."""
+        """Lower end of the 95 % interval [percent]."""
         return 100 * self.rate.interval[0]
 
     @property
     def high(self) -> float:
-        """Upper end of the 95 % Wilson interval [percent]."""
+        """Upper end of the 95 % interval [percent]."""
         return 100 * self.rate.interval[1]
 
 
@@ -140,9 +138,10 @@ class Numbers:
     def number(
         self, split: str, model: str, test: str = "ood", theta: float | None = None
     ) -> Number | None:
-        """Success rate, seeds pooled; None if it was not run."""
+        """Success rate over all seeds; None if it was not run."""
         runs = self.select(split, model)
-        rate = Rate.of([s for run in runs for s in _outcomes(run.data, test, theta)])
+        which = None if theta is None else at_theta(theta)
+        rate = self.results.rate(split, model, test, which)
         return Number(split, model, test, theta, rate, tuple(runs)) if rate.n else None
 
     @property
@@ -166,23 +165,17 @@ class Numbers:
         theta: float | None = None,
         test: str = "ood",
     ) -> Comparison | None:
-        """Exact McNemar test on the starts that both policies faced, seeds pooled.
+        """Paired test on the seeds and starts of both policies; exact McNemar with one seed.
 
         Results of different versions of the simulated world are no pairs.
         """
-        theirs = {_pair_key(run): run.data for run in self.select(split, second)}
-        pairs = []
-        for run in self.select(split, first):
-            if _pair_key(run) in theirs:
-                pairs += _pairs(run.data, theirs[_pair_key(run)], theta, test)
-        if not pairs:
-            return None
-        return mcnemar([a for a, _ in pairs], [b for _, b in pairs])
+        which = None if theta is None else at_theta(theta)
+        return self.results.compare(split, first, second, test, which)
 
     def thetas(self, split: str) -> list[float]:
         """Polar angles [deg] that the split's held-out test has."""
         found = {
-            round(e["condition"]["theta_deg"], 1)
+            theta_of(e)
             for run in self.results.results
             if run.split == split
             for e in run.episodes("ood")
@@ -236,36 +229,6 @@ def beside(own: Numbers, reference: Numbers) -> list[Beside]:
         )
         rows.append(Beside(run, tests, versions if versions[0] != versions[1] else None))
     return rows
-
-
-def _outcomes(data: Result, test: str, theta: float | None) -> list[bool]:
-    if theta is None:
-        return outcomes(data, test)
-    return [e["success"] for e in data["episodes"] if e["test"] == test and _at(e, theta)]
-
-
-def _pair_key(run: StoredResult) -> tuple[int, int]:
-    return run.seed, physics_version(run.data)
-
-
-def _at(episode: dict[str, Any], theta: float | None) -> bool:
-    return theta is None or round(episode["condition"]["theta_deg"], 1) == theta
-
-
-def _pairs(
-    first: Result, second: Result, theta: float | None, test: str
-) -> list[tuple[bool, bool]]:
-    """Outcomes of two policies on the starts of a test that both faced."""
-
-    def starts(data: Result) -> dict[int, dict[str, Any]]:
-        return {e["index"]: e for e in data["episodes"] if e["test"] == test and _at(e, theta)}
-
-    ours, theirs = starts(first), starts(second)
-    return [
-        (ours[i]["success"], theirs[i]["success"])
-        for i in sorted(ours.keys() & theirs.keys())
-        if ours[i]["condition"] == theirs[i]["condition"]
-    ]
 
 
 def describe(runs: Sequence[StoredResult]) -> str:
