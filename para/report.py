@@ -43,7 +43,7 @@ from para.places import ROOT
 from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
 
-PAGES = ("README.md", "docs/video.md")
+PAGES = ("README.md", "docs/video.md", "docs/protocol.md")
 
 
 def _rate(number: Number | None) -> str:
@@ -214,6 +214,23 @@ def video_quality_table(_: Numbers, results_dir: Path) -> str:
     return "\n".join(lines)
 
 
+def coverage_table(_: Numbers, results_dir: Path) -> str:
+    """How often intervals over seeds and starts hold the truth, in simulated studies."""
+    result = _benchmark(results_dir, "coverage")
+    if not result:
+        return "not run: `python benchmarks/coverage.py`"
+    titles = ("seeds", "true rate", "sd between seeds", "between starts", "covered", "mean width")
+    lines = _head(*titles)
+    for row in result["rows"]:
+        cells = [row["seeds"], f"{100 * row['rate']:.0f} %", row["seed_sd"], row["start_sd"]]
+        cells += [f"{100 * row['covered']:.1f} %", f"{100 * row['width']:.0f} points"]
+        lines.append(_row(*map(str, cells)))
+    rows = result["rows"]
+    mean = sum(row["covered"] for row in rows) / len(rows)
+    note = f"{rows[0]['studies']} studies a row, {100 * mean:.1f} % covered in all."
+    return "\n".join([*lines, "", note])
+
+
 def _benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
     path = results_dir / "benchmarks" / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -336,6 +353,7 @@ TABLES: dict[str, Table] = {
     "video_quality": video_quality_table,
     "video_scaling": video_scaling_table,
     "speed": speed_table,
+    "coverage": coverage_table,
 }
 
 

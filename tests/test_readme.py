@@ -8,6 +8,7 @@ import pytest
 
 from para.errors import ResultError
 from para.report import PAGES, ROOT, TABLES, fill
+from para.statistics import Rate
 from tests.results_fixture import make_result, result_path, write_result
 
 
@@ -38,7 +39,7 @@ def test_what_was_not_run_is_called_that(tmp_path: Path):
     assert "%" not in filled
 
 
-def test_seeds_are_pooled_and_shown_one_by_one(tmp_path: Path):
+def test_a_rate_over_seeds_is_shown_with_each_of_them(tmp_path: Path):
     names = ("video_total", "video_pairs")
     text = "\n".join(f"<!-- {name} -->\n<!-- /{name} -->" for name in names)
     ours, theirs = "para_two_stage-svd_tiny", "para_joint-svd_tiny"
@@ -46,9 +47,12 @@ def test_seeds_are_pooled_and_shown_one_by_one(tmp_path: Path):
     write(tmp_path, ours, seed=1, successes=9)
     write(tmp_path, theirs, seed=1, successes=2)
     filled = fill(text, tmp_path)
-    assert "95.0 % [76.4, 99.1] n=20 (100, 90)" in filled
+    over_seeds = Rate.over_seeds([[True] * 10, [True] * 9 + [False]])
+    assert f" {over_seeds} |" in filled
+    assert str(over_seeds).endswith("n=2x10 (100, 90)")
     assert "20.0 % [5.7, 51.0] n=10 |" in filled
-    assert "+70.0 points, McNemar p = 0.016 (7 : 0 of 10 pairs differ)" in filled  # of seed 1
+    # of seed 1, the smaller p value of two rows: Holm's method doubles 2 / 2^7
+    assert "+70.0 points, McNemar p = 0.016 (7 : 0 of 10 pairs differ) | p = 0.031 |" in filled
 
 
 def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):

@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import yaml
 from scipy.stats import binomtest
 
+from para.statistics import compare_over_seeds, hierarchical_interval
 from para.website.build import build_site
 from tests.results_fixture import HERE, make_result, make_video_result, write_result, write_results
 from tests.website.page_tree import Node, parse
@@ -94,7 +96,12 @@ def test_every_rate_equals_its_recomputation(campaign):
         assert number(link.text) == round(100 * sum(found) / len(found), 1), a
         if "data-inline" not in a:
             low, high = map(float, re.search(r"\[([\d.]+), ([\d.]+)\]", node.text).groups())
-            expected = wilson_by_search(sum(found), len(found))
+            seeds = [outcomes([f], a["data-test"], theta) for f in files]
+            expected = (
+                [100 * end for end in hierarchical_interval(np.array(seeds))]
+                if len(files) > 1
+                else wilson_by_search(sum(found), len(found))
+            )
             assert (low, high) == tuple(round(end, 1) for end in expected), a
             assert int(re.search(r"n = (\d+)", node.text).group(1)) == len(found)
         checked += 1
@@ -123,6 +130,12 @@ def test_every_difference_is_the_paired_one(campaign):
         assert number(cell.find("a")[0].text) == round(100 * (wins - losses) / len(pairs), 1)
         p = float(re.search(r"p = ([\d.e-]+)", cell.text).group(1))
         expected = binomtest(wins, wins + losses, 0.5).pvalue if wins + losses else 1.0
+        if len(shared) > 1:
+            seeds = (
+                [outcomes([f], "ood", theta) for f in files if f["seed"] in shared]
+                for files in (first, second)
+            )
+            expected = compare_over_seeds(*seeds).p_value
         assert p == pytest.approx(expected, rel=0.06, abs=6e-4)
         shown = re.search(r"only .*? (\d+), only .*? (\d+) of (\d+)", cell.text).groups()
         assert tuple(map(int, shown)) == (wins, losses, len(pairs))
