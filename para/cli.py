@@ -71,7 +71,7 @@ def load_config(config_class: type[Config], overrides: Iterable[str] = ()) -> Co
         UnknownNameError: A key or a group option that does not exist; names the nearest ones.
         ConfigError: A value of the wrong type, or text that is not an override at all.
     """
-    overrides = list(overrides)
+    overrides = config_class.completed(list(overrides))
     view = View(config_class, plugins_of(config_class, overrides))
     with composing(view) as compose:
         try:
@@ -147,6 +147,8 @@ class _Call:
     def __init__(self, config_class: type[CommonConfig], argv: Sequence[str]):
         self.config_class = config_class
         self.arguments = _parse_arguments(config_class, argv)
+        if not self.arguments.help:
+            self.arguments.overrides = config_class.completed(self.arguments.overrides)
         self.overrides: list[str] = self.arguments.overrides
         primary, more = (
             _folder(flag, getattr(self.arguments, flag.replace("-", "_")))

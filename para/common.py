@@ -46,6 +46,11 @@ class CommonConfig:
     workers: int | None = number(None, least=1, most=1024, mark=LOCAL)
     """Parallel processes, or threads in training; null: the cores that are available (and free)."""
 
+    @classmethod
+    def completed(cls, overrides: list[str]) -> list[str]:
+        """Overrides of a command line, with those that follow from them: a file may say more."""
+        return overrides
+
     @property
     def reference(self) -> Path:
         """Folder of the committed campaign."""

@@ -125,10 +125,15 @@ def plugins_of(
     folders = (files.primary, CONFIGS, files.more)
     found = [folder / name for folder in folders if folder and (folder / name).is_file()]
     names = read_yaml(found[0], found[0].stat().st_mtime_ns)[0].get("plugins") if found else None
-    for override in filter(None, map(_parsed, overrides)):
-        if override.key_or_group == "plugins" and not override.is_sweep_override():
-            names = override.value()
+    names = given(overrides).get("plugins", names)
     return tuple(map(str, names)) if isinstance(names, Sequence) and names != str(names) else ()
+
+
+def given(overrides: Iterable[str]) -> dict[str, Any]:
+    """Keys and groups that overrides set, and to what; sweeps, and what is none, are left out."""
+    found = filter(None, map(_parsed, overrides))
+    said = (o for o in found if not (o.is_sweep_override() or o.is_delete()))
+    return {o.key_or_group: o.value() for o in said}
 
 
 @lru_cache(1000)

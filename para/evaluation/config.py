@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from envs.splits import TESTS
 from para.common import CommonConfig
+from para.compose import given
 from para.fields import choice, number, require, word
 from para.types import Inference
 
@@ -22,6 +23,9 @@ class EvalConfig(CommonConfig):
     split: Any = MISSING
     model: str | None = word(None)
     """Model to evaluate; null: every trained model of the split."""
+    policy: str | None = None
+    """Folder of a policy, wherever it lies, or name of one that comes with the code; null: all of
+    runs_dir. Task, robot, layout, profile, seed, camera and split are its own unless given."""
     backbone: str | None = word(None)
     """Backbone to evaluate; null: every trained one."""
     tests: list[str] = choice(list(TESTS), TESTS)
@@ -41,6 +45,17 @@ class EvalConfig(CommonConfig):
     """Forget episodes that were evaluated before."""
     wandb: str = choice("off", ("off", "offline", "online"))
     """off | offline | online."""
+
+    @classmethod
+    def completed(cls, overrides: list[str]) -> list[str]:
+        """With what the chosen policy was trained in, where the command line does not say it."""
+        said = given(overrides)
+        if said.get("policy") is None:
+            return overrides
+        from para.evaluation.chosen import trained_in  # not before: torch comes with it
+
+        own = trained_in(str(said["policy"]))
+        return [*(f"{key}={value}" for key, value in own.items() if key not in said), *overrides]
 
     @property
     def inference(self) -> Inference:

@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 
 _LOCAL_KEYS = (
     *("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir", "workers"),
-    *("fresh", "wandb", "video"),
+    *("fresh", "wandb", "video", "policy"),
 )
 """Keys that say where and how, not what: they stay out of result files."""
 
@@ -175,6 +175,7 @@ class PolicyEvaluation:
             "backbone": meta["backbone"],
             # "start" tells the steps and minutes of the stages before, where a recipe has some
             "training": meta["training"]
+            | {"sha256": meta["sha256"]}  # of the weights
             | {name: meta[name] for name in ("finished", "git", "start") if name in meta},
             "hardware": hardware(),
             "versions": versions(),

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.base import build_task
 from envs.splits import test_conditions
+from para.evaluation.chosen import chosen_policy
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
 from para.evaluation.results import Result
@@ -49,7 +50,7 @@ class Evaluation:
 def evaluate(
     cfg: EvalConfig, make_film: MakeFilm | None = None, console: Console | None = None
 ) -> Evaluation:
-    """Evaluate every trained policy of `cfg.split`, or those that `cfg` names.
+    """Evaluate every trained policy of `cfg.split`, those that `cfg` names, or `cfg.policy`.
 
     Args:
         cfg: What to evaluate; see its fields.
@@ -58,10 +59,11 @@ def evaluate(
 
     Raises:
         CheckpointError: Nothing has been trained for this split; the message has the command.
+        ConfigError: `cfg.policy` was trained in something else, see `chosen_policy`.
         WorkerError: A process died. What is finished is kept; the same command goes on.
     """
     cfg = cfg if make_film else replace(cfg, video=0)
-    runs = trained_runs(cfg)
+    runs = trained_runs(cfg) if cfg.policy is None else [chosen_policy(cfg)]
     conditions = {
         test: test_conditions(cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes)
         for test in cfg.tests

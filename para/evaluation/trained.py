@@ -57,28 +57,31 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
             f"{split.train_set}, {setting.name}, profile {cfg.profile}, seed {cfg.seed}). Train "
             f"one first:\n  {training_command(cfg)}"
         )
-    runs = []
-    for folder in folders:
-        meta = read_policy_meta(folder)
-        trained = policy_config(folder, meta)
-        model, backbone = trained.model.name, trained.backbone.name
-        size, horizon = trained.env.image_size, trained.model.horizon
-        if size != cfg.env.image_size:
-            raise ConfigError(
-                f"{folder} was trained on {size} px images: evaluate it with env.image_size={size} "
-                f"instead of {cfg.env.image_size}."
-            )
-        if cfg.execute > horizon:
-            raise ConfigError(
-                f"execute={cfg.execute}, but {folder} predicts {horizon} waypoints: only predicted "
-                f"waypoints can be executed. Use execute={horizon} or less."
-            )
-        if not meta["finished"]:
-            _logger.warning("%s: training has not finished; evaluating what there is.", folder)
-        name = label(model, backbone, usual_backbone(cfg.profile))
-        found = ResultId(setting, cfg.profile, split.name, model, backbone, cfg.seed)
-        runs.append(TrainedRun(folder, name, found, meta))
+    runs = (trained_run(cfg, folder) for folder in folders)
     return sorted(runs, key=lambda run: model_order(run.label))
+
+
+def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
+    """The policy of a folder, as `cfg` evaluates it; see `trained_runs`."""
+    meta = read_policy_meta(folder)
+    trained = policy_config(folder, meta)
+    model, backbone = trained.model.name, trained.backbone.name
+    size, horizon = trained.env.image_size, trained.model.horizon
+    if size != cfg.env.image_size:
+        raise ConfigError(
+            f"{folder} was trained on {size} px images: evaluate it with env.image_size={size} "
+            f"instead of {cfg.env.image_size}."
+        )
+    if cfg.execute > horizon:
+        raise ConfigError(
+            f"execute={cfg.execute}, but {folder} predicts {horizon} waypoints: only predicted "
+            f"waypoints can be executed. Use execute={horizon} or less."
+        )
+    if not meta["finished"]:
+        _logger.warning("%s: training has not finished; evaluating what there is.", folder)
+    name = label(model, backbone, usual_backbone(cfg.profile))
+    found = ResultId(setting_of(cfg), cfg.profile, cfg.split.name, model, backbone, cfg.seed)
+    return TrainedRun(folder, name, found, meta)
 
 
 def training_command(cfg: EvalConfig) -> str:
