@@ -1,8 +1,14 @@
-"""The whole pipeline by its scripts: generate, train, kill, resume, evaluate, website."""
+"""The whole pipeline by its scripts: generate, train, kill, resume, evaluate, website.
+
+In a copy of the checkout and where the scripts write by themselves, as a user has it. After it git
+finds nothing new or changed, and the README is still what the committed results say.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,57 +21,92 @@ from para.evaluation.results import read_result
 from para.places import ROOT
 from para.video import probe_video
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_from_nothing_to_a_website(tmp_path: Path):
-    folders = [f"{name}_dir={tmp_path / name}" for name in ("data", "runs", "results", "outputs")]
+def _not_code(folder: str, names: list[str]) -> list[str]:
+    """What of a checkout was made by using it."""
+    if folder != str(ROOT):
+        return [name for name in names if name in ("__pycache__", "node_modules")]
+    made = {"data", "runs", "outputs", "build", "dist"}
+    hidden = {n for n in names if n.startswith(".")} - {".gitignore", ".ci"}
+    return [name for name in names if name in made | hidden or name.endswith(".egg-info")]
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    command = ["git", "-C", str(checkout), *who, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_from_nothing_to_a_website_and_git_sees_nothing_of_it(tmp_path: Path):
+    checkout = tmp_path / "para"
+    shutil.copytree(ROOT, checkout, ignore=_not_code)
+    for step in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        _git(checkout, *step)
+    smoke = checkout / "outputs" / "smoke"
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
 
     def command(script: str, *arguments: str) -> list[str]:
-        return [sys.executable, f"scripts/{script}.py", "profile=smoke", *folders, *arguments]
+        return [sys.executable, f"scripts/{script}.py", "profile=smoke", *arguments]
 
-    def run(script: str, *arguments: str) -> str:
+    def run(*words: str) -> str:
         done = subprocess.run(
-            command(script, *arguments), cwd=ROOT, capture_output=True, text=True, check=False
+            words, cwd=checkout, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
-    demos = ("dataset=objpos", "limit=6", "preview=false")
-    run("generate_demos", *demos)
-    files = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.hdf5")}
+    run(*command("generate_demos", "dataset=objpos", "limit=6", "preview=false"))
+    files = {path: path.read_bytes() for path in (smoke / "data").rglob("*.hdf5")}
     assert len(files) == 6
 
-    train = ("model=para", "limit=6", "training.checkpoint_every=10", "training.steps=300")
+    train = ("model=para", "limit=6", "training.checkpoint_every=10", "training.steps=120")
     training = subprocess.Popen(
-        command("train", *train), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not list((tmp_path / "runs").rglob("checkpoint/state.json")):
+        command("train", *train), cwd=checkout, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not list((smoke / "runs").rglob("checkpoint/state.json")):
         assert training.poll() is None, "training ended before its first checkpoint"
         time.sleep(0.05)
     training.send_signal(signal.SIGKILL)
     training.wait()
-    done = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("policy.json")]
+    done = [json.loads(path.read_text()) for path in (smoke / "runs").rglob("policy.json")]
     assert not any(meta["finished"] for meta in done), "it had finished before it was killed"
 
-    run("train", *train)
-    (meta,) = (tmp_path / "runs").rglob("policy.json")
-    assert json.loads(meta.read_text())["training"]["steps"] == 300
+    run(*command("train", *train))
+    (meta,) = (smoke / "runs").rglob("policy.json")
+    assert json.loads(meta.read_text())["training"]["steps"] == 120
     rows = (meta.parent / "log.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[0]) for row in rows]
     assert steps == sorted(set(steps)), "no step was logged twice"
-    assert "lready trained" in run("train", *train)
+    assert "lready trained" in run(*command("train", *train))
 
-    printed = run("eval", "model=para", "episodes=2", "batch=2", "video=1")
-    (path,) = (tmp_path / "results").rglob("seed0.json")
+    printed = run(*command("eval", "model=para", "episodes=2", "batch=2", "video=1"))
+    (path,) = (smoke / "results").rglob("seed0.json")
     result = read_result(path)
     assert [e["test"] for e in result["episodes"]] == ["ood"] * 2 + ["sanity"] * 2
-    assert str(path) in printed
-    for video in (tmp_path / "outputs").rglob("*.mp4"):
-        assert probe_video(video).codec == "h264"
-        assert str(video) in printed
+    assert str(path.relative_to(checkout)) in printed
+    videos = list(smoke.rglob("*.mp4"))
+    assert len(videos) == 2
+    assert {probe_video(video).codec for video in videos} == {"h264"}
+    shown = [video for video in videos if str(video.relative_to(checkout)) in printed]
+    assert ["_test_" in video.name for video in shown] == [True]
+    assert len(printed.splitlines()) <= 20
 
-    run("make_website", "robot=hand", "only=[lr_success_map]")
-    page = (tmp_path / "outputs" / "website" / "index.html").read_text()
+    run(*command("make_website", "only=[lr_success_map]"))
+    page = (smoke / "website" / "index.html").read_text()
     assert "seed0.json" in page
     assert {path: path.read_bytes() for path in files} == files, "nothing touched the demos"
+    assert _git(checkout, "status", "--porcelain") == ""
+
+    # Whatever lies where users' results, runs and demos go: the README is about the committed ones.
+    place = path.relative_to(smoke / "results").as_posix()
+    for name in (f"outputs/results/{place.replace('smoke', 'laptop')}", "outputs/results/x.json"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text('{"schema": 2, "episodes": [')
+    for name in ("data", "runs"):
+        (checkout / name).write_text("not even a folder")
+    run(sys.executable, "-m", "para.report", "--check")
+    run(sys.executable, "-m", "pytest", "-q", "tests/test_readme.py")
+    assert _git(checkout, "status", "--porcelain") == ""

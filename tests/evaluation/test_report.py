@@ -29,8 +29,9 @@ def _results(split, **numbers):
 
 
 @pytest.fixture
-def cfg(tmp_path):
-    """An evaluation of para, nothing trained or committed; paths are as long as in real life."""
+def cfg(tmp_path, monkeypatch):
+    """An evaluation of para where nothing is trained or committed; folders are the usual ones."""
+    monkeypatch.chdir(tmp_path)
     return load_config(EvalConfig, ["model=para", f"reference_dir={tmp_path}"])
 
 
