@@ -8,7 +8,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,7 @@ from para.figures.video_charts import (
     VIDEO_PAIRS,
     clip_source,
 )
-from para.files import atomic_write
+from para.files import atomic_write, read_json
 from para.places import ROOT
 from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
@@ -233,7 +233,9 @@ def coverage_table(_: Numbers, results_dir: Path) -> str:
 
 def _benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
     path = results_dir / "benchmarks" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not os.path.lexists(path):
+        return None
+    return read_json(path, ResultError, f"Run: python benchmarks/{name}.py")
 
 
 def speed_table(_: Numbers, results_dir: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import ctypes.util
 import importlib.util
-import json
 import logging
 import os
 import platform
@@ -23,8 +22,8 @@ import numpy as np
 
 from envs.table.cache import cache_dir
 from para.camera import Camera
-from para.errors import RenderError, UnknownNameError
-from para.files import atomic_write_json
+from para.errors import ParaError, RenderError, UnknownNameError
+from para.files import atomic_write_json, read_json
 from para.places import typed
 
 if TYPE_CHECKING:
@@ -112,11 +111,11 @@ def choose_backend() -> str:
         return ""
     memory, key = cache_dir() / "rendering.json", _machine_key()
     try:
-        remembered = json.loads(memory.read_text())
+        remembered = read_json(memory)
         if remembered.get("key") == key and remembered["backend"] in _LIBRARIES:
             os.environ["MUJOCO_GL"] = remembered["backend"]
             return remembered["backend"]
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (ParaError, KeyError, TypeError):
         pass
     for name, library in _LIBRARIES.items():
         if ctypes.util.find_library(library) and probe_backend(name)["works"]:

@@ -5,7 +5,6 @@ diffusers and transformers take seconds to import, so only those who build a vid
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from para.backbones.codec import Codec, KlCodec, PcaCodec
 from para.backbones.video_model import VideoModel
 from para.backbones.weights import load_strict
 from para.errors import CheckpointError, ConfigError
+from para.files import read_json
 
 if TYPE_CHECKING:
     from para.backbones.video import VideoBackboneConfig
@@ -140,7 +140,7 @@ def _folder(cfg: VideoBackboneConfig, parts: list[str]) -> Path:
 
 def _check_class(folder: Path) -> None:
     """Refuse the part of another pipeline, whose config.json names another class."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json", CheckpointError, "Copy the whole folder again.")
     name = config.get("_class_name")
     expected = _CLASSES.get(folder.name, name)
     if name != expected:

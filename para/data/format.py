@@ -31,6 +31,7 @@ import hashlib
 import itertools
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,11 +41,13 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
+from pydantic import Field
 
 from para.data import version1
 from para.errors import DataError
-from para.files import atomic_write
+from para.files import atomic_write, not_a_file, parse_json
 from para.places import typed
+from para.records import Count, Record, Text
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,23 @@ class EpisodeMeta:
     mujoco_version: str
 
 
+class _Meta(Record):
+    """`EpisodeMeta` as it is read."""
+
+    index: Count
+    seed: Count
+    dataset: Text
+    task: dict[str, Any]
+    robot: Text
+    layout: Text
+    condition: dict[str, Any]
+    env: dict[str, Any]
+    success: bool
+    num_samples: int = Field(ge=1)
+    code_version: str
+    mujoco_version: str
+
+
 @dataclass(frozen=True)
 class Episode:
     """One demonstration.
@@ -147,17 +167,10 @@ def write_episode(path: Path | str, episode: Episode) -> None:
         "obs/image": np.concatenate(episode.frames),
         "obs/image_offsets": np.cumsum([0, *map(len, episode.frames)], dtype=np.int64),
     }
-    objects = sorted(name for name in episode.arrays if name.startswith(OBJECTS))
-    for name, (shape, dtype) in (ARRAYS | dict.fromkeys(objects, ARRAYS["obs/ee_pose"])).items():
-        array = np.asarray(episode.arrays[name], dtype=dtype)
-        if array.shape != (n, *shape) or not np.isfinite(array).all():
-            raise DataError(
-                f"Episode {meta.index}: {name} must be finite and of shape {(n, *shape)}, "
-                f"got {array.shape}."
-            )
-        arrays[name] = array
-    if len(episode.frames) != n:
-        raise DataError(f"Episode {meta.index} has {len(episode.frames)} images for {n} frames.")
+    for name, (_, dtype) in _kinds(episode.arrays).items():
+        arrays[name] = np.asarray(episode.arrays[name], dtype=dtype)
+    if problem := _problem(n, arrays):
+        raise DataError(f"Episode {meta.index}: {problem}.")
     attributes = _to_attributes(meta)
     with atomic_write(path) as aside, h5py.File(aside, "w") as file:
         file.attrs["format"] = FORMAT
@@ -176,12 +189,13 @@ def read_episode(path: Path | str) -> Episode:
     """Read and verify one episode (frames stay encoded).
 
     Raises:
-        DataError: The file is missing, truncated, altered, not one of ours, or of another version.
-            The message names it and the command that makes it again.
+        DataError: The file is missing, truncated, altered, not one of ours, of another version, or
+            no file at all (a folder, a dangling link). The message names it and the command that
+            makes it again.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(_bad(path, "does not exist"))
+    if reason := not_a_file(path):
+        raise DataError(_bad(path, reason))
     with path.open("rb") as file:
         start = file.read(8)
     if start != b"\x89HDF\r\n\x1a\n":
@@ -215,9 +229,34 @@ def _read(path: Path) -> Episode:
             raise DataError(_bad(path, "was altered after it was written (its checksum differs)"))
     if version == 1:
         attributes, arrays = version1.convert(attributes, arrays)
+    meta = _from_attributes(attributes)
+    if problem := _problem(meta.num_samples, arrays):
+        raise DataError(_bad(path, f"is damaged: {problem}"))
     blob, offsets = arrays.pop("obs/image"), arrays.pop("obs/image_offsets")
     frames = [blob[a:b] for a, b in itertools.pairwise(offsets)]
-    return Episode(_from_attributes(attributes), frames, arrays)
+    return Episode(meta, frames, arrays)
+
+
+def _kinds(arrays: Iterable[str]) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape after the frame dimension and type of every per-frame array of an episode."""
+    objects = sorted(name for name in arrays if name.startswith(OBJECTS))
+    return ARRAYS | dict.fromkeys(objects, ARRAYS["obs/ee_pose"])
+
+
+def _problem(n: int, arrays: dict[str, np.ndarray]) -> str:
+    """What is wrong with the arrays of an episode of n frames, "" if nothing is."""
+    for name, (shape, _) in _kinds(arrays).items():
+        if name not in arrays:
+            return f"{name} is missing"
+        if arrays[name].shape != (n, *shape) or not np.isfinite(arrays[name]).all():
+            got = arrays[name].shape
+            return f"{name} must be finite and of shape {(n, *shape)}, and is of shape {got}"
+    blob, offsets = arrays["obs/image"], arrays["obs/image_offsets"]
+    if len(offsets) != n + 1:
+        return f"it has {len(offsets) - 1} images for {n} frames"
+    if offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) <= 0).any():
+        return "obs/image_offsets does not divide obs/image"
+    return ""
 
 
 def check_episode(path: Path | str) -> EpisodeMeta:
@@ -233,8 +272,10 @@ def _to_attributes(meta: EpisodeMeta) -> dict[str, Any]:
 
 
 def _from_attributes(attributes: dict[str, Any]) -> EpisodeMeta:
-    decoded = {key: json.loads(attributes[key]) for key in JSON_ATTRIBUTES}
-    return EpisodeMeta(**{**attributes, **decoded})
+    decoded = {key: parse_json(attributes[key]) for key in JSON_ATTRIBUTES}
+    values = {**attributes, **decoded}
+    _Meta.check(values)
+    return EpisodeMeta(**values)
 
 
 def _checksum(attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
@@ -306,7 +347,7 @@ def check_dataset(
         paths = sorted(folder.glob("demo_*.hdf5"))
     else:
         paths = [episode_path(folder, index) for index in indices]
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not os.path.lexists(path)]
     if not paths or missing:
         what = f"lacks {len(missing)} of {len(paths)} demos" if missing else "has no demos"
         raise DataError(f"{folder} {what}. Make them with: {regenerate_command(folder)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -224,14 +225,14 @@ def _folder_and_tasks(
 
 
 def _present(folder: Path, tasks: list[PlannedDemo]) -> list[int]:
-    return [task.index for task in tasks if episode_path(folder, task.index).exists()]
+    return [task.index for task in tasks if os.path.lexists(episode_path(folder, task.index))]
 
 
 def _move_damaged_aside(folder: Path, tasks: list[PlannedDemo]) -> list[Path]:
     damaged = []
     for path in (episode_path(folder, task.index) for task in tasks):
         try:
-            if path.exists():
+            if os.path.lexists(path):
                 check_episode(path)
         except DataError as error:
             log.warning("%s", error)
@@ -252,7 +253,7 @@ def _make_missing(folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dat
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         _remove_half_written(folder)
-        tasks = [task for task in tasks if not episode_path(folder, task.index).exists()]
+        tasks = [task for task in tasks if not os.path.lexists(episode_path(folder, task.index))]
         if not tasks:
             return
         require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from para.figures.drawing import Drawing
 from para.figures.episodes import EpisodeTask, shoot
 from para.figures.sources import PUBLISHED_FILE, NotRun, Sources
 from para.figures.style import THEMES, save_figure, themed
-from para.files import atomic_write_json
+from para.files import atomic_write_json, not_a_file, read_json, seal
 from para.registry import Registry
 from para.runs.code import code_digest
 
@@ -293,19 +292,19 @@ def _read_cache(out_dir: Path, name: str, key: str) -> BuiltAsset | None:
     A note that cannot be read is the same as none: the asset is built again.
     """
     try:
-        note = json.loads(_cache_file(out_dir, name).read_text(encoding="utf-8"))
+        note = read_json(_cache_file(out_dir, name))
         if note["key"] != key:
             return None
         for file, checksum in note["files"].items():
             path = out_dir / file
-            if _file_hash(path, path.stat().st_mtime_ns) != checksum:
+            if not_a_file(path) or _file_hash(path, path.stat().st_mtime_ns) != checksum:
                 return None
         fields = note["built"]
         media = tuple(Media(**m) for m in fields.pop("media"))
         for tuple_field in ("inputs", "notes"):
             fields[tuple_field] = tuple(fields[tuple_field])
         return BuiltAsset(media=media, **fields)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ParaError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -314,8 +313,8 @@ def _write_cache(out_dir: Path, key: str, built: BuiltAsset) -> None:
     path = _cache_file(out_dir, built.name)
     files = [file for media in built.media for file in media.files]
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
+        earlier = dict(read_json(path)["files"])
+    except (ParaError, KeyError, TypeError, ValueError):
         earlier = {}
     for file in set(earlier) - set(files):
         (out_dir / Path(file).name).unlink(missing_ok=True)
@@ -323,4 +322,4 @@ def _write_cache(out_dir: Path, key: str, built: BuiltAsset) -> None:
         file: _file_hash(out_dir / file, (out_dir / file).stat().st_mtime_ns) for file in files
     }
     note = {"key": key, "files": checksums, "built": dataclasses.asdict(built)}
-    atomic_write_json(path, note)
+    atomic_write_json(path, seal(note))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from para.errors import ParaError, ResultError
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import MAIN_MODELS
 from para.figures.tasks import Stage, stages_of
+from para.files import read_json
 from para.places import shipped
 from para.runs.identity import Setting
 from para.runs.labels import PROFILE, model_commands, place_overrides
@@ -110,7 +111,7 @@ class Sources:
     def benchmark_file(self, name: str) -> list[Path]:
         """What benchmarks/<name>.py wrote; `NotRun` if it did not run."""
         path = self.results.folder / "benchmarks" / f"{name}.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise NotRun(f"benchmarks/{name}.py was not run.", f"python benchmarks/{name}.py")
         return [path]
 
@@ -124,8 +125,8 @@ class Sources:
         """
         (path,) = self.benchmark_file(name)
         try:
-            yield json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield read_json(path, ResultError, f"Run: python benchmarks/{name}.py")
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise ResultError(
                 f"{path} is not a result of benchmarks/{name}.py ({type(error).__name__}: "
                 f"{error}). Run: python benchmarks/{name}.py"

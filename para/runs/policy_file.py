@@ -26,7 +26,7 @@ from pydantic import Field
 
 from para.errors import CheckpointError, ParaError, one_line
 from para.fields import check
-from para.files import atomic_write, atomic_write_json, damaged, read_json, seal
+from para.files import atomic_write, atomic_write_json, damaged, not_a_file, read_json, seal
 from para.policies.base import Policy, build_policy
 from para.records import Amount, Count, Record, Text
 from para.runs.config import TrainConfig, train_config_from_dict
@@ -36,7 +36,7 @@ from para.tensors import Tensors, checksum_of, read_finite, save_tensors
 FORMAT = 3
 """Of checkpoints and policy files. 1 had inference settings in the model, 2 no checksum."""
 READABLE = (2, 3)
-_TRAIN_AGAIN = "Train again with fresh=true."
+_TRAIN_AGAIN = "Run the training command again."
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -103,7 +103,7 @@ def require_format(meta: dict[str, Any], source: Path) -> None:
     if type(number) is not int or number not in READABLE:
         raise CheckpointError(
             f"{source} has format {one_line(number)}; this version of PARA reads "
-            f"{' and '.join(map(str, READABLE))}. {_TRAIN_AGAIN}"
+            f"{' and '.join(map(str, READABLE))}. Train again with fresh=true."
         )
 
 
@@ -161,14 +161,21 @@ def read_policy_tensors(folder: Path | str, meta: dict[str, Any]) -> Tensors:
     Raises:
         CheckpointError: It is missing, damaged, a pickle, not finite, or not what `meta` is about.
     """
+    tensors = read_finite(Path(folder) / POLICY)
+    require_weights(folder, meta)
+    return tensors
+
+
+def require_weights(folder: Path | str, meta: dict[str, Any]) -> None:
+    """Raise CheckpointError unless policy.safetensors is the file that `meta` is about."""
     path = Path(folder) / POLICY
-    tensors = read_finite(path)
+    if reason := not_a_file(path):
+        raise CheckpointError(f"{path} {reason}. Run the training command again.")
     if checksum_of(path) != meta["sha256"]:
         raise CheckpointError(
             f"{path} is not the file that policy.json describes: one of them was altered, or "
             "training was killed between writing the two. Run the training command again."
         )
-    return tensors
 
 
 def load_policy(folder: Path | str) -> tuple[Policy, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from para.records import Record
 from para.runs.config import TrainConfig, differences
 from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path, sweep_run
 from para.runs.folders import run_dir
-from para.runs.policy_file import read_policy_meta
+from para.runs.policy_file import read_policy_meta, require_weights
 from para.training.checkpoint import has_checkpoint
 from para.training.summary import TrainSummary
 
@@ -81,6 +82,7 @@ def _config_in(folder: Path) -> dict[str, Any]:
             raise
         config = read_policy_meta(folder)["config"]
         _logger.warning("%s Now it is written again, as %s has it.", error, POLICY_META)
+        atomic_write_json(path, seal(config))
     return config
 
 
@@ -111,10 +113,13 @@ def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
     """Make `folder` the run of `cfg`, or find it finished."""
     if has_checkpoint(folder):
         _refuse_other_config(folder, cfg)
-        if (folder / POLICY_META).exists():
-            meta = read_policy_meta(folder)
-            if meta["finished"]:
+        try:
+            if (meta := read_policy_meta(folder))["finished"]:
+                require_weights(folder, meta)
                 return TrainSummary.of_finished(folder, meta)
+        except CheckpointError as error:
+            if os.path.lexists(folder / POLICY_META):
+                _logger.warning("%s The policy is written again, from the checkpoint.", error)
     atomic_write_json(folder / CONFIG, seal(asdict(cfg)))
     return None
 

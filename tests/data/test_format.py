@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import pickle
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from synthetic_demos import make_dataset, make_episode
 
+from para.data import format as data_format
 from para.data.format import (
     check_dataset,
     check_episode,
@@ -137,6 +140,56 @@ def test_pickle_in_disguise_is_refused_and_not_run(tmp_path):
     path.write_bytes(pickle.dumps(Boom()))
     with pytest.raises(DataError, match=f"not an HDF5 file.*{COMMAND}"):
         check_episode(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (Path.mkdir, "is a folder, not a file"),
+        (os.mkfifo, "is a named pipe, not a file"),
+        (lambda path: path.symlink_to("gone"), "is a link to gone, where there is nothing"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
+    ],
+)
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, make, what):
+    make_dataset(tmp_path)
+    episode_path(tmp_path, 2).unlink()
+    make(episode_path(tmp_path, 2))
+    for indices in (None, range(4)):
+        with pytest.raises(DataError, match=rf"1 of 4[^\n]*\n.*demo_00002\.hdf5 {what}.*{COMMAND}"):
+            check_dataset(tmp_path, indices)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "arrays", "reason"),
+    [
+        ({"index": "2"}, {}, "index is '2'"),
+        ({"num_samples": 4}, {}, r"actions must be finite and of shape \(4, 4\)"),
+        ({"success": 1}, {}, "success is 1"),
+        ({"condition": "[" * 100_000}, {}, "nested deeper"),
+        ({"env": "[]"}, {}, r"env is \[\]"),
+        ({"env": '{"camera_distance": NaN}'}, {}, "NaN is no number"),
+        ({}, {"obs/gripper": np.full(5, np.nan, np.float32)}, "obs/gripper must be finite"),
+        ({}, {"obs/ee_pose": np.zeros((5, 3), np.float32)}, "obs/ee_pose must be finite"),
+        ({}, {"obs/image_offsets": np.arange(6)}, "obs/image_offsets does not divide obs/image"),
+    ],
+)
+def test_nonsense_with_a_checksum_that_fits_is_named(tmp_path, attributes, arrays, reason):
+    path = episode_path(tmp_path, 0)
+    write_episode(path, make_episode(0, frames=5))
+    with h5py.File(path, "r+") as file:
+        demo = file["data/demo_0"]
+        for name, array in arrays.items():
+            del demo[name]
+            demo.create_dataset(name, data=array)
+        demo.attrs.update(attributes)
+        names: list[str] = []
+        demo.visit(names.append)
+        content = {name: demo[name][()] for name in names if isinstance(demo[name], h5py.Dataset)}
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in demo.attrs.items()}
+        file.attrs["checksum"] = data_format._checksum(plain, content)
+    with pytest.raises(DataError, match=rf"demo_00000\.hdf5 .*{reason}.*{COMMAND}"):
+        read_episode(path)
 
 
 def test_missing_file_is_named(tmp_path):

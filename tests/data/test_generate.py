@@ -209,12 +209,17 @@ def test_damaged_and_missing_files_are_made_again_to_the_byte(copy):
     episode_path(folder, 0).unlink()
     truncated = episode_path(folder, 51)
     truncated.write_bytes(truncated.read_bytes()[:1000])
+    dangling = episode_path(folder, 102)
+    dangling.unlink()
+    dangling.symlink_to("gone")
     (folder / ".demo_00102.0123abcd.hdf5").write_bytes(b"left by a killed writer")
-    with pytest.raises(DataError, match="demo_00051"):  # training does not repair behind one's back
+    with pytest.raises(
+        DataError, match=r"demo_00051[\s\S]*demo_00102\.hdf5 is a link to gone"
+    ):  # training does not repair behind one's back
         ensure_dataset(config(copy), "objpos", LIMIT)
     summary = generate(config(copy))
-    assert summary.made == 2
-    assert summary.replaced == [truncated]
+    assert summary.made == 3
+    assert summary.replaced == [truncated, dangling]
     assert "demo_00051.hdf5" in summary.report()
     assert contents(folder) == expected
     assert truncated.with_name("demo_00051.hdf5.bad").stat().st_size == 1000

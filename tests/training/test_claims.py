@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from para.asides import aside_of
-from para.errors import ConfigError
+from para.errors import CheckpointError, ConfigError
+from para.files import read_json
 from para.runs.contents import strangers
 from para.runs.folders import run_dir
 from para.training.loop import train
@@ -108,6 +110,60 @@ def test_fresh_knows_what_a_killed_run_leaves(existing, datasets):
     assert train(cfg, progress=False, datasets=datasets).steps == 3
     assert not (folder / "wandb").exists()
     assert not [p.name for p in folder.iterdir() if p.name.startswith(".")]
+
+
+DAMAGE = [
+    lambda path: path.write_text("{"),
+    lambda path: path.write_text("[" * 100_000),
+    lambda path: path.write_text('{"model": null}'),
+    lambda path: path.write_text(path.read_text().replace('"seed": 0', '"seed": 1')),
+    lambda path: path.write_bytes(b"\xff\x00"),
+    lambda path: path.unlink(),
+    lambda path: (path.unlink(), os.mkfifo(path)),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_config_is_taken_from_the_policy(damage, existing, caplog):
+    folder, cfg = existing
+    cfg = dataclasses.replace(cfg, fresh=False)
+    before = read_json(folder / "config.json")
+    damage(folder / "config.json")
+    assert train(cfg, progress=False).already_trained
+    assert "config.json" in caplog.text
+    assert "written again, as policy.json has it" in caplog.text
+    assert read_json(folder / "config.json") == before
+    damage(folder / "config.json")
+    other = dataclasses.replace(cfg.training, steps=4)
+    with pytest.raises(ConfigError, match=r"training\.steps was 3, now 4"):
+        train(dataclasses.replace(cfg, training=other), progress=False)
+
+
+@pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
+@pytest.mark.parametrize("damage", [DAMAGE[0], DAMAGE[4], DAMAGE[6]])
+def test_a_damaged_policy_is_written_again_from_the_checkpoint(
+    name, damage, existing, datasets, caplog
+):
+    folder, cfg = existing
+    cfg = dataclasses.replace(cfg, fresh=False)
+    before = files_in(folder)
+    damage(folder / name)
+    assert not train(cfg, progress=False, datasets=datasets).already_trained
+    assert f"{name} " in caplog.text
+    assert "The policy is written again, from the checkpoint." in caplog.text
+    after = files_in(folder)
+    assert after["policy.safetensors"] == before["policy.safetensors"]
+    assert after["checkpoint/policy.safetensors"] == before["checkpoint/policy.safetensors"]
+    assert train(cfg, progress=False).already_trained
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_config_without_a_policy_is_named(damage, existing):
+    folder, cfg = existing
+    damage(folder / "config.json")
+    (folder / "policy.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json .*fresh=true"):
+        train(dataclasses.replace(cfg, fresh=False), progress=False)
 
 
 def test_all_that_a_run_writes_is_listed(trained):
