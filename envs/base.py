@@ -292,6 +292,8 @@ class Task(ABC):
         objects: Its objects, in the order of conditions.
         stages: From nothing to success, which is the last.
         metrics: What is measured at the end.
+        version: Of the simulated world: raised when the same actions end otherwise. Demos, policies
+            and results of different versions are never mixed or compared.
     """
 
     title: ClassVar[str]
@@ -302,6 +304,7 @@ class Task(ABC):
     objects: ClassVar[tuple[TaskObject, ...]]
     stages: ClassVar[tuple[Stage, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
+    version: ClassVar[int] = 1
 
     def __init__(self, cfg: TaskConfig):
         self.cfg = cfg

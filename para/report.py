@@ -48,7 +48,9 @@ PAGES = ("README.md", "docs/video.md", "docs/protocol.md")
 
 def _rate(number: Number | None) -> str:
     """'96.0 % [90.2, 98.4] n=100'; with several seeds n=2x100 and the percentage of each."""
-    return str(number.rate) if number else "not run"
+    if number is None:
+        return "not run"
+    return f"{number.rate} ({number.note})" if number.note else str(number.rate)
 
 
 def _row(*cells: str) -> str:
@@ -129,13 +131,14 @@ def _setting(runs: Sequence[StoredResult]) -> str:
     steps = sorted({total_steps(result) for result in results})
     seeds = sorted({result["seed"] for result in results})
     evaluations = [result["config"]["evaluation"] for result in results]
+    physics = sorted({run.version for run in runs})
     precisions = sorted({evaluation.get("precision", "fp32") for evaluation in evaluations})
     return (
         f"Seeds {', '.join(map(str, seeds))}; {', '.join(map(str, steps))} steps, "
         f"{min(minutes):.1f}-{max(minutes):.1f} minutes of one core each, backbone from scratch; "
         f"inference in {' or '.join(precisions)}; {'; '.join(machines)}; {dates[0]}"
         + (f" to {dates[-1]}" if dates[1:] else "")
-        + "."
+        + f"; physics {' and '.join(map(str, physics))}."
     )
 
 

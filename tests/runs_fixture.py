@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from envs.table import PHYSICS
 from para.runs.config import TrainConfig
 
 
@@ -13,6 +14,7 @@ def policy_meta(cfg: TrainConfig, **changes: Any) -> dict[str, Any]:
     return {
         "finished": True,
         "config": asdict(cfg),
+        "environment": {"version": PHYSICS},
         "backbone": {"name": cfg.backbone.name, "init": "random"},
         "training": {"steps": 20, "minutes": 0.1, "demos": 16, "samples_per_s": 53.3},
         "losses": {"loss": 1.5},

@@ -12,9 +12,11 @@ from para.statistics import Rate
 from tests.results_fixture import make_result, result_path, write_result
 
 
-def write(results_dir: Path, model: str, seed: int, successes: int) -> None:
+def write(results_dir: Path, model: str, seed: int, successes: int, version: int = 1) -> None:
     """A made-up result on lr whose held-out test of 10 episodes has so many successes."""
     result = make_result("lr", model, seed, ood=10)
+    result["environment"]["version"] = version
+    result["config"].setdefault("evaluation", {})
     for episode in result["episodes"][:10]:
         episode["success"] = episode["index"] < successes
         episode["stage"] = "PLACE" if episode["success"] else "MISS"
@@ -53,6 +55,21 @@ def test_a_rate_over_seeds_is_shown_with_each_of_them(tmp_path: Path):
     assert "20.0 % [5.7, 51.0] n=10 |" in filled
     # of seed 1, the smaller p value of two rows: Holm's method doubles 2 / 2^7
     assert "+70.0 points, McNemar p = 0.016 (7 : 0 of 10 pairs differ) | p = 0.031 |" in filled
+
+
+def test_what_comes_from_different_simulated_worlds_is_not_compared(tmp_path: Path):
+    write(tmp_path, "para", seed=0, successes=9)
+    write(tmp_path, "regression", seed=0, successes=5)
+    text = "<!-- splits -->\n<!-- /splits -->\n<!-- setting -->\n<!-- /setting -->\n"
+    filled = fill(text, tmp_path)
+    assert "; physics 1." in filled
+    assert "p = " in filled
+    write(tmp_path, "para", seed=0, successes=9, version=2)
+    filled = fill(text, tmp_path)
+    assert "; physics 1 and 2." in filled
+    assert "n=10 (physics 1)" in filled
+    assert "physics 2)" not in filled
+    assert "p = " not in filled
 
 
 def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):

@@ -11,7 +11,7 @@ import numpy as np
 
 from envs.base import Condition, EnvConfig, Outcome, load_task
 from envs.table import workspace as ws
-from envs.table.controller import CONTROL_DT, Glide, make_controller
+from envs.table.controller import CONTROL_DT, Feedback, Glide, make_controller
 from envs.table.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.table.robots import FINGER_OPEN
 from envs.table.scene import PHYSICS_DT, World, shared_world
@@ -86,7 +86,7 @@ class TableEnv(gymnasium.Env):
         self._worlds: dict[bool, tuple[World, mujoco.MjData]] = {}
         self._select(distractors=False)
         self._controller = make_controller(robot)
-        self._glide = Glide()
+        self._glide, self._feedback = Glide(), Feedback()
         size = self.image_size
         box = gymnasium.spaces.Box
         self.action_space = box(
@@ -144,6 +144,7 @@ class TableEnv(gymnasium.Env):
         mujoco.mj_step(model, data, SETTLE_STEPS)
         mujoco.mj_forward(model, data)
         self._glide.reset(ws.EE_START)
+        self._feedback.reset()
         self.steps = 0
         self._judge = self.task.judge(self)
 
@@ -155,7 +156,8 @@ class TableEnv(gymnasium.Env):
     def control_step(self, position: np.ndarray, gripper: float) -> None:
         """Advance by 20 ms towards the tool position (3,) [m] with gripper opening in [0, 1]."""
         goal = np.clip(position, ws.EE_LOW, ws.EE_HIGH)
-        target = self._glide.step(goal)
+        correction = self._feedback.step(self._glide.position, self.ee_position)
+        target = self._glide.step(goal) + correction
         self.data.ctrl[self.world.arm_ctrl] = self._controller.command(target)
         if gripper != self._gripper_command:
             self._command_gripper(float(gripper))

@@ -31,10 +31,14 @@ ARM_TORQUE = np.array([87.0] * 4 + [12.0] * 3)
 """Stiffness [N m/rad], damping [N m s/rad] and torque limit [N m] of the arm's actuators."""
 SLIDE_KP, SLIDE_KV, SLIDE_FORCE = 4500.0, 150.0, 200.0
 
-# Collision bits: the robot meets objects, objects meet everything, the robot never meets itself.
-ROBOT_BITS = {"contype": 1, "conaffinity": 2}
-OBJECT_BITS = {"contype": 2, "conaffinity": 3}
+# Collision bits: objects and table (2) and links of the arm (4) meet everything; parts of the hand
+# (1) do not meet each other.
+HAND_BITS = {"contype": 1, "conaffinity": 6}
+LINK_BITS = {"contype": 4, "conaffinity": 7}
+OBJECT_BITS = {"contype": 2, "conaffinity": 7}
 NO_CONTACT = {"contype": 0, "conaffinity": 0}
+HULL_VERTICES = 64
+"""Most corners of the convex hull with which a link collides."""
 VISUAL, COLLISION = 2, 3
 """Geom groups; the renderer shows the first only."""
 
@@ -75,6 +79,7 @@ def _add_mesh(spec: mujoco.MjSpec, name: str) -> None:
     vertices, faces = panda_mesh(name)
     mesh = spec.add_mesh(name=name, uservert=vertices.ravel(), userface=faces.ravel())
     mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # decimation may leave it open
+    mesh.maxhullvert = HULL_VERTICES
 
 
 def _add_visual(body: mujoco.MjsBody, mesh: str, rgba: tuple = WHITE, **pose: tuple) -> None:
@@ -84,19 +89,31 @@ def _add_visual(body: mujoco.MjsBody, mesh: str, rgba: tuple = WHITE, **pose: tu
     )  # fmt: skip
 
 
+def _add_hull(body: mujoco.MjsBody, mesh: str) -> None:
+    """What a link collides with: the convex hull of its mesh, as MuJoCo takes it."""
+    body.add_geom(
+        name=f"{mesh}_hull", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh, group=COLLISION,
+        mass=0, **LINK_BITS,
+    )  # fmt: skip
+
+
 def _add_servo(
-    spec: mujoco.MjSpec, joint: str, kp: float, kv: float, limit: float
-) -> mujoco.MjsActuator:
-    """A position actuator: force = kp (ctrl - q) - kv qd, limited to +-limit."""
+    spec: mujoco.MjSpec, joint: mujoco.MjsJoint, kp: float, kv: float, limit: float
+) -> None:
+    """A position actuator: force = kp (ctrl - q) - kv qd.
+
+    What holds the weight of the links counts as its force too, and both together stay within
+    +-limit.
+    """
+    joint.actgravcomp, joint.actfrclimited = True, True
+    joint.actfrcrange = (-limit, limit)
     actuator = spec.add_actuator(
-        name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT,
-        forcerange=(-limit, limit), forcelimited=True,
+        name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
     )  # fmt: skip
     actuator.gaintype = mujoco.mjtGain.mjGAIN_FIXED
     actuator.biastype = mujoco.mjtBias.mjBIAS_AFFINE
     actuator.gainprm[0] = kp
     actuator.biasprm[:3] = (0.0, -kp, -kv)
-    return actuator
 
 
 def _add_hand(spec: mujoco.MjSpec, hand: mujoco.MjsBody, visual: bool) -> None:
@@ -107,7 +124,7 @@ def _add_hand(spec: mujoco.MjSpec, hand: mujoco.MjsBody, visual: bool) -> None:
     box = mujoco.mjtGeom.mjGEOM_BOX
     hand.add_geom(
         name="palm", type=box, size=(0.021, 0.101, 0.030), pos=(0, 0, 0.032), group=COLLISION,
-        **ROBOT_BITS,
+        **HAND_BITS,
     )  # fmt: skip
     if visual:
         for mesh in ("hand", "finger"):
@@ -117,22 +134,22 @@ def _add_hand(spec: mujoco.MjSpec, hand: mujoco.MjsBody, visual: bool) -> None:
         finger = hand.add_body(name=name, pos=(0, 0, 0.0584), quat=quat, gravcomp=1)
         finger.mass, finger.inertia = 0.015, (2.375e-6, 2.375e-6, 7.5e-7)
         finger.explicitinertial = True
-        finger.add_joint(
+        joint = finger.add_joint(
             name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=(0, 1, 0), range=(0, FINGER_OPEN),
             limited=True, damping=40, armature=0.02,
         )  # fmt: skip
         finger.add_geom(
             name=f"{name}_pad", type=box, size=(0.0095, 0.004, 0.011), pos=(0, 0.004, 0.0425),
             group=VISUAL, rgba=RUBBER, condim=4, friction=(1.5, 0.05, 0.001), priority=1,
-            solref=(0.01, 1), solimp=(0.95, 0.99, 0.001, 0.5, 2), **ROBOT_BITS,
+            solref=(0.01, 1), solimp=(0.95, 0.99, 0.001, 0.5, 2), **HAND_BITS,
         )  # fmt: skip
         finger.add_geom(
             name=f"{name}_back", type=box, size=(0.010, 0.0055, 0.018), pos=(0, 0.0165, 0.018),
-            group=COLLISION, **ROBOT_BITS,
+            group=COLLISION, **HAND_BITS,
         )  # fmt: skip
         if visual:
             _add_visual(finger, "finger", DARK)
-        _add_servo(spec, name, kp=400, kv=10, limit=15)
+        _add_servo(spec, joint, kp=400, kv=10, limit=15)
     # The real fingers are driven by one motor: they always open and close symmetrically.
     couple = spec.add_equality(
         type=mujoco.mjtEq.mjEQ_JOINT, name1=FINGERS[0], name2=FINGERS[1], solref=(0.01, 1),
@@ -149,6 +166,9 @@ def _add_panda(spec: mujoco.MjSpec, base: np.ndarray, visual: bool) -> mujoco.Mj
         for i in range(8):
             _add_mesh(spec, f"link{i}")
         _add_visual(body, "link0")
+        _add_hull(body, "link0")
+        # MuJoCo spares a body and its parent, unless the parent stands still.
+        spec.add_exclude(bodyname1="link0", bodyname2="link1")
     for i, (pos, quat, limits, mass, com, inertia) in enumerate(_LINKS, start=1):
         body = body.add_body(name=f"link{i}", pos=pos, quat=quat, gravcomp=1)
         body.mass, body.ipos, body.fullinertia = mass, com, inertia
@@ -159,6 +179,7 @@ def _add_panda(spec: mujoco.MjSpec, base: np.ndarray, visual: bool) -> mujoco.Mj
         )  # fmt: skip
         if visual:
             _add_visual(body, f"link{i}")
+            _add_hull(body, f"link{i}")
     turn = np.radians(-45) / 2
     return body.add_body(
         name="hand", pos=(0, 0, 0.107), quat=(np.cos(turn), 0, 0, np.sin(turn)), gravcomp=1
@@ -174,16 +195,16 @@ def add_robot(spec: mujoco.MjSpec, robot: str) -> None:
             pos=(BASE[0] - 0.04, BASE[1], BASE[2] / 2), material="metal", group=VISUAL,
             **OBJECT_BITS,
         )  # fmt: skip
-        for joint, kp, kv, limit in zip(ARM_JOINTS, ARM_KP, ARM_KV, ARM_TORQUE, strict=True):
-            _add_servo(spec, joint, kp, kv, limit)
+        for name, kp, kv, limit in zip(ARM_JOINTS, ARM_KP, ARM_KV, ARM_TORQUE, strict=True):
+            _add_servo(spec, spec.joint(name), kp, kv, limit)
     else:
         hand = spec.worldbody.add_body(name="hand", pos=(0, 0, TOOL), quat=(0, 1, 0, 0), gravcomp=1)
         # The hand's frame is turned upside down, so its slides' axes are written in that frame.
         for name, axis in zip(SLIDES, ((1, 0, 0), (0, -1, 0), (0, 0, -1)), strict=True):
-            hand.add_joint(
+            joint = hand.add_joint(
                 name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, damping=1, armature=0.1
             )
-            _add_servo(spec, name, SLIDE_KP, SLIDE_KV, SLIDE_FORCE)
+            _add_servo(spec, joint, SLIDE_KP, SLIDE_KV, SLIDE_FORCE)
     _add_hand(spec, hand, visual=True)
 
 

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from envs.base import Condition, EnvConfig, Task
+from envs.table import PHYSICS
 from envs.table import workspace as ws
 from envs.table.env import TableEnv
 from envs.table.robots import ROBOTS
@@ -43,6 +44,7 @@ class TableTask(Task, ABC):
 
     robots = tuple(ROBOTS)
     layouts = ("together", "independent")
+    version = PHYSICS
     offsets: ClassVar[dict[str, tuple[float, float]]]
     spacing: ClassVar[float]
 

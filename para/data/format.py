@@ -8,7 +8,8 @@ z). Matrices follow `para.camera.Camera`.
     /                         attrs: format = "para-demo", format_version, checksum
     /data                     attrs: total = N
     /data/demo_0              attrs: num_samples = N, index, seed, dataset, robot, layout, success,
-                                     task, condition, env (JSON), code_version, mujoco_version
+                                     task, condition, env (JSON), environment_version,
+                                     code_version, mujoco_version
         actions               (N, 4) float32    commanded end-effector position and gripper opening
         obs/image             (bytes,) uint8    N PNG files (RGB, lossless), one after the other
         obs/image_offsets     (N + 1,) int64    frame i is obs/image[offsets[i] : offsets[i + 1]]
@@ -20,8 +21,9 @@ z). Matrices follow `para.camera.Camera`.
 
 Different from robomimic: images are compressed, and a file holds one episode, so that generation
 can be killed at any moment. A file has no time stamps: the same episode is the same bytes.
-`checksum` is BLAKE2b over every attribute and array, so a file that was altered is found. Files of
-version 1, of before tasks had names, are read by `para.data.version1`.
+`checksum` is BLAKE2b over every attribute and array, so a file that was altered is found. A file
+without environment_version is of version 1 of the simulated world. Files of format version 1, of
+before tasks had names, are read by `para.data.version1`.
 """
 
 from __future__ import annotations
@@ -85,6 +87,7 @@ class EpisodeMeta:
         env: The `EnvConfig` that made it, as plain data.
         success: Did the expert do the task?
         num_samples: N, the number of frames.
+        environment_version: Version of the simulated world, `envs.base.Task.version`.
         code_version: Version of PARA that made it.
         mujoco_version: Version of MuJoCo that simulated it.
     """
@@ -99,6 +102,7 @@ class EpisodeMeta:
     env: dict[str, Any]
     success: bool
     num_samples: int
+    environment_version: int
     code_version: str
     mujoco_version: str
 
@@ -116,6 +120,7 @@ class _Meta(Record):
     env: dict[str, Any]
     success: bool
     num_samples: int = Field(ge=1)
+    environment_version: int = Field(ge=1)
     code_version: str
     mujoco_version: str
 
@@ -273,7 +278,7 @@ def _to_attributes(meta: EpisodeMeta) -> dict[str, Any]:
 
 def _from_attributes(attributes: dict[str, Any]) -> EpisodeMeta:
     decoded = {key: parse_json(attributes[key]) for key in JSON_ATTRIBUTES}
-    values = {**attributes, **decoded}
+    values = {"environment_version": 1, **attributes, **decoded}
     _Meta.check(values)
     return EpisodeMeta(**values)
 
@@ -328,6 +333,7 @@ def check_dataset(
     folder: Path | str,
     indices: Iterable[int] | None = None,
     made_with: dict[str, dict[str, Any]] | None = None,
+    version: int | None = None,
 ) -> list[EpisodeMeta]:
     """Verify every file of a data set and return what is in it, by index.
 
@@ -337,10 +343,12 @@ def check_dataset(
         folder: The data set.
         indices: Episodes that must be there; None takes those that are.
         made_with: Configurations (task, env) that they must have been made with; None takes any.
+        version: Of the simulated world that they must show; None takes any.
 
     Raises:
         DataError: The set is empty, incomplete, damaged, mixes format versions, or was made with
-            another configuration. The message names the files and the command.
+            another configuration or in another version of the world. The message names the files
+            and the command.
     """
     folder = Path(folder)
     if indices is None:
@@ -360,6 +368,12 @@ def check_dataset(
             continue
         if path != episode_path(folder, metas[-1].index):
             problems.append(_bad(path, f"holds episode {metas[-1].index}: it was renamed"))
+        if version not in (None, shown := metas[-1].environment_version):
+            raise DataError(
+                f"{path} was made with physics {shown} of the simulated world; this code simulates "
+                f"physics {version}. Choose another data_dir=..., or delete {folder} and run: "
+                f"{regenerate_command(folder)}"
+            )
         for key, wanted in (made_with or {}).items():
             if difference := _difference(getattr(metas[-1], key), wanted):
                 raise DataError(

@@ -23,7 +23,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from envs.base import Condition, EnvConfig, Environment, Task, TaskConfig, build_task, setting_name
+from envs.base import (
+    TASKS,
+    Condition,
+    EnvConfig,
+    Environment,
+    Task,
+    TaskConfig,
+    build_task,
+    setting_name,
+)
 from envs.demos import DEMO_SETS
 from para import __version__
 from para.common import CommonConfig
@@ -203,17 +212,18 @@ def ensure_dataset(
 
     Raises:
         DataError: A file is damaged (it is named, with the command that makes it again), or the set
-            was made with another environment configuration.
+            was made with another environment configuration, or another version of it.
     """
     folder, tasks = _folder_and_tasks(cfg, dataset, limit)
     made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
+    version = TASKS[cfg.task.kind].version
     present = _present(folder, tasks)
     if len(present) < len(tasks):
         if present:
-            check_dataset(folder, present, made_with)  # before the long work
+            check_dataset(folder, present, made_with, version)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
         _make_missing(folder, tasks, cfg, dataset)
-    return folder, check_dataset(folder, [task.index for task in tasks], made_with)
+    return folder, check_dataset(folder, [task.index for task in tasks], made_with, version)
 
 
 def _folder_and_tasks(
@@ -372,6 +382,7 @@ def record(
         env=dataclasses.asdict(config),
         success=bool(success),
         num_samples=len(frames),
+        environment_version=task.version,
         code_version=__version__,
         mujoco_version=mujoco.__version__,
     )

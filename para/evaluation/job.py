@@ -168,6 +168,7 @@ class PolicyEvaluation:
                 "robot": cfg.robot,
                 "layout": cfg.layout,
                 "stages": self.stages,
+                "version": TASKS[cfg.task.kind].version,
             },
             "robot": cfg.robot,
             "layout": cfg.layout,

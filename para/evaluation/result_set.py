@@ -60,6 +60,11 @@ class StoredResult:
         return self.id.seed
 
     @property
+    def version(self) -> int:
+        """Version of the simulated world."""
+        return physics_version(self.data)
+
+    @property
     def model(self) -> str:
         """The policy's label in tables."""
         return self.data["model"]
@@ -90,6 +95,7 @@ class ResultSet:
     """Results, by path, and the files that were left out.
 
     What differs in setting or profile is never pooled or compared: narrow a set with `of` first.
+    Nor is what comes from different versions of the simulated world; see `select`.
     """
 
     folder: Path
@@ -124,9 +130,8 @@ class ResultSet:
         Of several versions of the simulated world only the newest: they are never pooled.
         """
         chosen = [r for r in self.results if (r.split, r.model) == (split, model)]
-        newest = max((physics_version(r.data) for r in chosen), default=None)
-        chosen = [r for r in chosen if physics_version(r.data) == newest]
-        return sorted(chosen, key=lambda r: r.seed)
+        newest = max((r.version for r in chosen), default=None)
+        return sorted((r for r in chosen if r.version == newest), key=lambda r: r.seed)
 
     def models(self, split: str) -> list[str]:
         """Labels of the policies that were evaluated on `split`, sorted."""

@@ -64,6 +64,8 @@ class EnvironmentRecord(Record):
     layout: Text
     stages: list[Text] = Field(min_length=1)
     """In order, success last."""
+    version: int = Field(1, ge=1)
+    """Of the simulated world, `envs.base.Task.version`; 1 where a file has none."""
 
 
 class BackboneRecord(Record):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from envs.base import TASKS
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import MAIN_MODELS, model_order
@@ -15,7 +16,7 @@ from para.runs.commands import command_of
 from para.runs.folders import find_runs, setting_of
 from para.runs.identity import ResultId, label
 from para.runs.labels import usual_backbone
-from para.runs.policy_file import policy_config, read_policy_meta
+from para.runs.policy_file import policy_config, read_policy_meta, require_version
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
     """Trained policies for `cfg.split` with `cfg.seed`, PARA first.
 
     Raises:
-        CheckpointError: There are none; names the training command. Or one is damaged.
+        CheckpointError: There are none; names the training command. Or one is damaged, or was
+            trained in another version of the simulated world.
         ConfigError: One was trained on images of another size than `cfg.env` renders, or predicts
             fewer waypoints than are to be executed.
     """
@@ -64,6 +66,7 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
 def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
     """The policy of a folder, as `cfg` evaluates it; see `trained_runs`."""
     meta = read_policy_meta(folder)
+    require_version(meta, TASKS[cfg.task.kind].version, folder)
     trained = policy_config(folder, meta)
     model, backbone = trained.model.name, trained.backbone.name
     size, horizon = trained.env.image_size, trained.model.horizon

@@ -5,6 +5,7 @@ Its weights lie in policy.safetensors, what is known about them in policy.json:
     format, sha256    of the file format, and of policy.safetensors
     finished          false while the run goes on
     config            the resolved configuration
+    environment       {version}: of the simulated world that the demos show; 1 where it is missing
     backbone          {name, init}; init: random | pretrained | file
     training          {steps, minutes, demos, samples_per_s}
     losses            last logged losses
@@ -55,6 +56,10 @@ class _Config(Record):
     seed: Count
 
 
+class _Environment(Record):
+    version: int = Field(ge=1)
+
+
 class _Backbone(Record):
     name: Text
     init: Text
@@ -82,6 +87,7 @@ class _Meta(Record):
     sha256: Sha256
     finished: bool
     config: _Config
+    environment: _Environment = Field(_Environment(version=1))
     backbone: _Backbone
     training: TrainingNumbers
     losses: dict[str, float]
@@ -175,6 +181,22 @@ def require_weights(folder: Path | str, meta: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{path} is not the file that policy.json describes: one of them was altered, or "
             "training was killed between writing the two. Run the training command again."
+        )
+
+
+def require_version(meta: dict[str, Any], version: int, folder: Path) -> None:
+    """Raise `CheckpointError` unless a policy's demos show this version of the simulated world.
+
+    Args:
+        meta: Its policy.json.
+        version: `envs.base.Task.version`.
+        folder: Of the run, for the message.
+    """
+    trained = meta.get("environment", {}).get("version", 1)
+    if trained != version:
+        raise CheckpointError(
+            f"{folder} was trained on demos of physics {trained} of the simulated world; this code "
+            f"simulates physics {version}. {_TRAIN_AGAIN}"
         )
 
 

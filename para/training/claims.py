@@ -14,13 +14,14 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from envs.base import TASKS
 from para.errors import CheckpointError, ConfigError
 from para.files import atomic_write_json, damaged, read_json, seal
 from para.records import Record
 from para.runs.config import TrainConfig, differences
 from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path, sweep_run
 from para.runs.folders import run_dir
-from para.runs.policy_file import read_policy_meta, require_weights
+from para.runs.policy_file import read_policy_meta, require_version, require_weights
 from para.training.checkpoint import has_checkpoint
 from para.training.summary import TrainSummary
 
@@ -47,6 +48,7 @@ def claimed(
     Raises:
         ConfigError: Another process trains into it, it holds a run of another configuration, or
             `fresh` would delete what no run wrote.
+        CheckpointError: Its demos show another version of the simulated world.
     """
     if not accelerator.is_main_process:
         yield broadcast_object_list([None])[0]
@@ -59,9 +61,16 @@ def claimed(
 
 
 def has_other_config(cfg: TrainConfig) -> bool:
-    """Is there a run in the folder of `cfg` that would train something else?"""
+    """Is there a run in the folder of `cfg` that trains something else, or can go on no more?"""
     folder = run_dir(cfg)
-    return (folder / CONFIG).exists() and bool(differences(cfg, _config_in(folder)))
+    if not (folder / CONFIG).exists():
+        return False
+    if (folder / POLICY_META).exists():
+        try:
+            require_version(read_policy_meta(folder), TASKS[cfg.task.kind].version, folder)
+        except CheckpointError:
+            return True
+    return bool(differences(cfg, _config_in(folder)))
 
 
 def _config_in(folder: Path) -> dict[str, Any]:
@@ -116,10 +125,13 @@ def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
         try:
             if (meta := read_policy_meta(folder))["finished"]:
                 require_weights(folder, meta)
-                return TrainSummary.of_finished(folder, meta)
         except CheckpointError as error:
             if os.path.lexists(folder / POLICY_META):
                 _logger.warning("%s The policy is written again, from the checkpoint.", error)
+        else:
+            require_version(meta, TASKS[cfg.task.kind].version, folder)
+            if meta["finished"]:
+                return TrainSummary.of_finished(folder, meta)
     atomic_write_json(folder / CONFIG, seal(asdict(cfg)))
     return None
 

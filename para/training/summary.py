@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from envs.base import TASKS
 from para.runs.policy_file import save_policy
 from para.system import git_hash, hardware, versions
 from para.training.learner import Learner
@@ -85,6 +86,7 @@ def leave_policy(
     meta = {
         "finished": finished,
         "config": asdict(cfg),
+        "environment": {"version": TASKS[cfg.task.kind].version},
         "backbone": {"name": cfg.backbone.name, "init": learner.policy.backbone.init},
         "training": {
             "steps": summary.steps,

@@ -53,6 +53,7 @@ class Number:
         theta: Polar angle of the view [deg] that it is restricted to, or None.
         rate: Over all training seeds.
         runs: The result files, one per seed.
+        note: "physics 1" where others beside it come from a newer simulated world, else "".
     """
 
     split: str
@@ -61,6 +62,7 @@ class Number:
     theta: float | None
     rate: Rate
     runs: tuple[StoredResult, ...]
+    note: str = ""
 
     @property
     def href(self) -> str:
@@ -142,7 +144,11 @@ class Numbers:
         runs = self.select(split, model)
         which = None if theta is None else at_theta(theta)
         rate = self.results.rate(split, model, test, which)
-        return Number(split, model, test, theta, rate, tuple(runs)) if rate.n else None
+        if not rate.n:
+            return None
+        newest = max(r.version for r in self.results.results)
+        note = f"physics {runs[0].version}" if runs[0].version < newest else ""
+        return Number(split, model, test, theta, rate, tuple(runs), note)
 
     @property
     def stages(self) -> list[Stage]:
@@ -238,13 +244,15 @@ def describe(runs: Sequence[StoredResult]) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
     plural = "Seeds" if "," in seeds else "Seed"
     dates = _span([run.data["created"][:10] for run in runs], str)
+    physics = _span([run.version for run in runs], str)
     minutes = _span([total_minutes(run.data) for run in runs], short)
     return (
         f"{plural} {seeds}. Training: {minutes} min, "
         f"{_span([total_steps(run.data) for run in runs], short)} steps, "
         f"{_span([run.data['training']['demos'] for run in runs], short)} demos. "
         f"Backbone: {'; '.join(sorted({backbone(run) for run in runs}))}. "
-        f"Hardware: {'; '.join(sorted({hardware(run) for run in runs}))}. Measured {dates}."
+        f"Hardware: {'; '.join(sorted({hardware(run) for run in runs}))}. Measured {dates} with "
+        f"physics {physics}."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.base import EnvConfig
+from envs.table import PHYSICS
 from para import __version__
 from para.camera import Camera
 from para.data.format import Episode, EpisodeMeta, encode_image, episode_path, write_episode
@@ -49,6 +50,7 @@ def make_episode(index: int, frames: int = 20, size: int = SIZE, success: bool =
         env=dataclasses.asdict(EnvConfig(image_size=size)),
         success=success,
         num_samples=frames,
+        environment_version=PHYSICS,
         code_version=__version__,
         mujoco_version="none",
     )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from synthetic_demos import make_dataset, make_episode
 
+from envs.table import PHYSICS
 from para.data import format as data_format
 from para.data.format import (
     check_dataset,
@@ -243,6 +244,14 @@ def test_other_environment_is_named(tmp_path):
         check_dataset(tmp_path, made_with={"env": env})
 
 
+def test_another_version_of_the_simulated_world_is_named(tmp_path):
+    make_dataset(tmp_path)
+    assert len(check_dataset(tmp_path, version=PHYSICS)) == 4
+    assert {meta.environment_version for meta in check_dataset(tmp_path)} == {PHYSICS}
+    with pytest.raises(DataError, match=f"physics {PHYSICS} .* simulates physics 99.* run:"):
+        check_dataset(tmp_path, version=99)
+
+
 def test_sets_completed_after_an_upgrade_are_logged(tmp_path, caplog):
     make_dataset(tmp_path)
     check_dataset(tmp_path)
@@ -283,7 +292,11 @@ def test_another_task_is_named(tmp_path):
 
 def write_version_1(path, episode):
     """What the writer of version 1 did with an episode of the one task that there was."""
-    meta = {k: v for k, v in dataclasses.asdict(episode.meta).items() if k != "task"}
+    meta = {
+        k: v
+        for k, v in dataclasses.asdict(episode.meta).items()
+        if k not in ("task", "environment_version")
+    }
     condition = {k: v for k, v in meta["condition"].items() if k not in ("task", "objects")}
     condition |= {name: xy[:2] for name, xy in meta["condition"]["objects"].items()}
     attributes = meta | {
@@ -319,7 +332,7 @@ def test_files_of_version_1_read_the_same(tmp_path):
         assert {"bowl_pose", "plate_pose"} <= set(file["data/demo_0/obs"])
         assert json.loads(file["data/demo_0"].attrs["condition"])["plate"] == [0.0, 0.0]
     old, new = (read_episode(tmp_path / f"{name}.hdf5") for name in ("old", "new"))
-    assert old.meta == new.meta
+    assert old.meta == dataclasses.replace(new.meta, environment_version=1)
     np.testing.assert_array_equal(old.images(), new.images())
     assert old.arrays.keys() == new.arrays.keys()
     for name, array in new.arrays.items():

@@ -328,6 +328,26 @@ def test_policies_are_compared_on_common_starts():
         compare(para, moved)
 
 
+def test_versions_of_the_simulated_world_are_never_mixed(tmp_path):
+    old, new = make_result("lr"), make_result("lr", "regression")
+    new["environment"]["version"] = 2
+    with pytest.raises(ResultError, match="para was evaluated with physics 1, regression with"):
+        compare(old, new)
+    seeds = [make_result("lr", seed=seed) for seed in (0, 1, 2)]
+    for result in seeds[1:]:
+        result["environment"]["version"] = 2
+    for result in (*seeds, new):
+        write_result_file(tmp_path, result)
+    found = ResultSet.load(tmp_path).of(Setting(), "laptop")
+    assert [result.version for result in found.results] == [1, 2, 2, 2]
+    assert [result.seed for result in found.select("lr", "para")] == [1, 2]  # never pooled
+    assert found.rate("lr", "para", "ood").n == 2 * 96
+    for wrong in (0, 1.5, "2", True):
+        new["environment"]["version"] = wrong
+        with pytest.raises(ResultError, match=r"environment\.version is"):
+            write_result(tmp_path / "x.json", new)
+
+
 def test_committed_results_are_valid():
     found = ResultSet.load(Path(__file__).parents[2] / "results")
     assert found.results

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from envs.table import PHYSICS
 from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
@@ -23,10 +24,11 @@ from para.evaluation.results import read_result
 from para.evaluation.runner import evaluate
 from para.evaluation.trained import next_step, trained_runs
 from para.figures.recorder import VideoRecorder
+from para.files import atomic_write_json, seal
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
-from para.runs.policy_file import save_policy
+from para.runs.policy_file import read_policy_meta, save_policy
 from para.video import probe_video
 from tests.runs_fixture import policy_meta
 
@@ -193,6 +195,19 @@ def test_more_waypoints_than_are_predicted_cannot_be_executed(tmp_path):
     _train(tmp_path)
     with pytest.raises(ConfigError, match=r"execute=13, but .* predicts 12 waypoints"):
         evaluate(_config(tmp_path, "execute=13"))
+
+
+def test_a_policy_from_another_simulated_world_is_refused(tmp_path):
+    path = _train(tmp_path, "model=para", "split=lr") / "policy.json"
+    meta = read_policy_meta(path.parent)
+    atomic_write_json(path, seal(meta | {"environment": {"version": PHYSICS + 1}}))
+    simulates = f"physics {PHYSICS + 1} .* simulates physics {PHYSICS}"
+    with pytest.raises(CheckpointError, match=simulates):
+        trained_runs(_config(tmp_path, "split=lr"))
+    del meta["environment"]  # as before it was recorded
+    atomic_write_json(path, seal(meta))
+    with pytest.raises(CheckpointError, match=r"physics 1 .* Train again with fresh=true"):
+        trained_runs(_config(tmp_path, "split=lr"))
 
 
 def test_labels_and_image_size(tmp_path):

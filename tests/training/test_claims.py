@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from envs.table import PHYSICS
 from para.asides import aside_of
 from para.errors import CheckpointError, ConfigError
-from para.files import read_json
-from para.runs.contents import strangers
+from para.files import atomic_write_json, read_json, seal
+from para.runs.contents import POLICY_META, strangers
 from para.runs.folders import run_dir
+from para.runs.policy_file import read_policy_meta
+from para.training.claims import has_other_config
 from para.training.loop import train
 
 
@@ -50,6 +53,17 @@ def existing(trained, tmp_path):
     """The folder of a copy of the finished run, and its configuration with fresh=true."""
     cfg = dataclasses.replace(trained[0], runs_dir=str(tmp_path / "runs"), fresh=True)
     return shutil.copytree(trained[1].folder, run_dir(cfg)), cfg
+
+
+def test_a_run_of_another_simulated_world_does_not_go_on(existing, datasets):
+    folder, cfg = existing
+    path = folder / POLICY_META
+    meta = read_policy_meta(folder)
+    assert meta["environment"] == {"version": PHYSICS}
+    atomic_write_json(path, seal(meta | {"environment": {"version": 1}}))
+    with pytest.raises(CheckpointError, match=r"physics 1 .*fresh=true"):
+        train(dataclasses.replace(cfg, fresh=False), progress=False, datasets=datasets)
+    assert has_other_config(cfg)  # so fresh=true makes it again where it is an earlier stage
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
