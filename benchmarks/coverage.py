@@ -1,14 +1,15 @@
-"""Do the 95 % intervals over seeds and starts cover? Writes results/benchmarks/coverage.json.
+"""Do the 95 % intervals over seeds and starts cover?
 
-    python benchmarks/coverage.py [studies per row]
+    python benchmarks/coverage.py [--studies 2000] [results_dir=results]
 
-A study is simulated: the log odds of success of (seed, start) are a constant plus a normal effect
+Writes <results_dir>/benchmarks/coverage.json. A study is simulated: the log odds of success of (seed, start) are a constant plus a normal effect
 of the seed plus a normal effect of the start, which all seeds share; 100 starts. Counted is how
 often `para.statistics.hierarchical_interval` contains the true mean over all seeds and starts.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from itertools import product
 from pathlib import Path
@@ -20,6 +21,8 @@ import numpy as np  # noqa: E402
 from numpy.polynomial.hermite_e import hermegauss  # noqa: E402
 from scipy.special import expit  # noqa: E402
 
+from para.cli import load_config  # noqa: E402
+from para.common import CommonConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.statistics import hierarchical_interval  # noqa: E402
 from para.system import provenance  # noqa: E402
@@ -73,8 +76,13 @@ def coverage(studies: int, seeds: int, log_odds: float, seed_sd: float, start_sd
 
 def main() -> None:
     """Simulate every row and write the result."""
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    rows = [coverage(studies, *row) for row in product(SEEDS, LOG_ODDS, SEED_SDS, START_SDS)]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--studies", type=int, default=2000, help="simulated studies per row")
+    arguments, overrides = parser.parse_known_args()
+    results_dir = load_config(CommonConfig, overrides).results_dir
+    rows = [
+        coverage(arguments.studies, *row) for row in product(SEEDS, LOG_ODDS, SEED_SDS, START_SDS)
+    ]
     for row in rows:
         sys.stdout.write(f"{row}\n")
     path = ROOT / "results/benchmarks/coverage.json"
