@@ -56,5 +56,6 @@ smoke: setup
 doctor: setup
 	$(PY) scripts/doctor.py
 
+# What was made with the code (data/, runs/, outputs/ with the results) stays.
 clean:
-	rm -rf .venv outputs build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -97,23 +97,28 @@ def training_command(cfg: EvalConfig) -> str:
 def next_step(cfg: EvalConfig, evaluated: Collection[str]) -> tuple[str, str]:
     """What is worth doing after the policies of these labels were evaluated: why, and the command.
 
-    The main comparison is completed first; then policies are compared that were trained before.
+    The main comparison is completed first; then policies are compared that were trained before. One
+    that was given (`cfg.policy`) is not trained here.
     """
-    usual = usual_backbone(cfg.profile)
-    folders = find_runs(cfg.runs_dir, setting_of(cfg), cfg.profile, cfg.split.train_set)
-    trained = {
-        label(config["model"]["name"], config["backbone"]["name"], usual)
-        for config in (read_policy_meta(folder)["config"] for folder in folders)
-        if config["seed"] == cfg.seed
-    }
+    trained = _labels_of_trained(cfg)
+    own = trained | {*evaluated} if cfg.policy is None else trained
     for model in MAIN_MODELS:
-        if model not in trained | {*evaluated}:
-            what = "PARA" if model == MAIN_MODELS[0] else "its opponent"
-            return f"{what} on the same split", training_command(
-                replace(cfg, model=model, backbone=None)
-            )
+        if model not in own:
+            what = "a PARA of your own" if model == MAIN_MODELS[0] else "its opponent"
+            train = training_command(replace(cfg, model=model, backbone=None))
+            return f"{what} on the same split", train
     if trained - {*evaluated}:
         reason = "all that is trained for this split, on the same starts"
         return reason, command_of("eval", cfg, f"split={cfg.split.name}")
     reason = "the website, with these results beside the committed ones"
     return reason, command_of("make_website", cfg, "serve=true")
+
+
+def _labels_of_trained(cfg: EvalConfig) -> set[str]:
+    place = (cfg.runs_dir, setting_of(cfg), cfg.profile, cfg.split.train_set)
+    try:
+        names = [folder.parent.name for folder in find_runs(*place, seed=cfg.seed)]
+    except CheckpointError:  # a damaged run is named when it is evaluated, not by what only advises
+        return set()
+    usual = usual_backbone(cfg.profile)
+    return {label(*name.split("-", 1), usual) for name in names}

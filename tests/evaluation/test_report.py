@@ -15,7 +15,7 @@ from para.evaluation.report import comparison_table, print_page, rate_table, the
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import compare, rates_by_theta, success_rate
 from para.evaluation.runner import Evaluation
-from tests.results_fixture import make_result, write_results
+from tests.results_fixture import HERE, make_result, write_results
 
 
 def _text(renderable):
@@ -102,6 +102,14 @@ def test_a_damaged_reference_is_named_and_stops_nothing(cfg, tmp_path, caplog):
     lines, _ = _page(cfg, {"para": make_result("lr", "para")})
     assert "Committed, held out: regression" in "\n".join(lines)
     assert "lr/para-laptop_cnn/seed0.json" in caplog.text
+
+
+def test_a_damaged_run_beside_it_does_not_spoil_the_page(cfg, tmp_path):
+    damaged = tmp_path / "runs" / HERE / "left" / "act-resnet18" / "seed0" / "policy.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    lines, _ = _page(cfg, {"para": make_result("lr", "para")})
+    assert "train.py model=regression" in lines[-1]
 
 
 def test_what_was_evaluated_together_is_compared_and_the_website_comes_next(cfg):

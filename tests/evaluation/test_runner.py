@@ -100,6 +100,8 @@ def test_results(evaluated):
     assert "eval.py split=lr profile=smoke" in command
     assert "model=" not in command
     assert next_step(cfg, ["para", "regression"])[0].startswith("the website")
+    given = replace(cfg, policy="somewhere", runs_dir=str(root / "none"))
+    assert next_step(given, ["para"])[0].startswith("a PARA of your own")
     words = next_step(replace(cfg, seed=5), ["para"])[1].split()
     assert {"scripts/train.py", "model=regression", "seed=5", f"runs_dir={cfg.runs_dir}"} < {*words}
 
