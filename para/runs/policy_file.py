@@ -184,6 +184,11 @@ def require_weights(folder: Path | str, meta: dict[str, Any]) -> None:
         )
 
 
+def policy_version(meta: dict[str, Any]) -> int:
+    """Version of the simulated world that a policy's demos show, from its policy.json."""
+    return meta.get("environment", {}).get("version", 1)
+
+
 def require_version(meta: dict[str, Any], version: int, folder: Path) -> None:
     """Raise `CheckpointError` unless a policy's demos show this version of the simulated world.
 
@@ -192,11 +197,11 @@ def require_version(meta: dict[str, Any], version: int, folder: Path) -> None:
         version: `envs.base.Task.version`.
         folder: Of the run, for the message.
     """
-    trained = meta.get("environment", {}).get("version", 1)
+    trained = policy_version(meta)
     if trained != version:
         raise CheckpointError(
             f"{folder} was trained on demos of physics {trained} of the simulated world; this code "
-            f"simulates physics {version}. {_TRAIN_AGAIN}"
+            f"simulates physics {version}. Train again with fresh=true."
         )
 
 

@@ -21,7 +21,7 @@ from para.records import Record
 from para.runs.config import TrainConfig, differences
 from para.runs.contents import CONFIG, POLICY_META, delete_run, lock_path, sweep_run
 from para.runs.folders import run_dir
-from para.runs.policy_file import read_policy_meta, require_version, require_weights
+from para.runs.policy_file import policy_version, read_policy_meta, require_version, require_weights
 from para.training.checkpoint import has_checkpoint
 from para.training.summary import TrainSummary
 
@@ -65,11 +65,12 @@ def has_other_config(cfg: TrainConfig) -> bool:
     folder = run_dir(cfg)
     if not (folder / CONFIG).exists():
         return False
-    if (folder / POLICY_META).exists():
-        try:
-            require_version(read_policy_meta(folder), TASKS[cfg.task.kind].version, folder)
-        except CheckpointError:
-            return True
+    try:
+        meta = read_policy_meta(folder)
+    except CheckpointError:  # missing or damaged: it is written again, from the checkpoint
+        meta = None
+    if meta and policy_version(meta) != TASKS[cfg.task.kind].version:
+        return True
     return bool(differences(cfg, _config_in(folder)))
 
 
