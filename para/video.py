@@ -136,6 +136,22 @@ def read_video(path: Path | str) -> np.ndarray:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
+def read_frames(path: Path | str, indices: Iterable[int]) -> list[np.ndarray]:
+    """Some frames of a video, each (H, W, 3) uint8 RGB, in the order of the video.
+
+    Raises:
+        VideoError: It has no such frame.
+    """
+    wanted, found = set(indices), []
+    with _open(path) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in wanted:
+                found.append(frame.to_ndarray(format="rgb24"))
+    if len(found) < len(wanted):
+        raise VideoError(f"{path} has no frame {max(wanted)}.")
+    return found
+
+
 def write_picture(path: Path | str, image: np.ndarray) -> Path:
     """Write an (H, W, 3) uint8 RGB picture as PNG, atomically; return the path."""
     with atomic_write(path) as aside:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from envs.table import PHYSICS
+from para.cli import load_config
+from para.policies.base import build_policy
 from para.runs.config import TrainConfig
+from para.runs.policy_file import save_policy
 
 
 def policy_meta(cfg: TrainConfig, **changes: Any) -> dict[str, Any]:
@@ -25,3 +31,11 @@ def policy_meta(cfg: TrainConfig, **changes: Any) -> dict[str, Any]:
         "hardware": {"cores": 2, "threads": 1},
         **changes,
     }
+
+
+def save_untrained(folder: Path, overrides: list[str], **changes: Any) -> None:
+    """A policy that has learned nothing, as a run with these overrides leaves one."""
+    cfg = load_config(TrainConfig, overrides)
+    torch.manual_seed(0)
+    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
+    save_policy(folder, policy.state_dict(), policy_meta(cfg, **changes))

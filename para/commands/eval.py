@@ -7,6 +7,7 @@ from para.evaluation.config import EvalConfig
 @para_main(
     EvalConfig,
     examples=[
+        "policy=para_lr episodes=8",
         "model=para",
         "split=vp_default_to_all video=4",
         "split=lr model=regression robot=hand tests=[ood] episodes=20 video=0",
@@ -14,6 +15,8 @@ from para.evaluation.config import EvalConfig
 )
 def main(cfg: EvalConfig) -> None:
     """Evaluate every trained policy of a split, or the one named, on identical starts.
+
+    policy= takes the folder of any policy, or the name of one that comes with the code.
 
     Writes <results_dir>/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json. A killed
     evaluation goes on with the same command.

@@ -25,6 +25,8 @@ STEPS_PER_FRAME = 2
 """Control steps of 20 ms: one second of video is one second of simulated time."""
 MAIN, SIDE = 640, 320
 """The scene is MAIN x MAIN px, the panel beside it SIDE x MAIN px."""
+VIEW = (112, 16, SIDE - 32)
+"""Top, left within the panel, and side of the policy's input with its heatmap [px]."""
 HOLD_S = 1.5
 """The last frame, with the outcome, stays for this long [s]."""
 
@@ -115,7 +117,7 @@ class VideoRecorder:
 
     def _panel(self, env: Environment) -> np.ndarray:
         panel = np.full((MAIN, SIDE, 3), _SURFACE, np.uint8)
-        x, size = 16, SIDE - 32
+        top, x, size = VIEW
         draw_text(panel, self._label, (x, 14), size=24, colour=_lighter(self._colour), bold=True)
         draw_text(panel, self._subtitle, (x, 48), size=14, colour=_MUTED)
         if self._observation is None:
@@ -131,8 +133,8 @@ class VideoRecorder:
             else:
                 camera = self._observation.camera.resized(size, size)
                 self._draw_waypoints(view, camera, self._observation.ee_position, radius=3)
-        panel[112 : 112 + size, x : x + size] = view
-        draw_text(panel, caption, (x, 112 + size + 8), size=13, colour=_MUTED)
+        panel[top : top + size, x : x + size] = view
+        draw_text(panel, caption, (x, top + size + 8), size=13, colour=_MUTED)
         stages = env.task.stages
         reached = [stage.name for stage in stages].index(env.outcome.stage)
         for row, stage in enumerate(stages):

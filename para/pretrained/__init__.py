@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 
 def names() -> list[str]:
     """Names of the policies that come with the code, sorted."""
-    return sorted(path.parent.name for path in FOLDER.glob(f"*/{POLICY_META}"))
+    return sorted(path.parent.name for path in FOLDER.glob(f"[!.]*/{POLICY_META}"))
 
 
 def policy_folder(policy: str) -> Path:

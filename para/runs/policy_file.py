@@ -162,14 +162,14 @@ def policy_config(folder: Path | str, meta: dict[str, Any]) -> TrainConfig:
 
 
 def read_policy_tensors(folder: Path | str, meta: dict[str, Any]) -> Tensors:
-    """policy.safetensors of a run.
+    """policy.safetensors of a run; 16-bit floats (`para.pretrained.ship`) are made 32-bit ones.
 
     Raises:
         CheckpointError: It is missing, damaged, a pickle, not finite, or not what `meta` is about.
     """
     tensors = read_finite(Path(folder) / POLICY)
     require_weights(folder, meta)
-    return tensors
+    return {k: t.float() if t.dtype == torch.half else t for k, t in tensors.items()}
 
 
 def require_weights(folder: Path | str, meta: dict[str, Any]) -> None:

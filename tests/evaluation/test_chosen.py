@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from para import pretrained
 from para.cli import load_config
@@ -18,10 +17,7 @@ from para.evaluation.config import EvalConfig
 from para.evaluation.results import read_result
 from para.evaluation.runner import evaluate
 from para.figures.recorder import VideoRecorder
-from para.policies.base import build_policy
-from para.runs.config import TrainConfig
-from para.runs.policy_file import save_policy
-from tests.runs_fixture import policy_meta
+from tests.runs_fixture import save_untrained
 
 TRAINED = ["profile=smoke", "split=distractor", "seed=3", "env.image_size=32", "env.max_steps=40"]
 
@@ -29,11 +25,8 @@ TRAINED = ["profile=smoke", "split=distractor", "seed=3", "env.image_size=32", "
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory) -> Path:
     """A folder that holds a policy and nothing else."""
-    cfg = load_config(TrainConfig, [*TRAINED, "runs_dir=elsewhere"])
-    torch.manual_seed(0)
-    built = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
     folder = tmp_path_factory.mktemp("mailed")
-    save_policy(folder, built.state_dict(), policy_meta(cfg))
+    save_untrained(folder, [*TRAINED, "runs_dir=elsewhere"])
     return folder
 
 
