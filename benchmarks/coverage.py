@@ -2,7 +2,9 @@
 
     python benchmarks/coverage.py [--studies 2000] [results_dir=results]
 
-Writes <results_dir>/benchmarks/coverage.json. A study is simulated: the log odds of success of (seed, start) are a constant plus a normal effect
+Writes <results_dir>/benchmarks/coverage.json.
+
+A study is simulated: the log odds of success of (seed, start) are a constant plus a normal effect
 of the seed plus a normal effect of the start, which all seeds share; 100 starts. Counted is how
 often `para.statistics.hierarchical_interval` contains the true mean over all seeds and starts.
 """
@@ -85,7 +87,7 @@ def main() -> None:
     ]
     for row in rows:
         sys.stdout.write(f"{row}\n")
-    path = ROOT / "results/benchmarks/coverage.json"
+    path = f"{results_dir}/benchmarks/coverage.json"
     atomic_write_json(
         path, {**provenance("benchmarks/coverage.py", sys.argv[1:]), "starts": STARTS, "rows": rows}
     )
