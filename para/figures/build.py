@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -25,7 +26,7 @@ from para.figures.drawing import Drawing
 from para.figures.episodes import EpisodeTask, shoot
 from para.figures.sources import PUBLISHED_FILE, NotRun, Sources
 from para.figures.style import THEMES, save_figure, themed
-from para.files import atomic_write_json, not_a_file, read_json, seal
+from para.files import atomic_write, atomic_write_json, not_a_file, read_json, seal
 from para.registry import Registry
 from para.runs.code import code_digest
 
@@ -158,11 +159,14 @@ def _without_media(
     return BuiltAsset(name, asset.kind, status, asset.description, message=message, command=command)
 
 
-def build(assets: Mapping[str, Asset], sources: Sources, out_dir: Path) -> list[BuiltAsset]:
+def build(
+    assets: Mapping[str, Asset], sources: Sources, out_dir: Path, beside: Path | None = None
+) -> list[BuiltAsset]:
     """Build `assets` into `out_dir`: figures first, then all videos with one pool of processes.
 
     Returns one entry per asset, in their order. An asset whose inputs were never made has status
-    "not run", one whose inputs are unusable has status "failed"; neither stops the rest.
+    "not run", one whose inputs are unusable has status "failed"; neither stops the rest. What was
+    built into the folder `beside` from the same inputs is copied from there.
     """
     done: dict[str, BuiltAsset] = {}
     films: list[tuple[_Job, Film]] = []
@@ -170,7 +174,7 @@ def build(assets: Mapping[str, Asset], sources: Sources, out_dir: Path) -> list[
         try:
             inputs = tuple(sorted({Path(path) for path in asset.inputs(sources)}))
             job = _Job(name, asset, _key(name, asset, inputs), inputs)
-            cached = _read_cache(out_dir, name, job.key)
+            cached = _read_cache(out_dir, name, job.key) or _copied(beside, job, out_dir)
             if cached is not None:
                 done[name] = dataclasses.replace(cached, status="cached")
             elif asset.kind == "figure":
@@ -306,6 +310,15 @@ def _read_cache(out_dir: Path, name: str, key: str) -> BuiltAsset | None:
         return BuiltAsset(media=media, **fields)
     except (ParaError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _copied(beside: Path | None, job: _Job, out_dir: Path) -> BuiltAsset | None:
+    """What another folder holds of a job, copied to `out_dir` with its note."""
+    built = _read_cache(beside, job.name, job.key) if beside else None
+    for file in (file for media in (built.media if built else ()) for file in media.files):
+        with atomic_write(out_dir / file) as aside:
+            shutil.copyfile(beside / file, aside)
+    return job.finish(out_dir, built.media, built.notes) if built else None
 
 
 def _write_cache(out_dir: Path, key: str, built: BuiltAsset) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.base import load_task
 from para.evaluation.result_set import StoredResult
 from para.evaluation.results import MAIN_MODELS
 from para.figures.episodes import EpisodeTask
@@ -128,7 +129,19 @@ def episode_task(
     stride: int,
     **more: Any,
 ) -> EpisodeTask:
-    """The recorded episode `index` as a task, with the chunk that it was evaluated in."""
+    """The recorded episode `index` as a task, with the chunk that it was evaluated in.
+
+    Raises:
+        NotRun: Its policy is not on this machine (see `run_folder`), or the simulated world has
+            changed since: the episode would go another way.
+    """
+    simulated = load_task(sources.setting.task).version
+    if result.version != simulated:
+        raise NotRun(
+            f"{result.path} is of physics {result.version} and this code simulates physics "
+            f"{simulated}: its episodes cannot be filmed.",
+            sources.command(result.split, result.model),
+        )
     evaluated, _ = recorded_configs(sources, result)
     episodes = result.episodes(test)
     batch = evaluated["batch"]

@@ -256,6 +256,7 @@ def build_assets(
     kinds: Sequence[str] = ("figure", "video"),
     setting: Setting | None = None,
     profile: str = PROFILE,
+    beside: Path | None = None,
 ) -> list[BuiltAsset]:
     """Build all assets, or those named in `only`, into `out_dir`; what is up to date is kept.
 
@@ -270,6 +271,7 @@ def build_assets(
         kinds: Kinds of assets to build.
         setting: What the shown episodes are made in; None: the usual one.
         profile: Name of the profile whose results are shown.
+        beside: Another `out_dir`, from which the same pictures are copied.
 
     Returns:
         One entry per asset, in the registry's order. An asset whose inputs were never made has
@@ -283,4 +285,4 @@ def build_assets(
                 raise UnknownNameError("asset", name, known)
         names = [name for name in known if name in only]
     sources = Sources.open(results_dir, runs_dir, data_dir, setting, profile, workers, progress)
-    return build({name: known[name] for name in names}, sources, Path(out_dir))
+    return build({name: known[name] for name in names}, sources, Path(out_dir), beside)

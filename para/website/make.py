@@ -49,6 +49,7 @@ def make_website(cfg: MakeWebsiteConfig) -> Site:
             workers=cfg.workers or available_cores(),
             setting=setting,
             profile=cfg.profile,
+            beside=Path(pages[0].assets_dir) if pages else None,
         )
         pages.append(Source(folder, assets_dir, assets))
     first, *second = pages

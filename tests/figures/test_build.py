@@ -99,6 +99,19 @@ def chart_only(folder, out):
     return asset
 
 
+def test_the_same_picture_is_copied_from_the_folder_beside(tmp_path, monkeypatch):
+    chosen = {"two_stage_diagram": ASSETS["two_stage_diagram"]}
+    sources = Sources.open(tmp_path, tmp_path, tmp_path)
+    (first,) = build(chosen, sources, tmp_path / "first")
+    monkeypatch.setattr(build_module, "_draw", lambda *_: pytest.fail("drawn again"))
+    (copied,) = build(chosen, sources, tmp_path / "second", beside=tmp_path / "first")
+    assert copied.media == first.media
+    for file in first.media[0].files:
+        assert (tmp_path / "second" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
+    (again,) = build(chosen, sources, tmp_path / "second")
+    assert again.status == "cached"
+
+
 def test_what_changed_is_drawn_again_and_nothing_else(tmp_path):
     results, out = tmp_path / "results", tmp_path / "out"
     write_results(results, splits=["vp_default_to_all", "lr"], ood=16, sanity=4)

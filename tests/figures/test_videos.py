@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from results_fixture import HERE, make_result, write_result
 
+from envs.table import PHYSICS
 from para.cli import load_config
 from para.evaluation.oracle import Oracle
 from para.figures import build as build_module
@@ -32,6 +33,7 @@ def full_result(split, model, **changes):
     """A made-up result that says how to run its episodes again, as real ones do."""
     result = make_result(split, model, ood=64, sanity=8)
     result["backbone"]["name"] = "resnet18"
+    result["environment"]["version"] = PHYSICS
     result["config"] = {
         "evaluation": {"batch": 8, "env": ENV},
         "training": {
@@ -223,6 +225,18 @@ def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
     assert built.status == "not run"
     assert "another training run" in built.message
     assert "scripts/eval.py model=regression split=lr" in built.command
+
+
+def test_episodes_of_another_version_of_the_world_are_not_filmed(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed"))
+    for path in (tmp_path / "results").rglob("lr/*/seed0.json"):
+        text = path.read_text()
+        path.write_text(text.replace(f'"version": {PHYSICS}', '"version": 1'))
+    old = Sources.open(tmp_path / "results", sources.runs_dir, tmp_path)
+    (built,) = build({"lr_test_pair": ASSETS["lr_test_pair"]}, old, tmp_path / "out")
+    assert built.status == "not run"
+    assert f"physics 1 and this code simulates physics {PHYSICS}" in built.message
+    assert "scripts/train.py model=para split=lr" in built.command
 
 
 def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
