@@ -1,29 +1,26 @@
 """What the regressing opponents share: DETR's transformer, from image tokens to waypoints.
 
 Tokens are a latent, the proprioception (end-effector position and gripper) and the image; a decoder
-with one learned query per waypoint regresses normalised world positions and gripper. Camera
-matrices are not given: that the camera moved is something that the policy has to see.
+with one learned query per waypoint regresses normalised positions and gripper, in the frame of the
+policy (`baselines/coordinates.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from para.backbones import BackboneConfig, build_backbone
-from para.doubles import double_array
+from baselines.coordinates import CoordinatesConfig, CoordinatesPolicy, Seen
+from para.backbones import BackboneConfig
 from para.fields import number, require
-from para.policies.base import Policy, PolicyConfig
-from para.types import ActionChunk, Inference, Observation
 
 
 @dataclass
-class TransformerConfig(PolicyConfig):
+class TransformerConfig(CoordinatesConfig):
     """Sizes of the transformer."""
 
     hidden: int = number(128, least=4)
@@ -32,8 +29,6 @@ class TransformerConfig(PolicyConfig):
     decoder_layers: int = number(2, least=1)
     feedforward: int = number(512, least=1)
     dropout: float = number(0.1, least=0, below=1)
-    rotations: bool = False
-    """Regress Euler angles too."""
 
     def rules(self, key: str, run: Any) -> None:
         """Heads share the channels."""
@@ -43,7 +38,7 @@ class TransformerConfig(PolicyConfig):
         )
 
 
-class WaypointRegressor(Policy):
+class WaypointRegressor(CoordinatesPolicy):
     """Image tokens and proprioception -> normalised waypoints, through an encoder and a decoder.
 
     Args:
@@ -63,11 +58,8 @@ class WaypointRegressor(Policy):
         spatial: bool,
         decoder_layers: int | None = None,
     ):
-        super().__init__(cfg, image_size)
-        self.spatial = spatial
-        self.backbone = build_backbone(backbone_cfg, image_size, None)
-        width = self.backbone.out_channels if spatial else self.backbone.pooled_channels
-        self.image_token = nn.Linear(width, cfg.hidden)
+        super().__init__(cfg, backbone_cfg, image_size, spatial=spatial)
+        self.image_token = nn.Linear(self.feature_channels, cfg.hidden)
         self.state_token = nn.Linear(4, cfg.hidden)
         cells = self.backbone.map_size if spatial else None
         # non-image tokens (latent, state) and a pooled image token have learned embeddings
@@ -80,30 +72,14 @@ class WaypointRegressor(Policy):
         self.decoder = nn.ModuleList(DecoderLayer(cfg) for _ in range(layers))
         self.decoder_norm = nn.LayerNorm(cfg.hidden)
         self.query = nn.Parameter(torch.randn(cfg.horizon, cfg.hidden))
-        self.action_size = 3 + 1 + (3 if cfg.rotations else 0)
         self.action = nn.Linear(cfg.hidden, self.action_size)
 
-    def state(self, ee_position: Tensor, gripper: Tensor) -> Tensor:
-        """Normalised proprioception (B, 4)."""
-        position = (ee_position - self.ee_mean) / self.ee_std
-        return torch.cat([position, 2 * gripper[:, None] - 1], 1)
-
-    def targets(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Normalised actions (B, T, 4 or 7) of a training batch."""
-        waypoints = (batch["waypoints"].float() - self.waypoint_mean) / self.waypoint_std
-        actions = [waypoints, batch["waypoint_gripper"].float()[..., None]]
-        if self.cfg.rotations:
-            actions.append(batch["waypoint_rotation"].float())
-        return torch.cat(actions, -1)
-
-    def actions(self, images: Tensor, state: Tensor, latent: Tensor | None = None) -> Tensor:
+    def actions(self, seen: Seen, latent: Tensor | None = None) -> Tensor:
         """Normalised actions (B, T, 4 or 7); the latent token (B, 1, C) is zero where none is."""
-        cells, pooled = self.backbone(images)
-        image = cells.flatten(2).transpose(1, 2) if self.spatial else pooled[:, None]
-        image = self.image_token(image)
+        image = self.image_token(self.features(seen))
         if latent is None:
-            latent = image.new_zeros(len(state), 1, self.cfg.hidden)
-        tokens = torch.cat([latent, self.state_token(state)[:, None], image], 1)
+            latent = image.new_zeros(len(image), 1, self.cfg.hidden)
+        tokens = torch.cat([latent, self.state_token(seen.state)[:, None], image], 1)
         position = torch.cat([self.token_position, self.grid_position])
         for layer in self.encoder:
             tokens = layer(tokens, position)
@@ -111,34 +87,6 @@ class WaypointRegressor(Policy):
         for layer in self.decoder:
             queries = layer(queries, self.query, tokens, position)
         return self.action(self.decoder_norm(queries)).float()
-
-    @torch.no_grad()
-    def errors(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Metrics of normalised actions (B, T, 4 or 7)."""
-        offset = (predicted - target)[..., :3] * self.waypoint_std
-        wrong = (predicted[..., 3] > 0.5) != (target[..., 3] > 0.5)
-        return {
-            "position_error_mm": 1000 * offset.norm(dim=-1).mean(),
-            "gripper_error": wrong.float().mean(),
-        }
-
-    def _predict(
-        self, images: Tensor, observations: Sequence[Observation], inference: Inference
-    ) -> list[ActionChunk]:
-        actions = self.actions(images, self.state(*self._states(observations)))
-        positions = actions[..., :3] * self.waypoint_std + self.waypoint_mean
-        # labels are the commands "open" and "close": what is commanded is one of the two
-        gripper = (actions[..., 3] > 0.5).float().cpu().numpy()
-        positions = double_array(positions)
-        rotations = actions[..., 4:].cpu().numpy() if self.cfg.rotations else None
-        return [
-            ActionChunk(
-                positions=positions[i],
-                gripper=gripper[i],
-                rotations=None if rotations is None else rotations[i],
-            )
-            for i in range(len(observations))
-        ]
 
 
 class EncoderLayer(nn.Module):

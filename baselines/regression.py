@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from baselines.detr import TransformerConfig, WaypointRegressor
@@ -41,10 +40,10 @@ class RegressionPolicy(WaypointRegressor):
 
     def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
         """See `Policy.loss`. "l1" is in standard deviations of the waypoints."""
-        state = self.state(batch["ee_position"].float(), batch["gripper"].float())
-        target = self.targets(batch)
-        predicted = self.actions(batch["image"], state)
+        seen = self.seen(batch)
+        target, visible = self.targets(batch, seen.camera)
+        predicted = self.actions(seen)
         error = (predicted - target).abs()
-        loss = error.sum() / error.numel()
-        scalars = {"loss": loss, "l1": loss, "masked": loss.new_zeros((), dtype=torch.long)}
-        return scalars | (self.errors(predicted, target) if metrics else {})
+        loss = (error * visible[..., None]).sum() / (visible.sum().clamp(min=1) * error.shape[-1])
+        scalars = {"loss": loss, "l1": loss, "masked": (~visible).sum()}
+        return scalars | (self.errors(predicted, batch, seen.camera) if metrics else {})

@@ -115,6 +115,17 @@ class Camera:
             return matrix
         return matrix.reshape(matrix.shape[:-2] + (1,) * extra + matrix.shape[-2:])
 
+    def in_camera(self, points_world: Array) -> Array:
+        """World points (..., 3) [m] in the camera's own frame, (..., 3) [m]."""
+        xp = _namespace(points_world)
+        T = self._align(self.T_world_camera, points_world)
+        return _matvec(xp.swapaxes(T[..., :3, :3], -1, -2), points_world - T[..., :3, 3])
+
+    def in_world(self, points_camera: Array) -> Array:
+        """Inverse of `in_camera`."""
+        T = self._align(self.T_world_camera, points_camera)
+        return _matvec(T[..., :3, :3], points_camera) + T[..., :3, 3]
+
     def project(self, points_world: Array) -> tuple[Array, Array]:
         """Project world points (..., 3) [m] to pixels (..., 2) as (u, v) and depths (...) [m].
 
@@ -122,9 +133,7 @@ class Camera:
         meaningless (`in_view` returns False for it).
         """
         xp = _namespace(points_world)
-        T = self._align(self.T_world_camera, points_world)
-        R, t = T[..., :3, :3], T[..., :3, 3]
-        points_camera = _matvec(xp.swapaxes(R, -1, -2), points_world - t)
+        points_camera = self.in_camera(points_world)
         homogeneous = _matvec(self._align(self.intrinsics, points_world), points_camera)
         depth = homogeneous[..., 2]
         safe = xp.where(xp.abs(depth) < 1e-9, xp.full_like(depth, 1e-9), depth)
@@ -210,3 +219,23 @@ class Camera:
         top = xp.concatenate([rotation, self.T_world_camera[..., :3, 3:]], -1)
         T = xp.concatenate([top, self.T_world_camera[..., 3:, :]], -2)
         return replace(self, T_world_camera=T), homography
+
+    def upright(self) -> Camera:
+        """The same camera with upper triangular intrinsics.
+
+        An image that was turned in its plane has the turn in its intrinsics (`warped`); here it is
+        a roll of the camera about its optical axis. Nothing projects elsewhere. It is the RQ
+        decomposition of K (Hartley & Zisserman, Multiple View Geometry, A4.1.1), in closed form
+        since K's last row is (0, 0, 1).
+        """
+        xp, K = _namespace(self.intrinsics), self.intrinsics
+        (a, b), (c, d) = ((K[..., i, 0], K[..., i, 1]) for i in (0, 1))
+        fy = (c**2 + d**2) ** 0.5
+        sin, cos = c / fy, d / fy
+        zero, one = xp.zeros_like(a), xp.ones_like(a)
+        roll = [cos, -sin, zero, sin, cos, zero, zero, zero, one]
+        upper = [a * cos - b * sin, a * sin + b * cos, K[..., 0, 2], zero, fy, K[..., 1, 2]]
+        turn, triangular = (
+            xp.stack(entries, -1).reshape(K.shape) for entries in (roll, [*upper, zero, zero, one])
+        )
+        return replace(self.rotated(turn)[0], intrinsics=triangular)

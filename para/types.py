@@ -66,8 +66,10 @@ class Inference:
         execute: Waypoints executed before planning again.
         subcell: Refine the argmax by a local soft-argmax, for pixels and for heights.
         precision: Of the network: fp32 | bf16 (autocast).
+        ensemble: Average each plan with what earlier ones predicted for the same waypoints.
     """
 
     execute: int = 4
     subcell: bool = True
     precision: str = "fp32"
+    ensemble: bool = False

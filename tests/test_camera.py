@@ -402,3 +402,33 @@ def test_markers_after_a_camera_rotation_by_homography():
     errors = _errors(image, rotated)
     assert len(errors) >= 2
     assert max(errors) < 0.25
+
+
+@quick
+@given(cameras(), points_near_origin, _number(-180, 180), _number(0.5, 2.0))
+def test_upright_is_the_same_camera_with_triangular_intrinsics(camera, point, angle, zoom):
+    """A turn of the image in its plane becomes a roll of the camera; no pixel moves."""
+    cos, sin = zoom * np.cos(np.radians(angle)), zoom * np.sin(np.radians(angle))
+    turned = camera.warped(np.array([[cos, -sin, 5.0], [sin, cos, -3.0], [0, 0, 1]]))
+    upright = turned.upright().validate()
+    assert np.allclose(upright.intrinsics, np.triu(upright.intrinsics), atol=1e-9)
+    assert (np.diagonal(upright.intrinsics) > 0).all()
+    for expected, found in zip(turned.project(point), upright.project(point), strict=True):
+        assert np.allclose(found, expected, atol=1e-6)
+    if abs(angle) > 1:
+        assert not np.allclose(upright.T_world_camera, camera.T_world_camera, atol=1e-3)
+    again = upright.upright()
+    assert np.allclose(again.T_world_camera, upright.T_world_camera, atol=1e-12)
+    batch = Camera(
+        *(torch.from_numpy(m)[None] for m in (turned.intrinsics, turned.T_world_camera)), 1, 1
+    )
+    assert np.allclose(batch.upright().T_world_camera[0], upright.T_world_camera, atol=1e-9)
+
+
+@quick
+@given(cameras(), points_near_origin)
+def test_points_in_the_camera_frame_and_back(camera, point):
+    seen = camera.in_camera(point)
+    assert np.isclose(seen[2], camera.project(point)[1])
+    assert np.isclose(np.linalg.norm(seen), np.linalg.norm(point - camera.T_world_camera[:3, 3]))
+    assert np.allclose(camera.in_world(seen), point, atol=1e-9)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from para.fields import number
+
+GEOMETRIC = ("crop", "shift", "scale", "rotate_deg", "camera_rotate_deg")
+"""Augmentations that move labels and camera matrices with the image, by key."""
 
 
 @dataclass
 class AugmentConfig:
-    """Augmentation; geometric ones move labels and camera matrices with the image."""
+    """Augmentation (configs/augment); the geometric ones move the camera with the image.
+
+    A policy gets those that its labels can follow (`Policy.follows`); the others are set to 0
+    before training, and the configuration that results keep says so.
+    """
 
     crop: float = number(0.0, least=0, below=1)
     """Largest fraction of the image cut away by a random crop (resized back to full size)."""
@@ -28,3 +36,11 @@ class AugmentConfig:
     """Largest hue shift, as a fraction of the colour circle."""
     noise: float = number(0.0, least=0, most=1)
     """Standard deviation of additive Gaussian noise, images in [0, 1]."""
+    force: bool = False
+    """Keep what the policy cannot follow, too. Its labels then contradict its images: a control."""
+
+    def followed(self, follows: Collection[str]) -> AugmentConfig:
+        """What is left for a policy whose labels follow the keys in `follows`, of `GEOMETRIC`."""
+        if self.force:
+            return self
+        return replace(self, **{key: 0.0 for key in GEOMETRIC if key not in follows})

@@ -36,10 +36,12 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from para.camera import Camera
 from para.data.augment import augment
 from para.data.config import AugmentConfig
 from para.data.format import decode_image, episode_path, read_episode, regenerate_command
 from para.errors import DataError
+from para.policies.frames import FRAMES
 from para.seeds import Purpose, generator, torch_seed
 
 Batch = dict[str, Tensor]
@@ -162,16 +164,26 @@ class DemoDataset:
         return self._images(samples)
 
     def stats(self) -> dict[str, Tensor]:
-        """Mean and standard deviation of end-effector positions and waypoints, (3,) each [m].
+        """Mean and standard deviation of end-effector positions and waypoints, (3,) each.
 
-        Keys: ee_mean, ee_std, waypoint_mean, waypoint_std, as `Policy.fit_normalisation` takes.
+        Keys: ee_mean, ee_std, waypoint_mean, waypoint_std in the world [m], and the same for each
+        other frame (para/policies/frames.py) after its prefix, as `Policy.fit_normalisation` takes
+        them. A waypoint is seen by the camera of its sample.
         """
-        waypoints = self._ee_position[self._future(np.arange(len(self)))[0]].reshape(-1, 3)
+        samples = np.arange(len(self))
+        height, width, _ = self.image_shape
+        matrices = (self._intrinsics, self._T_world_camera)
+        camera = Camera(*(torch.from_numpy(m).double() for m in matrices), width, height)
+        groups = {"ee": self._ee_position, "waypoint": self._ee_position[self._future(samples)[0]]}
         return {
-            f"{name}_{kind}": torch.from_numpy(
-                getattr(positions.astype(np.float64), kind)(axis=0).astype(np.float32)
+            f"{frame.prefix}{name}_{kind}": torch.from_numpy(
+                getattr(coordinates.reshape(-1, 3), kind)(axis=0).astype(np.float32)
             )
-            for name, positions in (("ee", self._ee_position), ("waypoint", waypoints))
+            for frame in FRAMES
+            for name, positions in groups.items()
+            for coordinates in [
+                frame.encode(camera, torch.from_numpy(positions).double())[0].numpy()
+            ]
             for kind in ("mean", "std")
         }
 

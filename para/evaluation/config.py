@@ -37,6 +37,9 @@ class EvalConfig(CommonConfig):
     """Waypoints executed before planning again."""
     subcell: bool = True
     """Refine the argmax by a local soft-argmax, for pixels and for heights."""
+    ensemble: bool = False
+    """Average each plan with what earlier ones predicted for the same waypoints (temporal
+    ensembling, Zhao et al., 2023); they overlap where `execute` is below the model's horizon."""
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
     video: int = number(1, least=0)
@@ -60,7 +63,7 @@ class EvalConfig(CommonConfig):
     @property
     def inference(self) -> Inference:
         """How the policies are run."""
-        return Inference(self.execute, self.subcell, self.precision)
+        return Inference(self.execute, self.subcell, self.precision, self.ensemble)
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from envs.base import Condition, Environment
 from para.errors import CheckpointError
+from para.evaluation.ensemble import Ensemble
 from para.policies.base import Policy
 from para.types import ActionChunk, Inference, Observation
 
@@ -50,7 +51,7 @@ def rollout(
     The first `inference.execute` waypoints of each plan are servoed to, then the policy plans
     again, until the env says that the episode is over (success, or its control steps used up).
     A plan with a miss among them (`ActionChunk.missed`) goes nowhere: the robot holds still, and
-    the policy plans again.
+    the policy plans again. With `inference.ensemble` a plan is first averaged with those before it.
 
     Args:
         policy: In eval mode.
@@ -67,6 +68,7 @@ def rollout(
     recorders = recorders or {}
     seconds = [0.0] * len(conditions)
     plans, misses = [0] * len(conditions), [0] * len(conditions)
+    ensembles = [Ensemble() for _ in conditions]
     for i, condition in enumerate(conditions):
         begin = time.perf_counter()
         envs[i].begin(condition)
@@ -81,7 +83,11 @@ def rollout(
         shared = (time.perf_counter() - begin) / len(active)
         for i, observation, chunk in zip(active, observations, chunks, strict=True):
             begin = time.perf_counter()
-            _execute(envs[i], observation, chunk, inference.execute, recorders.get(i))
+            _require_finite(chunk)
+            if inference.ensemble:
+                chunk = ensembles[i].mix(chunk)
+            count = _execute(envs[i], observation, chunk, inference.execute, recorders.get(i))
+            ensembles[i].advance(count)
             plans[i] += 1
             misses[i] += bool(chunk.missed[: inference.execute].any())
             seconds[i] += shared + time.perf_counter() - begin
@@ -98,24 +104,31 @@ def rollout(
     ]
 
 
+def _require_finite(chunk: ActionChunk) -> None:
+    broken = ~(np.isfinite(chunk.positions).all(-1) | chunk.missed) | ~np.isfinite(chunk.gripper)
+    if broken.any():
+        raise CheckpointError("The policy predicts NaN or infinity: its training went wrong.")
+
+
 def _execute(
     env: Environment,
     observation: Observation,
     chunk: ActionChunk,
     execute: int,
     recorder: Recorder | None,
-) -> None:
-    """Servo to the first `execute` waypoints of a plan; hold still where one of them is a miss."""
-    broken = ~(np.isfinite(chunk.positions).all(-1) | chunk.missed) | ~np.isfinite(chunk.gripper)
-    if broken.any():
-        raise CheckpointError("The policy predicts NaN or infinity: its training went wrong.")
+) -> int:
+    """Servo to the first `execute` waypoints of a plan; hold still where one of them is a miss.
+
+    Returns:
+        How many waypoints the robot was sent to.
+    """
     if recorder is not None:
         recorder.plan(observation, chunk)
     steps = env.steps
     count = 0 if chunk.missed[:execute].any() else min(execute, len(chunk.positions))
     for k in range(count):
         if env.done:
-            return
+            return k
         if recorder is not None:
             recorder.waypoint(k)
         on_step = None if recorder is None else recorder.step
@@ -127,3 +140,4 @@ def _execute(
                 env.control_step(env.target, env.gripper_command)
                 if recorder is not None:
                     recorder.step(env)
+    return count

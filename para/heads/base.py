@@ -196,7 +196,7 @@ class Head(nn.Module, ABC):
         return angles.remainder(2 * torch.pi) - torch.pi
 
 
-HEADS: Registry[type[Head]] = Registry("head", "model/head", packages=("para.heads",))
+HEADS: Registry[type[Head]] = Registry("head", "model/head", packages=("para.heads", "baselines"))
 """Pixel-aligned heads by kind, with arguments (cfg, horizon, in_channels, timing)."""
 
 

@@ -24,6 +24,7 @@ from para.backbones import BackboneConfig
 from para.backbones.weights import load_strict
 from para.errors import CheckpointError, ParaError
 from para.fields import LOCAL, marked, number, word
+from para.policies.frames import WORLD, Frame
 from para.registry import Registry
 from para.types import ActionChunk, Inference, Observation
 
@@ -31,7 +32,9 @@ INFERENCE_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 """`Inference.precision` -> type of autocast."""
 DEFAULT = Inference()
 STATISTICS = ("ee_mean", "ee_std", "waypoint_mean", "waypoint_std")
-"""Names of the normalisation statistics, each (3,) [m]."""
+"""Names of the normalisation statistics, each (3,), in the units of the policy's frame."""
+WARPS = frozenset({"crop", "shift", "scale", "rotate_deg", "camera_rotate_deg"})
+"""Keys of the augmentations that move the camera with the image (para/data/config.py)."""
 
 
 @dataclass
@@ -60,10 +63,20 @@ class ObservationError(ParaError):
 class Policy(nn.Module, ABC):
     """Base class: holds what all policies share, the normalisation statistics among it.
 
+    Attributes:
+        told_camera: It is told the camera's matrices, so its answer follows a camera that moved.
+        follows: Which of `WARPS` its labels can follow: after such a warp, what it is to answer is
+            still a function of what it is told. The others are switched off when it is trained.
+        frame: Of positions, as the policy's statistics have them.
+
     Args:
         cfg: The model's configuration.
         image_size: H = W of the images [px].
     """
+
+    told_camera: ClassVar[bool] = False
+    follows: ClassVar[frozenset[str]] = frozenset()
+    frame: ClassVar[Frame] = WORLD
 
     def __init__(self, cfg: PolicyConfig, image_size: int):
         super().__init__()
@@ -77,10 +90,11 @@ class Policy(nn.Module, ABC):
         """Store mean and standard deviation of end-effector and waypoint positions.
 
         Args:
-            statistics: `STATISTICS`, each (3,) [m], world frame. They travel in the state dict.
+            statistics: `STATISTICS`, each (3,), their names after `self.frame.prefix`. They travel
+                in the state dict.
         """
         for name in STATISTICS:
-            value = torch.as_tensor(statistics[name], dtype=torch.float32)
+            value = torch.as_tensor(statistics[self.frame.prefix + name], dtype=torch.float32)
             if name.endswith("std"):
                 value = value.clamp(min=1e-3)
             getattr(self, name).copy_(value)

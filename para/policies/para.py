@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from para.doubles import double_array
 from para.fields import number, require
 from para.heads import HEADS, Decoded, HeadConfig, Labels, frame_weights
 from para.heads.targets import masked_mean
-from para.policies.base import DEFAULT, POLICIES, Policy, PolicyConfig
+from para.policies.base import DEFAULT, POLICIES, WARPS, Policy, PolicyConfig
 from para.types import ActionChunk, Inference, Observation
 
 _OFF_THE_MAP = -2.0
@@ -61,6 +61,9 @@ class ParaPolicy(Policy):
         backbone_cfg: The backbone (configs/backbone).
         image_size: H = W of the images [px].
     """
+
+    told_camera: ClassVar[bool] = True
+    follows: ClassVar[frozenset[str]] = WARPS
 
     def __init__(self, cfg: ParaConfig, backbone_cfg: BackboneConfig, image_size: int):
         super().__init__(cfg, image_size)

@@ -11,7 +11,7 @@ from torch import Tensor
 from para.backbones import BackboneConfig, build_backbone
 from para.errors import ConfigError
 from para.fields import require
-from para.policies.base import POLICIES, Policy, PolicyConfig
+from para.policies.base import POLICIES, WARPS, Policy, PolicyConfig
 from para.types import Inference, Observation
 
 
@@ -41,6 +41,8 @@ class VideoPolicy(Policy):
         backbone_cfg: A video backbone (configs/backbone/svd*.yaml).
         image_size: H = W of the images [px].
     """
+
+    follows: ClassVar[frozenset[str]] = WARPS  # frames are labels that move with the image
 
     def __init__(self, cfg: VideoConfig, backbone_cfg: BackboneConfig, image_size: int):
         super().__init__(cfg, image_size)

@@ -9,12 +9,14 @@ N - k steps give the same bits as N steps (on the CPU, with the same number of t
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import closing
 from dataclasses import replace
 
 from accelerate import Accelerator
 
+from para.data.config import GEOMETRIC
 from para.data.dataset import DemoDataset
 from para.fields import check
 from para.runs.config import TrainConfig
@@ -31,6 +33,8 @@ from para.training.state import Run, Window
 from para.training.step import optimise
 from para.training.summary import TrainSummary, leave_policy, summarise
 from para.training.validation import validate
+
+_logger = logging.getLogger(__name__)
 
 Datasets = tuple[DemoDataset, DemoDataset | None]
 """Training and held-out demos."""
@@ -62,6 +66,12 @@ def train(
         cfg = replace(cfg, training=replace(cfg.training, shard=True))
     check(cfg)
     *earlier, last = stage_configs(cfg)
+    if off := [key for key in GEOMETRIC if getattr(last.augment, key) != getattr(cfg.augment, key)]:
+        _logger.info(
+            "augment: the labels of model=%s cannot follow %s, which is switched off.",
+            cfg.model.name,
+            ", ".join(off),
+        )
     for stage in earlier:
         # fresh=true trains the last stage again; those before it only where they changed
         stage = replace(stage, fresh=cfg.fresh and has_other_config(stage))

@@ -32,7 +32,18 @@ _MEAN_DECAY = 0.99
 
 
 def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
-    """The runs that `cfg` asks for, in order: one per stage of its recipe, or `cfg` itself."""
+    """The runs that `cfg` asks for, in order: one per stage of its recipe, or `cfg` itself.
+
+    Each is augmented as far as the labels of what it trains can follow.
+    """
+    return [_followed(stage) for stage in _stages(cfg)]
+
+
+def _followed(cfg: TrainConfig) -> TrainConfig:
+    return replace(cfg, augment=cfg.augment.followed(POLICIES[cfg.model.kind].follows))
+
+
+def _stages(cfg: TrainConfig) -> list[TrainConfig]:
     if cfg.recipe is None:
         return [cfg]
     configs: list[TrainConfig] = []

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from synthetic_demos import make_dataset, make_episode
+from synthetic_demos import SIZE, make_dataset, make_episode
 
+from para.camera import Camera
 from para.data.config import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset, batch_samples
 from para.data.format import episode_path, write_episode
 from para.errors import DataError
+from para.policies.frames import FRAMES
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,18 @@ def test_statistics_are_those_of_the_batches(folder):
     torch.testing.assert_close(stats["waypoint_mean"], waypoints.mean(0))
     torch.testing.assert_close(stats["waypoint_std"], waypoints.std(0, correction=0))
     assert (stats["ee_std"] > 0.001).all()
+    camera = Camera(everything["intrinsics"], everything["T_world_camera"], SIZE, SIZE)
+    for frame in FRAMES:
+        seen, visible = frame.encode(camera, everything["waypoints"])
+        assert visible.all()
+        mean, std = (stats[f"{frame.prefix}waypoint_{kind}"] for kind in ("mean", "std"))
+        torch.testing.assert_close(mean, seen.flatten(0, 1).mean(0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            std, seen.flatten(0, 1).std(0, correction=0), atol=1e-5, rtol=1e-4
+        )
+        back, _ = frame.decode(camera, seen)
+        torch.testing.assert_close(back, everything["waypoints"], atol=1e-5, rtol=0)
+    assert len(stats) == 4 * len(FRAMES)
 
 
 def test_failed_demos_are_left_out_and_listed(tmp_path):

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from para.backbones import BACKBONES, BackboneConfig
 from para.camera import Camera
 from para.heads import HEADS
-from para.policies.base import POLICIES, PolicyConfig
+from para.policies.base import POLICIES, Policy, PolicyConfig
 from para.types import Observation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -109,3 +109,16 @@ def observations(batch: dict[str, torch.Tensor]) -> list[Observation]:
         )
         for i in range(len(images))
     ]
+
+
+def statistics(batch: dict[str, torch.Tensor], policy: Policy) -> dict[str, torch.Tensor]:
+    """What a data set would tell `policy` about the batch's positions, in its frame."""
+    size = batch["image"].shape[-1]
+    camera = Camera(batch["intrinsics"], batch["T_world_camera"], size, size)
+    groups = {"ee": batch["ee_position"], "waypoint": batch["waypoints"]}
+    encoded = {name: policy.frame.encode(camera, p)[0] for name, p in groups.items()}
+    return {
+        f"{policy.frame.prefix}{name}_{kind}": getattr(coordinates.reshape(-1, 3), kind)(0)
+        for name, coordinates in encoded.items()
+        for kind in ("mean", "std")
+    }

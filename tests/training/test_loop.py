@@ -17,7 +17,7 @@ from para.training.loop import train
 
 
 def test_accumulated_batches_make_the_same_steps(config, datasets):
-    common = ("training.precision=fp32", "training.log_every=1", "augment.brightness=0")
+    common = ("training.precision=fp32", "training.log_every=1", "augment=none")
     sizes = {"a": (8, 1), "b": (4, 2), "c": (2, 4)}
     rows = {}
     for runs, (size, count) in sizes.items():
