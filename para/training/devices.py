@@ -9,6 +9,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from para.data.dataset import Batch
 from para.errors import ConfigError
+from para.places import CONFIGS
 from para.runs.config import TrainingConfig
 
 
@@ -34,8 +35,8 @@ def start_accelerator(training: TrainingConfig) -> Accelerator:
     if training.shard and accelerator.num_processes == 1:
         raise ConfigError(
             "training.shard=true splits a model over several processes, but there is one. Start "
-            "them with: accelerate launch --config_file configs/accelerate/fsdp.yaml "
-            "--num_processes N scripts/train.py ..."
+            f"them with: accelerate launch --config_file {CONFIGS / 'accelerate' / 'fsdp.yaml'} "
+            "--num_processes N -m para.commands.train ..."
         )
     return accelerator
 

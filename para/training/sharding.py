@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from para.errors import ConfigError
+from para.places import CONFIGS
 from para.policies.base import Policy
 
 
@@ -36,7 +37,7 @@ def asked_by_launcher() -> bool:
         raise ConfigError(
             "accelerate launch asks for DeepSpeed, which this trainer does not use. FSDP splits "
             "weights, gradients and moments as its ZeRO stage 3 does: accelerate launch "
-            "--config_file configs/accelerate/fsdp.yaml scripts/train.py ..."
+            f"--config_file {CONFIGS / 'accelerate' / 'fsdp.yaml'} -m para.commands.train ..."
         )
     return _fsdp_flag()
 
