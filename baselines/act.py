@@ -33,15 +33,15 @@ class ActConfig(TransformerConfig):
     """configs/model/act*.yaml"""
 
     kind: str = "act"
-    encoder_layers: int = number(4, least=1)
-    decoder_layers: int = number(7, least=1)
+    encoder_layers: int = number(4, least=1, most=100)
+    decoder_layers: int = number(7, least=1, most=100)
     read_first_layer: bool = False
     """Reproduces the published code, which decodes only the first decoder layer's output."""
     padding: str = choice("mask", ("mask", "published"))
     """Waypoints past the end of a demo, where the last pose repeats: mask (mean L1 over real
     steps) | published (masked, but divided by padded steps too)."""
-    latent_dim: int = number(32, least=1)
-    kl_weight: float = number(10.0, least=0)
+    latent_dim: int = number(32, least=1, most=16384)
+    kl_weight: float = number(10.0, least=0, most=1e6)
 
     def rules(self, key: str, run: Any) -> None:
         """Sine embeddings take four channels at a time, and there must be one map to read."""

@@ -23,11 +23,11 @@ from para.fields import number, require
 class TransformerConfig(CoordinatesConfig):
     """Sizes of the transformer."""
 
-    hidden: int = number(128, least=4)
-    heads: int = number(4, least=1)
-    encoder_layers: int = number(2, least=1)
-    decoder_layers: int = number(2, least=1)
-    feedforward: int = number(512, least=1)
+    hidden: int = number(128, least=4, most=16384)
+    heads: int = number(4, least=1, most=1024)
+    encoder_layers: int = number(2, least=1, most=100)
+    decoder_layers: int = number(2, least=1, most=100)
+    feedforward: int = number(512, least=1, most=65536)
     dropout: float = number(0.1, least=0, below=1)
 
     def rules(self, key: str, run: Any) -> None:

@@ -38,20 +38,20 @@ class DiffusionConfig(CoordinatesConfig):
     """configs/model/diffusion*.yaml"""
 
     kind: str = "diffusion"
-    features: int = number(128, least=1)
+    features: int = number(128, least=1, most=16384)
     """Numbers that the image becomes."""
-    widths: list[int] = number([64, 128, 256], least=8)
+    widths: list[int] = number([64, 128, 256], least=8, most=16384)
     """Channels of the U-Net's levels (published: 512, 1024, 2048)."""
-    kernel: int = number(5, least=1)
-    step_channels: int = number(128, least=2)
+    kernel: int = number(5, least=1, most=101)
+    step_channels: int = number(128, least=2, most=16384)
     """Of the embedding of the diffusion step."""
-    steps: int = number(100, least=1)
+    steps: int = number(100, least=1, most=10_000)
     """Of diffusion, in training."""
     inference_steps: int = number(10, least=1)
     """Of DDIM."""
-    draws: int = number(4, least=1)
+    draws: int = number(4, least=1, most=1024)
     """Noise and step are drawn this often for each image: its feature is the expensive part."""
-    clip: float = number(5.0, above=0)
+    clip: float = number(5.0, above=0, most=1000)
     """Predicted waypoints are kept within so many standard deviations in each step."""
 
     def rules(self, key: str, run: Any) -> None:

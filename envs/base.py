@@ -24,15 +24,15 @@ TRIES = 10_000
 class EnvConfig:
     """The simulated scene and its default camera (configs/env)."""
 
-    image_size: int = number(128, least=16)
+    image_size: int = number(128, least=16, most=8192)
     """Height and width of policy images [px]."""
-    camera_distance: float = number(1.5, above=0)
+    camera_distance: float = number(1.5, above=0, most=100)
     """From the camera to the point that it looks at [m]."""
-    camera_elevation_deg: float = 50.0
+    camera_elevation_deg: float = number(50.0, least=-90, most=90)
     camera_fovy_deg: float = number(45.0, above=0, below=180)
-    theta_max_deg: float = number(25.0, least=0)
+    theta_max_deg: float = number(25.0, least=0, most=180)
     """Largest polar angle of the viewpoint cap."""
-    max_steps: int = number(600, least=1)
+    max_steps: int = number(600, least=1, most=1_000_000)
     """Control steps (20 ms each) that an episode may take."""
 
 

@@ -15,7 +15,7 @@ from envs.demos import DEMO_SETS
 from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, THETAS_DEG
 from para.errors import ConfigError, UnknownNameError
-from para.fields import LOCAL, choice, marked, number, require, word
+from para.fields import LOCAL, SEEDS, choice, marked, number, require, word
 from para.registry import Registry
 
 TESTS = ("ood", "sanity")
@@ -37,7 +37,7 @@ class RegionConfig:
     kind: str = choice("all", REGIONS)
     """all | left | right | near | far | corner | grid | spread (as grid, but centred).
     left: y < 0 (left in the default image); near: x < 0 (near the robot)."""
-    count: int | None = number(None, least=1)
+    count: int | None = number(None, least=1, most=10_000)
     """Number of grid positions (corner, grid, spread); None takes all of the region."""
 
 
@@ -64,7 +64,7 @@ class TestConfig:
 
     positions: RegionConfig = field(default_factory=RegionConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
-    episodes: int = number(100, least=1)
+    episodes: int = number(100, least=1, most=100_000)
     """Total number; with several viewpoints they are spread evenly over them."""
     distractors: list[int] = number([0, 0], least=0)
     """Fewest and most distractors; the number is drawn per episode."""
@@ -171,7 +171,7 @@ class RegionsConfig(SplitConfig):
     train_views: ViewConfig = field(default_factory=ViewConfig)
     ood: TestConfig = marked(LOCAL, TestConfig)
     sanity: TestConfig = marked(LOCAL, TestConfig)
-    test_seed: int = number(20240, least=0, mark=LOCAL)
+    test_seed: int = number(20240, least=0, most=SEEDS, mark=LOCAL)
 
     @property
     def demos(self) -> int | None:

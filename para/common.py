@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from omegaconf import MISSING
 
 from envs.base import EnvConfig, layout_names, robot_names
-from para.fields import LOCAL, choice, folder, marked, number
+from para.fields import LOCAL, SEEDS, choice, folder, marked, number
 from para.places import shipped
 
 
@@ -22,7 +22,7 @@ class CommonConfig:
     packages: ClassVar[tuple[str, ...]] = ()
     """Modules to import before the schema of a component is looked up, and not sooner."""
 
-    seed: int = number(0, least=0, most=2**32 - 1)
+    seed: int = number(0, least=0, most=SEEDS)
     """Of everything random in training; starts of an evaluation do not depend on it."""
     task: Any = MISSING
     robot: str = choice("panda", robot_names)

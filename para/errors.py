@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 40
+"""Names that a message lists of those that exist."""
+
 
 class ParaError(Exception):
     """Base class of every error that PARA raises on purpose.
@@ -18,7 +21,7 @@ class UnknownNameError(ParaError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"Unknown {kind} {name!r}. {did_you_mean(name, self.known)}")
+        super().__init__(f"Unknown {kind} {one_line(name)!r}. {did_you_mean(name, self.known)}")
 
 
 class ConfigError(ParaError):
@@ -52,4 +55,6 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=most, cutoff=0.5)
     hint = f"Did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return f"{hint}Available: {', '.join(known) if known else 'none'}."
+    listed = ", ".join(known[:MOST_LISTED]) or "none"
+    more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+    return f"{hint}Available: {listed}{more}."

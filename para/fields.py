@@ -33,6 +33,12 @@ READING = "reading"
 """Mark of fields that say how a model's features are read, not what the model is."""
 
 
+MOST = 10**9
+"""Of whole numbers with no other bound: more is a slip of the pen, and overflows somewhere."""
+SEEDS = 2**32 - 1
+"""Largest seed that all random generators take."""
+
+
 def number(
     default: Any = NO_DEFAULT,
     *,
@@ -43,6 +49,8 @@ def number(
     mark: str | None = None,
 ) -> Any:
     """A field for a number, or a list of numbers, within bounds (least, most: inclusive).
+
+    Every float must be finite, and a whole number is at most MOST where nothing else is said.
 
     Args:
         default: As in `dataclasses.field`; a list is copied.
@@ -137,6 +145,8 @@ def check_field(key: str, item: Field[Any], value: Any) -> None:
     for single in value if isinstance(value, list) else [value]:
         if isinstance(single, float):
             require(math.isfinite(single), f"{key}={single} must be a finite number.")
+        if isinstance(single, int) and item.metadata.get("bounds", {}).get("most") is None:
+            require(abs(single) <= MOST, f"{key}={one_line(single)} must be at most {MOST}.")
         if single is None:
             continue
         if "folder" in item.metadata:

@@ -8,19 +8,15 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass
-from functools import cached_property
 
 import pytest
-from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
-from hydra._internal.hydra import Hydra
-from hydra.types import RunMode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks import nonsense
 from para.campaign.config import ReproduceConfig
 from para.cli import load_config, para_main
 from para.common import CommonConfig
-from para.compose import Composer
 from para.data.generate import GenerateConfig
 from para.evaluation.config import EvalConfig
 from para.fields import check
@@ -214,28 +210,12 @@ EXAMPLES = int(os.environ.get("PARA_FUZZ", "60"))
 """Random command lines per script; `make fuzz` takes 500."""
 
 
-def mode_of(self: Hydra, config_name: str, overrides: list[str]) -> RunMode | None:
-    """What Hydra composes everything for once more, and says nothing about mistakes."""
-    return RunMode.MULTIRUN if "hydra.mode=MULTIRUN" in overrides else None
-
-
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
     """A folder of its own; what never changes is composed, or copied by Hydra, only once."""
     monkeypatch.chdir(tmp_path)
-    default, known = Composer.__dict__["_default"], {}
-
-    def once(self: Composer):
-        key = (self.view, self.files)
-        if key not in known:
-            known[key] = default.func(self)
-        return known[key]
-
-    prop = cached_property(once)
-    prop.__set_name__(Composer, "_default")
-    monkeypatch.setattr(Composer, "_default", prop)
-    monkeypatch.setattr(Hydra, "get_mode", mode_of)
-    monkeypatch.setattr(StructuredConfigSource, "__deepcopy__", lambda self, memo: self, False)
+    with nonsense.quick():
+        yield
 
 
 @pytest.mark.parametrize("arguments", NONSENSE)

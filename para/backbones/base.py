@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from omegaconf import MISSING
 from torch import Tensor, nn
 
-from para.fields import READING, number, word
+from para.errors import one_line
+from para.fields import READING, number, require, word
 from para.registry import Registry
 
 
@@ -28,8 +30,16 @@ class BackboneConfig:
     """The registered component that reads the rest."""
     weights: str = "random"
     """random | pretrained (hub or its cache) | path of a weight file."""
-    channels: int = number(64, least=1, mark=READING)
+    channels: int = number(64, least=1, most=16384, mark=READING)
     """Channels of the feature map that the heads read."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """A file of weights exists."""
+        require(
+            self.weights in ("random", "pretrained") or Path(self.weights).expanduser().exists(),
+            f"{key}.weights={one_line(self.weights)}: there is no such file or folder; or use "
+            "random or pretrained.",
+        )
 
 
 class Backbone(nn.Module, ABC):

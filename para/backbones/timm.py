@@ -30,18 +30,22 @@ class TimmConfig(BackboneConfig):
     kind: str = "timm"
     timm_name: str = MISSING
     """Any timm model with features (`timm.list_models()`)."""
-    width: float = number(1.0, above=0)
+    width: float = number(1.0, above=0, most=16)
     """Channel multiplier of ResNets and ConvNeXts that are trained from scratch."""
     norm: str = choice("own", ("own", "group"))
     """own | group: replace a ResNet's batch norm by group norm when training from scratch, so
     that a prediction depends on neither the rest of the batch nor running statistics."""
 
+    def rules(self, key: str, run: Any) -> None:
+        """There is such a network."""
+        super().rules(key, run)
+        if not timm.is_model(self.timm_name):
+            raise UnknownNameError("timm model", self.timm_name, timm.list_models())
+
 
 @BACKBONES.register("timm", TimmConfig)
 def timm_backbone(cfg: TimmConfig, image_size: int, map_size: int | None) -> Backbone:
     """See `build_backbone`."""
-    if not timm.is_model(cfg.timm_name):
-        raise UnknownNameError("timm model", cfg.timm_name, timm.list_models())
     plain = timm.create_model(cfg.timm_name, num_classes=0)
     if not hasattr(plain, "forward_intermediates"):
         raise ConfigError(

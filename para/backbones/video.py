@@ -16,7 +16,7 @@ from para.backbones.svd import build_video_model
 from para.backbones.video_model import VideoModel
 from para.backbones.video_sampler import sample
 from para.errors import ConfigError
-from para.fields import LOCAL, READING, choice, marked, number, require
+from para.fields import LOCAL, READING, SEEDS, choice, marked, number, require
 
 
 @dataclass
@@ -32,11 +32,11 @@ class VideoBackboneConfig(BackboneConfig):
     kind: str = "video"
     hub: str = "stabilityai/stable-video-diffusion-img2vid"
     """Where the pretrained weights are on the hub."""
-    size: list[int] | None = number(None, least=16)
+    size: list[int] | None = number(None, least=16, most=8192)
     """Height and width [px] of the frames that the video model sees; null: as the images are."""
-    frames: int = number(7, least=1)
+    frames: int = number(7, least=1, most=1000)
     """F: frames of a clip; frame 0 is the current image."""
-    frame_stride: int = number(6, least=1)
+    frame_stride: int = number(6, least=1, most=1000)
     """Demo frames (0.1 s each) between the frames of a clip."""
     codec: str = choice("pca", ("pca", "kl"))
     """pca (fitted to the training demos in seconds) | kl (Stable Video Diffusion's own)."""
@@ -50,23 +50,24 @@ class VideoBackboneConfig(BackboneConfig):
     """Arguments of diffusers' AutoencoderKLTemporalDecoder (codec=kl)."""
     clip: dict[str, Any] = field(default_factory=dict)
     """Arguments of transformers' CLIPVisionConfig (image_encoder=true)."""
-    norm_groups: int = number(32, least=1)
+    norm_groups: int = number(32, least=1, most=16384)
     """Groups of all group norms in the UNet; diffusers always makes 32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third slower."""
-    lora_rank: int = number(0, least=0)
+    lora_rank: int = number(0, least=0, most=16384)
     """Train low-rank updates of the attention layers only; 0 trains all of the UNet."""
     blocks: list[int] = marked(READING, [1, 2])
     """Up blocks of the UNet whose features are read."""
-    sigma: float = number(30.0, above=0, mark=READING)
+    sigma: float = number(30.0, above=0, most=700, mark=READING)
     """Noise level of the single pass that features are read from."""
-    noise_seed: int = number(0, least=0, mark=READING)
+    noise_seed: int = number(0, least=0, most=SEEDS, mark=READING)
     """Of the fixed noise that the UNet sees at inference."""
     sigma_min: float = number(0.002, above=0, below=700, mark=LOCAL)
     """Noise level of the last pass when clips are generated."""
 
     def rules(self, key: str, run: Any) -> None:
         """Lists have their lengths; the clip reaches as far as the waypoints read from it."""
+        super().rules(key, run)
         for name, value, length in (
             ("size", self.size, 2),
             ("added_time_ids", self.added_time_ids, 3),

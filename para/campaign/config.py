@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from para.common import CommonConfig
 from para.executors import ExecutorConfig
-from para.fields import choice, number, require
+from para.fields import SEEDS, choice, number, require
 
 
 @dataclass
@@ -22,10 +22,10 @@ class ReproduceConfig(CommonConfig):
     """What to test on; campaign=... sets it (configs/campaign)."""
     models: list[str] = MISSING
     """Policies by their names in results: para, act, para_two_stage-svd_tiny."""
-    seeds: list[int] = number([0], least=0)
+    seeds: list[int] = number([0], least=0, most=SEEDS)
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference in evaluations: fp32 | bf16."""
-    episodes: int | None = number(None, least=1)
+    episodes: int | None = number(None, least=1, most=100_000)
     """Episodes per test; null: as many as each split says."""
     executor: ExecutorConfig = MISSING
     """Where the jobs run, `workers` at a time (configs/executor)."""

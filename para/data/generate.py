@@ -70,7 +70,7 @@ class GenerateConfig(CommonConfig):
 
     dataset: str = choice("objpos", DEMO_SETS)
     """objpos | viewpoints."""
-    limit: int | None = number(None, least=1)
+    limit: int | None = number(None, least=1, most=100_000)
     """Generate at most this many episodes, spread evenly over the set."""
     preview: bool = True
     """Also write a contact sheet and train_demo_*.mp4."""

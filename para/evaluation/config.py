@@ -29,11 +29,11 @@ class EvalConfig(CommonConfig):
     backbone: str | None = word(None)
     """Backbone to evaluate; null: every trained one."""
     tests: list[str] = choice(list(TESTS), TESTS)
-    episodes: int | None = number(None, least=1)
+    episodes: int | None = number(None, least=1, most=100_000)
     """Episodes per test; null: as many as the split says."""
-    batch: int = number(8, least=1)
+    batch: int = number(8, least=1, most=4096)
     """Episodes that one process runs in lock step, so that inference is batched."""
-    execute: int = number(4, least=1)
+    execute: int = number(4, least=1, most=1000)
     """Waypoints executed before planning again."""
     subcell: bool = True
     """Refine the argmax by a local soft-argmax, for pixels and for heights."""
@@ -42,7 +42,7 @@ class EvalConfig(CommonConfig):
     ensembling, Zhao et al., 2023); they overlap where `execute` is below the model's horizon."""
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
-    video: int = number(1, least=0)
+    video: int = number(1, least=0, most=100_000)
     """Rollout videos to save per model and test."""
     fresh: bool = False
     """Forget episodes that were evaluated before."""

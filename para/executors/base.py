@@ -21,6 +21,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from para.errors import ParaError
+from para.fields import word
 from para.registry import Registry
 
 Worker = Callable[[Any], Any]
@@ -90,7 +91,7 @@ class Crew(ABC):
 class ExecutorConfig:
     """What every executor is told (configs/executor)."""
 
-    name: str = MISSING
+    name: str = word(MISSING)
     kind: str = MISSING
     """The registered component that reads the rest."""
 

@@ -279,7 +279,7 @@ def build_assets(
     """
     known = assets()
     names = [name for name, asset in known.items() if asset.kind in kinds]
-    if only:
+    if only is not None:
         for name in only:
             if name not in known:
                 raise UnknownNameError("asset", name, known)

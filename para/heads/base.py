@@ -23,15 +23,15 @@ class HeadConfig:
 
     kind: str = MISSING
     """The registered component that reads the rest."""
-    hidden: int = number(64, least=1)
-    height_bins: int = number(32, least=2)
-    height_min: float = 0.0
+    hidden: int = number(64, least=1, most=16384)
+    height_bins: int = number(32, least=2, most=4096)
+    height_min: float = number(0.0, least=-10, most=10)
     """Lowest bin centre, world z [m]."""
-    height_max: float = 0.32
+    height_max: float = number(0.32, least=-10, most=10)
     """Highest bin centre, world z [m]."""
-    target_sigma: float = number(1.5, above=0)
+    target_sigma: float = number(1.5, above=0, most=1024)
     """Standard deviation of the soft heatmap target [cells]."""
-    rotation_bins: int = number(0, least=0)
+    rotation_bins: int = number(0, least=0, most=3600)
     """Bins per Euler axis; 0 predicts no rotation."""
 
     def rules(self, key: str, run: Any) -> None:

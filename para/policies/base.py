@@ -50,9 +50,9 @@ class PolicyConfig:
     """The registered component that reads the rest."""
     title: str | None = marked(LOCAL, None)
     """What figures and tables call it; null: its name."""
-    horizon: int = number(12, least=1)
+    horizon: int = number(12, least=1, most=1000)
     """T: waypoints per prediction."""
-    waypoint_stride: int = number(3, least=1)
+    waypoint_stride: int = number(3, least=1, most=1000)
     """Demo frames (0.1 s each) between waypoints."""
 
 

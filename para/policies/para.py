@@ -31,9 +31,9 @@ class ParaConfig(PolicyConfig):
     kind: str = "para"
     head: Any = MISSING
     """Where and how high: a component of its own (configs/model/head)."""
-    heatmap_size: int = number(32, least=2)
+    heatmap_size: int = number(32, least=2, most=1024)
     """Cells per side of the heatmap; configs/profile sets it (32 laptop, 64 paper)."""
-    height_window: float = number(0.5, least=0)
+    height_window: float = number(0.5, least=0, most=1024)
     """Heights are supervised at 3 x 3 points around the true pixel, this far apart [cells]."""
     ee_pixel: bool = True
     """Tell the feature map where in the image the end effector is."""

@@ -23,27 +23,27 @@ class TrainingConfig:
     """The optimisation (part of configs/profile)."""
 
     steps: int = number(1500, least=1)
-    batch_size: int = number(32, least=1)
-    learning_rate: float = number(1e-3, above=0)
-    backbone_learning_rate: float | None = number(None, least=0)
+    batch_size: int = number(32, least=1, most=65536)
+    learning_rate: float = number(1e-3, above=0, most=10)
+    backbone_learning_rate: float | None = number(None, least=0, most=10)
     """None: the same as learning_rate."""
-    weight_decay: float = number(0.05, least=0)
+    weight_decay: float = number(0.05, least=0, most=100)
     warmup_steps: int = number(50, least=0)
     clip_norm: float = number(1.0, above=0)
-    accumulate: int = number(1, least=1)
+    accumulate: int = number(1, least=1, most=65536)
     """Batches per optimiser step."""
     ema_decay: float = number(0.998, least=0, below=1)
     precision: str = choice("bf16", ("bf16", "fp16", "fp32"))
     """bf16 | fp16 | fp32."""
     log_every: int = number(20, least=1, mark=LOCAL)
     checkpoint_every: int = number(250, least=1, mark=LOCAL)
-    validation_demos: int = number(8, least=0)
+    validation_demos: int = number(8, least=0, most=10_000)
     """Held-out training-distribution demos, for the validation loss (never used to choose)."""
     shard: bool = marked(LOCAL, False)
     """Split weights, gradients, moments and averages over all processes, for models that do not
     fit one GPU; needs `accelerate launch` or `torchrun` with several. Launching with
     configs/accelerate/fsdp.yaml sets it."""
-    data_workers: int = number(0, least=0, mark=LOCAL)
+    data_workers: int = number(0, least=0, most=256, mark=LOCAL)
     """Loader processes; 0 loads in a background thread of the training process."""
 
     def rules(self, key: str, run: Any) -> None:
@@ -63,9 +63,9 @@ class TrainingConfig:
 class RatesConfig:
     """Peak learning rates of the parts of a policy on a video backbone; null freezes a part."""
 
-    video: float | None = number(None, above=0)
+    video: float | None = number(None, above=0, most=10)
     """Of the UNet. Codec and image encoder are never trained by a recipe."""
-    heads: float | None = number(None, above=0)
+    heads: float | None = number(None, above=0, most=10)
     """Of all that reads the UNet's features."""
 
 
@@ -78,7 +78,7 @@ class StageConfig:
     by a running mean of itself where there are both."""
     rates: RatesConfig = field(default_factory=RatesConfig)
     steps: int = number(MISSING, least=1)
-    batch_size: int = number(8, least=1)
+    batch_size: int = number(8, least=1, most=65536)
     minutes: float | None = number(None, above=0)
     """Stop after this many minutes, even if steps remain."""
     split: str | None = None
@@ -158,11 +158,11 @@ class TrainConfig(CommonConfig):
     fresh: bool = marked(LOCAL, False)
     """Delete what an earlier run of the same name left, instead of resuming it; refused where
     anything else lies in its folder."""
-    limit: int | None = number(None, least=1)
+    limit: int | None = number(None, least=1, most=100_000)
     """Use the demo set made with the same `limit` (smoke runs)."""
     wandb: str = choice("off", ("off", "offline", "online"), mark=LOCAL)
     """off | offline | online."""
-    heatmap_size: int = number(32, least=2, mark=LOCAL)
+    heatmap_size: int = number(32, least=2, most=1024, mark=LOCAL)
     """Cells per side of a heatmap at this profile; pixel-aligned models read it from here."""
 
     def rules(self, key: str, run: Any) -> None:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from para.common import CommonConfig
-from para.fields import folder, number
+from para.fields import choice, folder, number
+
+
+def asset_names() -> list[str]:
+    """Names of all figures and sets of videos."""
+    from para.figures.registry import assets  # slow, and seldom needed
+
+    return list(assets())
 
 
 @dataclass
@@ -17,7 +24,7 @@ class MakeWebsiteConfig(CommonConfig):
 
     out: str | None = folder(None)
     """Folder of the site, replaced when the new one is complete; null: website in outputs_dir."""
-    only: list[str] | None = None
+    only: list[str] | None = choice(None, asset_names)
     """Names of figures and videos to make; null: all. The page says what is not there."""
     serve: bool = False
     """Serve the site on this machine until Ctrl-C."""

@@ -1,0 +1,233 @@
+"""Random kills: the same files as without.
+
+    python benchmarks/kills.py FOLDER [kills=200] [minutes=15] [seed=0] [results_dir=results]
+
+Each trial does one thing of the smoke profile (generate, train, eval, website, reproduce), kills it
+with SIGKILL at random moments, the process alone or with all its workers, and runs it to the end.
+Then all files must be those of an undisturbed run: the same paths, so nothing is left over, and the
+same bytes apart from times. FOLDER keeps every trial: the same command goes on with the next until
+there are `kills` of this commit, or `minutes` are over. Writes <results_dir>/benchmarks/kills.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from para.cli import load_config
+from para.common import CommonConfig
+from para.files import atomic_write_json
+from para.places import ROOT
+from para.system import git_hash, provenance
+
+log = logging.getLogger(__name__)
+
+STEPS = {
+    "generate": "generate_demos dataset=objpos limit=6",
+    "train": "train limit=6 training.steps=60 training.checkpoint_every=5 workers=1",
+    "eval": "eval model=para episodes=2 batch=1 video=1 env.max_steps=40",
+    "website": "make_website only=[two_stage_diagram,lr_success_map]",
+}
+"""Script and arguments; each begins where the one before it ended."""
+WHOLE = "reproduce splits=[lr] models=[para] episodes=1 website=false"
+"""Begins with nothing."""
+ORDER = ("generate", "train", "eval", "website", "train", "eval", "generate", "reproduce")
+OPTIONS = {"kills", "minutes", "seed", "results_dir"}
+MOST_KILLS = 4
+"""Of one trial."""
+TIMES = {"created", "seconds", "minutes", "samples_per_s", "checksum", "git"}
+"""Keys of what differs between two runs of the same thing; a checksum is made of all the rest."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One script call.
+
+    Attributes:
+        name: generate | train | ...
+        words: Script and arguments.
+        before: Folder with the files that it begins with; None: nothing.
+        after: Folder with the files of an undisturbed run.
+        seconds: What that took.
+    """
+
+    name: str
+    words: str
+    before: Path | None
+    after: Path
+    seconds: float
+
+
+def command(words: str) -> list[str]:
+    """The call of a script."""
+    script, *arguments = words.split()
+    return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "profile=smoke", *arguments]
+
+
+def start(words: str, place: Path) -> subprocess.Popen[bytes]:
+    """Begin a script in a folder; its temporary files go to place/tmp."""
+    (place / "tmp").mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
+    with open(place.with_suffix(".log"), "ab") as output:
+        return subprocess.Popen(
+            command(words), cwd=place, env=environment, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def finish(words: str, place: Path) -> str:
+    """Run a script to its end; what it said last if it failed."""
+    status = start(words, place).wait()
+    if status == 0:
+        return ""
+    said = place.with_suffix(".log").read_text(errors="replace").strip().splitlines()
+    return f"exit status {status}: {said[-1] if said else ''}"
+
+
+def undisturbed(folder: Path) -> list[Task]:
+    """All that is done without a kill, once."""
+    tasks, before = [], None
+    for name, words in (*STEPS.items(), ("reproduce", WHOLE)):
+        before = None if name == "reproduce" else before
+        after, timed = folder / name, folder / f"{name}.json"
+        if not timed.exists():
+            log.info("undisturbed: %s", words)
+            copy(before, after)
+            began = time.monotonic()
+            if failure := finish(words, after):
+                sys.exit(f"{words} failed without a kill: {failure}")
+            timed.write_text(json.dumps(time.monotonic() - began))
+        tasks.append(Task(name, words, before, after, json.loads(timed.read_text())))
+        before = after
+    return tasks
+
+
+def copy(source: Path | None, target: Path) -> None:
+    """Make `target` a copy of `source`, or an empty folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.with_suffix(".log").unlink(missing_ok=True)
+    if source is None:
+        target.mkdir(parents=True)
+    else:
+        shutil.copytree(source, target, symlinks=True)
+
+
+def trial(task: Task, chance: random.Random, place: Path) -> dict[str, Any]:
+    """Kill a task up to MOST_KILLS times, finish it, and compare."""
+    copy(task.before, place)
+    kills = []
+    for _ in range(chance.randint(1, MOST_KILLS)):
+        after, whom = chance.uniform(0.1, 1.0) * task.seconds, chance.choice(["all", "first"])
+        process = start(task.words, place)
+        try:
+            process.wait(after)
+            break  # it was faster
+        except subprocess.TimeoutExpired:
+            (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGKILL)
+            process.wait()
+            kills.append({"after_s": round(after, 2), "whom": whom})
+    failure = finish(task.words, place)
+    ours, theirs = digests(place), digests(task.after)
+    return {
+        "task": task.name,
+        "kills": kills,
+        "failure": failure,
+        "left_over": sorted(ours.keys() - theirs.keys()),
+        "missing": sorted(theirs.keys() - ours.keys()),
+        "different": sorted(k for k in ours.keys() & theirs.keys() if ours[k] != theirs[k]),
+    }
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Hash of every file below a folder, by path; times do not count."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            read: Callable[[Path], bytes] = UNTIMED.get(path.suffix, Path.read_bytes)
+            found[path.relative_to(folder).as_posix()] = hashlib.sha256(read(path)).hexdigest()
+    return found
+
+
+def untimed(value: Any) -> Any:
+    """A JSON value without what TIMES names."""
+    if isinstance(value, dict):
+        return {k: untimed(v) for k, v in value.items() if k not in TIMES}
+    return [untimed(v) for v in value] if isinstance(value, list) else value
+
+
+def _json(path: Path) -> bytes:
+    lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    return "\n".join(json.dumps(untimed(json.loads(line))) for line in lines).encode()
+
+
+def _csv(path: Path) -> bytes:
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    kept = [i for i, name in enumerate(rows[0]) if name not in TIMES] if rows else []
+    return "\n".join(",".join(row[i] for i in kept if i < len(row)) for row in rows).encode()
+
+
+UNTIMED = {".json": _json, ".jsonl": _json, ".csv": _csv}
+
+
+def main() -> None:
+    """Run trials, write the summary."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    words = dict(word.split("=", 1) for word in sys.argv[2:])
+    if len(sys.argv) < 2 or "=" in sys.argv[1] or words.keys() - OPTIONS:
+        sys.exit(__doc__)
+    folder, seed = Path(sys.argv[1]).absolute(), int(words.get("seed", 0))
+    end = time.monotonic() + 60 * float(words.get("minutes", 15))
+    commit, trials = git_hash(), folder / "trials.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = {task.name: task for task in undisturbed(folder / "undisturbed" / commit)}
+    rows = [json.loads(line) for line in trials.read_text().splitlines()] if trials.exists() else []
+    rows = [row for row in rows if (row["git"], row["seed"]) == (commit, seed)]
+    while sum(len(row["kills"]) for row in rows) < int(words.get("kills", 200)):
+        if time.monotonic() > end:
+            break
+        task = tasks[ORDER[len(rows) % len(ORDER)]]
+        chance = random.Random(f"{seed} {len(rows)}")
+        row = trial(task, chance, folder / "trial") | {"git": commit, "seed": seed}
+        rows.append(row)
+        with open(trials, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        log.info("%d trials; %s", len(rows), json.dumps({k: row[k] for k in row if row[k]}))
+    results_dir = words.get("results_dir", load_config(CommonConfig).results_dir)
+    atomic_write_json(
+        Path(results_dir) / "benchmarks" / "kills.json",
+        {**provenance("benchmarks/kills.py", sys.argv[2:]), **summary(rows, seed)},
+    )
+
+
+def summary(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """Counts by task."""
+    faults = ("failure", "left_over", "missing", "different")
+    counts = {
+        name: {
+            "trials": sum(row["task"] == name for row in rows),
+            "kills": sum(len(row["kills"]) for row in rows if row["task"] == name),
+            "as_undisturbed": sum(
+                row["task"] == name and not any(row[fault] for fault in faults) for row in rows
+            ),
+        }
+        for name in dict.fromkeys(ORDER)
+    }
+    total = {k: sum(count[k] for count in counts.values()) for k in next(iter(counts.values()))}
+    bad = [row for row in rows if any(row[fault] for fault in faults)]
+    return {"seed": seed, "total": total, "tasks": counts, "not_as_undisturbed": bad}
+
+
+if __name__ == "__main__":
+    main()
