@@ -62,6 +62,7 @@ PERHAPS = ("0", "-1", "null", "[]", "{}")
 
 FREE_TEXT = ("title", "hub")
 MEANT = {
+    "=2": "true, as all whole numbers but 0",
     "clip_norm=1e26": "gradients are not clipped",
     "minutes=1e26": "no limit of time",
     **{f"{key}={value}": "free text" for key in FREE_TEXT for value in NAMES},
