@@ -16,7 +16,7 @@ from para.statistics import Comparison, Rate, compare_over_seeds
 Episode = dict[str, Any]
 """The record of an episode, as result files hold it."""
 
-OTHER_FOLDERS = ("benchmarks", "curves")
+OTHER_FOLDERS = ("benchmarks", "curves", "tuning")
 """Folders among the results that hold no result files: timings, and logs of training runs."""
 
 

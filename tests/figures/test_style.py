@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_rgb
 
 from para.figures import style
 from para.figures.style import THEMES, model_style, new_figure, save_figure, themed
+from para.policies.base import POLICIES
 
 
 def luminance(colour) -> float:
@@ -48,6 +51,12 @@ def test_para_and_regression_differ_in_colour_and_in_mark():
     assert para.marker != other.marker
     assert model_style("para-dinov2_vits14").colour == para.colour
     assert model_style("something_new") == model_style("something_new")
+
+
+def test_no_two_policies_look_alike():
+    names = [name for name in POLICIES.options() if POLICIES.schema(name).acts]
+    looks = [replace(model_style(name), label="") for name in names]
+    assert len(set(looks)) == len(names)
 
 
 def test_names_are_the_titles_of_the_policies():
