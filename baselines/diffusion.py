@@ -5,7 +5,8 @@ the noise, group norm in every layer of the backbones that are trained from scra
 average of weights and batch norm do not go together), the trainer's moving average, DDIM at
 inference. Different: one observation instead of two, its feature is the pooled one that global
 regression reads, positions are normalised by mean and deviation instead of range, several draws of
-noise and step share one pass of the backbone. profile=paper with the published sizes:
+noise and step share one pass of the backbone; AdamW's first beta is the trainer's 0.9, not 0.95.
+profile=paper with the published sizes:
 
     model.widths=[512,1024,2048] model.draws=1 training.learning_rate=1e-4
     training.weight_decay=1e-6 training.batch_size=64 training.ema_decay=0.9999
