@@ -12,10 +12,12 @@ from omegaconf import MISSING
 
 from para.camera import Camera
 from para.errors import ConfigError, UnknownNameError
-from para.fields import number, word
+from para.fields import number, require, word
 from para.registry import Registry
 from para.types import Observation
 
+LOWEST_CAMERA_DEG = 10
+"""No camera stands lower above the table [deg]: see `EnvConfig.camera_elevation_deg`."""
 TRIES = 10_000
 """Draws after which a start with room for every object counts as impossible."""
 
@@ -28,12 +30,24 @@ class EnvConfig:
     """Height and width of policy images [px]."""
     camera_distance: float = number(1.5, above=0, most=100)
     """From the camera to the point that it looks at [m]."""
-    camera_elevation_deg: float = number(50.0, least=-90, most=90)
+    camera_elevation_deg: float = number(50.0, least=LOWEST_CAMERA_DEG, most=90)
+    """Of the default camera above the table. A height that is wrong by dz moves the point on a ray
+    by dz / tan(elevation): 0.8 dz at 50 deg, 6 dz at 10 deg, and no camera stands lower."""
     camera_fovy_deg: float = number(45.0, above=0, below=180)
-    theta_max_deg: float = number(25.0, least=0, most=180)
-    """Largest polar angle of the viewpoint cap."""
+    theta_max_deg: float = number(25.0, above=0, most=80)
+    """Largest polar angle of the viewpoint cap around the default camera's axis."""
     max_steps: int = number(600, least=1, most=1_000_000)
     """Control steps (20 ms each) that an episode may take."""
+
+    def rules(self, key: str, run: Any) -> None:
+        """No viewpoint is too low, or beyond the point above the table."""
+        elevation, theta = self.camera_elevation_deg, self.theta_max_deg
+        require(
+            elevation - theta >= LOWEST_CAMERA_DEG and elevation + theta <= 90,
+            f"{key}.camera_elevation_deg={elevation:g} and {key}.theta_max_deg={theta:g} put "
+            f"cameras between {elevation - theta:g} and {elevation + theta:g} degrees above the "
+            f"table: that must be between {LOWEST_CAMERA_DEG} and 90.",
+        )
 
 
 @dataclass

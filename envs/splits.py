@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from envs.base import Condition, EnvConfig, Task
+from envs.base import TRIES, Condition, EnvConfig, Task
 from envs.demos import DEMO_SETS
 from envs.table import workspace as ws
-from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, THETAS_DEG
+from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, thetas_deg
 from para.errors import ConfigError, UnknownNameError
 from para.fields import LOCAL, SEEDS, choice, marked, number, require, word
 from para.registry import Registry
@@ -43,7 +43,9 @@ class RegionConfig:
 
 @dataclass
 class ViewConfig:
-    """Viewpoints on the 8 x 8 cap, by index: theta 0..7 is 0 ... 25 deg, phi 0..7 is 0 ... 315."""
+    """Viewpoints on the 8 x 8 cap, by index: theta 0..7 is 0 ... env.theta_max_deg, phi 0..7 is
+    0 ... 315 deg.
+    """
 
     thetas: list[int] = field(default_factory=lambda: [0])
     phis: list[int] = field(default_factory=lambda: [0])
@@ -70,6 +72,8 @@ class TestConfig:
     """Fewest and most distractors; the number is drawn per episode."""
     jitter_of_training: bool = False
     """Draw training positions, moved by at most half a grid cell, instead of `positions`."""
+    avoid: RegionConfig | None = None
+    """Nothing starts in the grid cells of these positions: within half a cell along both axes."""
 
     def rules(self, key: str, run: Any) -> None:
         """Distractors are a range."""
@@ -92,11 +96,18 @@ class SplitConfig:
     """objpos | viewpoints."""
     train_set: str = word(MISSING)
     """Name of the training set; splits that share it share training runs."""
+    everywhere: bool = marked(LOCAL, False)
+    """Its first test covers the whole workspace, trained positions too, so it is not "held out"."""
 
     @property
     def demos(self) -> int | None:
         """Number of demos that train it, where that is what the split is about."""
         return None
+
+    @property
+    def test_titles(self) -> dict[str, str]:
+        """What its tests are called."""
+        return {"ood": "everywhere" if self.everywhere else "held out", "sanity": "in distribution"}
 
 
 class Split(ABC):
@@ -106,21 +117,31 @@ class Split(ABC):
         cfg: The split's configuration.
         task: What is to be done.
         layout: One of the task's.
+        env: What demos and tests are made in; None: the default.
     """
 
-    def __init__(self, cfg: Any, task: Task, layout: str):
-        self.cfg, self.task, self.layout = cfg, task, layout
+    def __init__(self, cfg: Any, task: Task, layout: str, env: EnvConfig | None = None):
+        self.cfg, self.task, self.layout, self.env = cfg, task, layout, env or EnvConfig()
 
     @abstractmethod
     def training_indices(self) -> list[int]:
         """Demo indices of the split's data set that train it, sorted."""
+
+    def training_conditions(self) -> list[Condition]:
+        """How the demos that train it start."""
+        demos = DEMO_SETS[self.cfg.dataset]
+        return [
+            demos.condition(index, self.task, self.layout, self.env)
+            for index in self.training_indices()
+        ]
 
     @abstractmethod
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
         """Start conditions of a test.
 
         Args:
-            test: ood (what the policy never saw) or sanity (in distribution).
+            test: ood (what the policy never saw, unless the split says `everywhere`) or sanity
+                (in distribution).
             episodes: How many; None takes as many as the split says.
         """
 
@@ -143,17 +164,25 @@ def training_indices(split: SplitConfig, task: Task, layout: str = "together") -
     return SPLITS[split.kind](split, task, layout).training_indices()
 
 
+def training_conditions(
+    split: SplitConfig, task: Task, layout: str = "together", env: EnvConfig | None = None
+) -> list[Condition]:
+    """See `Split.training_conditions`."""
+    return SPLITS[split.kind](split, task, layout, env).training_conditions()
+
+
 def test_conditions(
     split: SplitConfig,
     test: str,
     task: Task,
     layout: str = "together",  # noqa: PT028
     episodes: int | None = None,  # noqa: PT028
+    env: EnvConfig | None = None,  # noqa: PT028
 ) -> list[Condition]:
     """See `Split.test_conditions`; a test is one of TESTS."""
     if test not in TESTS:
         raise UnknownNameError("test", test, TESTS)
-    return SPLITS[split.kind](split, task, layout).test_conditions(test, episodes)
+    return SPLITS[split.kind](split, task, layout, env).test_conditions(test, episodes)
 
 
 test_conditions.__test__ = False  # not a test of pytest's
@@ -181,9 +210,10 @@ class RegionsConfig(SplitConfig):
 
 @SPLITS.register("regions", RegionsConfig)
 class Regions(Split):
-    """Test conditions are a function of the split, its `test_seed`, the task and the layout only:
-    every policy faces the same ones, so policies are compared in pairs. They are drawn one by one,
-    so the first n of a test are the same whatever n is. No test position lies on the training grid.
+    """Test conditions are a function of the split, its `test_seed`, the task, the layout and the
+    views of the environment only: every policy faces the same ones, so policies are compared in
+    pairs. They are drawn one by one, so the first n of a test are the same whatever n is. No test
+    position lies on the training grid.
     """
 
     cfg: RegionsConfig
@@ -208,7 +238,7 @@ class Regions(Split):
             return indices
         if region.kind in BY_INDEX or self.task.anchors(self.layout) == 1:
             return grid_indices(region)
-        starts = [demos.condition(i, self.task, self.layout, EnvConfig()) for i in indices]
+        starts = [demos.condition(i, self.task, self.layout, self.env) for i in indices]
         return [
             i
             for i, start in zip(indices, starts, strict=True)
@@ -218,7 +248,8 @@ class Regions(Split):
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
         """See `Split`."""
         config: TestConfig = getattr(self.cfg, test)
-        views = _spread(config.views.thetas, config.views.phis)
+        views, thetas = _spread(config.views.thetas, config.views.phis), thetas_deg(self.env)
+        avoid = grid_indices(config.avoid) if config.avoid else []
         training = self.training_indices() if config.jitter_of_training else []
         if config.jitter_of_training and not DEMO_SETS[self.cfg.dataset].on_grid:
             raise ConfigError(
@@ -239,13 +270,15 @@ class Regions(Split):
             theta, phi = views[i % len(views)]
             fewest, most = config.distractors
             placed = self.task.draw(
-                lambda k, rng=rng, around=around: _draw(rng, config.positions, around[k]),
+                lambda k, rng=rng, around=around: _draw(
+                    rng, config.positions, around[k], ws.grid_positions()[avoid]
+                ),
                 self.layout,
             )
             conditions.append(
                 replace(
                     placed,
-                    theta_deg=THETAS_DEG[theta],
+                    theta_deg=thetas[theta],
                     phi_deg=PHIS_DEG[phi],
                     distractors=int(rng.integers(fewest, most + 1)),
                     seed=int(rng.integers(2**31)),
@@ -308,15 +341,27 @@ def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _draw(rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None) -> np.ndarray:
-    """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point."""
+def _draw(
+    rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None, avoid: np.ndarray
+) -> np.ndarray:
+    """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point.
+
+    Args:
+        rng: Decides it.
+        region: Where it may lie.
+        around: (2,) middle of the cell in which it lies instead; None for none.
+        avoid: (N, 2) middles of cells in which it does not lie.
+    """
     high = np.array([ws.X_HALF, ws.Y_HALF])
-    low = -high
+    low, half_cell = -high, high / (ws.GRID - 1)
     if around is not None:
-        half_cell = high / (ws.GRID - 1)
         low, high = np.maximum(low, around - half_cell), np.minimum(high, around + half_cell)
-    while True:
+    for _ in range(TRIES):
         position = rng.uniform(low, high)
-        off_grid = nearest_grid_distance(position) >= OFF_GRID
-        if off_grid and (around is not None or _inside(region, position[None]).all()):
+        inside = around is not None or _inside(region, position[None]).all()
+        avoided = (np.abs(avoid - position) <= half_cell).all(axis=-1).any()
+        if inside and not avoided and nearest_grid_distance(position) >= OFF_GRID:
             return position
+    raise ConfigError(
+        f"No start lies in region {region.kind} and outside what is avoided: none of {TRIES} draws."
+    )

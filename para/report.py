@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from envs.splits import TESTS
+from envs.splits import TESTS, load_split
 from para.errors import ResultError
-from para.evaluation.report import TEST_TITLES
 from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
     MAIN_MODELS,
@@ -164,7 +163,7 @@ def video_pairs_table(numbers: Numbers, _: Path) -> str:
     for split, first, second in (*VIDEO_PAIRS, *of_sweep):
         tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
         for test in tests:
-            where = TEST_TITLES[test] if split == RECIPE_SPLIT else "everywhere"
+            where = load_split(split).test_titles[test]
             rows.append([f"`{split}`", f"`{first}`", f"`{second}`", where])
             found.append(numbers.comparison(split, first, second, test=test))
     adjusted = iter(holm([comparison.p_value for comparison in found if comparison]))

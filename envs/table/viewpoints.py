@@ -20,7 +20,7 @@ def thetas_deg(env: EnvConfig) -> tuple[float, ...]:
 
 
 THETAS_DEG = thetas_deg(EnvConfig())
-"""The polar angles of the default configuration: 0, 3.57, ... 25 deg."""
+"""The polar angles of the default configuration, 0, 3.57, ... 25 deg: what figures draw."""
 
 
 def viewpoint_camera(
@@ -45,4 +45,8 @@ def viewpoint_camera(
     direction = np.cos(theta) * axis + np.sin(theta) * (np.cos(phi) * right + np.sin(phi) * up)
     size = size or env.image_size
     eye = LOOK_AT + env.camera_distance * direction
-    return Camera.look_at(eye, LOOK_AT, env.camera_fovy_deg, size, size)
+    # Straight above, image up is where it is for its neighbours: towards the robot.
+    above = np.hypot(*direction[:2]) < 1e-9
+    return Camera.look_at(
+        eye, LOOK_AT, env.camera_fovy_deg, size, size, up=(-1, 0, 0) if above else (0, 0, 1)
+    )

@@ -31,8 +31,6 @@ from para.runs.folders import setting_of
 from para.runs.identity import place
 from para.statistics import format_p
 
-TEST_TITLES = {"ood": "held out", "sanity": "in distribution"}
-
 _logger = logging.getLogger(__name__)
 
 
@@ -81,7 +79,7 @@ def rate_table(results: Mapping[str, Result], cfg: EvalConfig) -> Table:
             counts = stage_counts(result, test)
             numbers = (str(counts[stage]) if rate.n else "" for stage in stages)
             name = label if test == TESTS[0] else ""
-            table.add_row(name, TEST_TITLES[test], str(rate), *numbers)
+            table.add_row(name, cfg.split.test_titles[test], str(rate), *numbers)
     return table
 
 
@@ -140,7 +138,7 @@ def committed_lines(cfg: EvalConfig, results: Mapping[str, Result]) -> list[str]
     shown = {physics_version(r.data) for m in rates for r in reference.select(cfg.split.name, m)}
     same = shown == {physics_version(result) for result in results.values()}
     note = "" if same else f" (physics {', '.join(map(str, sorted(shown)))})"
-    return [f"Committed, held out: {', '.join(words)}{note}"]
+    return [f"Committed, {cfg.split.test_titles['ood']}: {', '.join(words)}{note}"]
 
 
 def log_to_wandb(cfg: EvalConfig, results: Mapping[str, Result]) -> None:

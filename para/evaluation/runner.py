@@ -65,7 +65,9 @@ def evaluate(
     cfg = cfg if make_film else replace(cfg, video=0)
     runs = trained_runs(cfg) if cfg.policy is None else [chosen_policy(cfg)]
     conditions = {
-        test: test_conditions(cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes)
+        test: test_conditions(
+            cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes, cfg.env
+        )
         for test in cfg.tests
     }
     jobs = [PolicyEvaluation(cfg, run, conditions) for run in runs]
@@ -76,7 +78,7 @@ def evaluate(
     setup = partial(
         Evaluator,
         *(cfg.task, cfg.robot, cfg.layout, cfg.env, cfg.inference),
-        *(cfg.split.title, films_dir(cfg), make_film),
+        *(cfg.split, films_dir(cfg), make_film),
     )
     with _progress(jobs, console) as show:
         for job in jobs:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from envs.base import TASKS
+from envs.base import TASKS, EnvConfig, build_task
+from envs.splits import training_conditions
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import MAIN_MODELS, model_order
@@ -44,8 +45,8 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
     Raises:
         CheckpointError: There are none; names the training command. Or one is damaged, or was
             trained in another version of the simulated world.
-        ConfigError: One was trained on images of another size than `cfg.env` renders, or predicts
-            fewer waypoints than are to be executed.
+        ConfigError: One was trained on images of another size than `cfg.env` renders, on other
+            views of the same names, or predicts fewer waypoints than are to be executed.
     """
     setting, split = setting_of(cfg), cfg.split
     folders = find_runs(
@@ -75,6 +76,12 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
             f"{folder} was trained on {size} px images: evaluate it with env.image_size={size} "
             f"instead of {cfg.env.image_size}."
         )
+    if _views(cfg, trained.env) != _views(cfg, cfg.env):
+        raise ConfigError(
+            f"{folder} was trained on viewpoints up to {trained.env.theta_max_deg:g} degrees: "
+            f"tests up to {cfg.env.theta_max_deg:g} would mix trained and held-out ones. Use "
+            f"env.theta_max_deg={trained.env.theta_max_deg:g}."
+        )
     if cfg.execute > horizon:
         raise ConfigError(
             f"execute={cfg.execute}, but {folder} predicts {horizon} waypoints: only predicted "
@@ -85,6 +92,12 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
     name = label(model, backbone, usual_backbone(cfg.profile))
     found = ResultId(setting_of(cfg), cfg.profile, cfg.split.name, model, backbone, cfg.seed)
     return TrainedRun(folder, name, found, meta)
+
+
+def _views(cfg: EvalConfig, env: EnvConfig) -> set[tuple[float, float]]:
+    """Viewpoints (theta, phi) [deg] of the demos that train the split in an environment."""
+    starts = training_conditions(cfg.split, build_task(cfg.task), cfg.layout, env)
+    return {(start.theta_deg, start.phi_deg) for start in starts}
 
 
 def training_command(cfg: EvalConfig) -> str:

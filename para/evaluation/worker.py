@@ -13,6 +13,7 @@ import cv2
 import torch
 
 from envs.base import Condition, EnvConfig, TaskConfig, build_task
+from envs.splits import SplitConfig
 from para.evaluation.journal import Episodes
 from para.evaluation.results import FILE_NAMES
 from para.evaluation.rollout import Recorder, rollout
@@ -67,7 +68,7 @@ class Evaluator:
         layout: How objects are placed.
         env: Camera, image size, step budget.
         inference: How policies are run.
-        title: Of the split, for films.
+        split: What its tests are called, for films.
         films: Their folder.
         make_film: Makes a recorder; None where nothing is filmed.
     """
@@ -79,7 +80,7 @@ class Evaluator:
         layout: str,
         env: EnvConfig,
         inference: Inference,
-        title: str,
+        split: SplitConfig,
         films: Path,
         make_film: MakeFilm | None,
     ):
@@ -88,7 +89,7 @@ class Evaluator:
         self._make_env = partial(build_task(task).environment, robot, layout, env)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._inference = inference
-        self._title, self._films, self._make_film = title, films, make_film
+        self._split, self._films, self._make_film = split, films, make_film
         self._envs: list[Any] = []
         self._folder: Path | None = None
 
@@ -123,8 +124,7 @@ class Evaluator:
             self._policy, self._folder = policy.to(self._device), folder
 
     def _film(self, chunk: Chunk, index: int) -> Film:
-        kind = "held-out start" if chunk.test == "ood" else "training distribution"
-        subtitle = f"{self._title}\n{kind} {index}"
+        subtitle = f"{self._split.title}\nstart {index} {self._split.test_titles[chunk.test]}"
         stem = film_stem(chunk.run, chunk.test, index)
         return self._make_film(self._films, stem, chunk.run.label, subtitle, chunk.key)
 

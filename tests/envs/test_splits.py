@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from envs.base import Condition, load_task
+from envs import splits
+from envs.base import Condition, EnvConfig, load_task
 from envs.splits import (
     OFF_GRID,
     RegionConfig,
@@ -12,6 +13,7 @@ from envs.splits import (
     nearest_grid_distance,
     split_names,
     test_conditions,
+    training_conditions,
     training_indices,
 )
 from envs.table import workspace as ws
@@ -38,7 +40,7 @@ SIZES = {
     "video_n16": (16, 100),
     "video_n64": (64, 100),
     "video_n256": (256, 100),
-    "vp_default_to_all": (64, 192),
+    "vp_default_to_all": (64, 168),
     "vp_lr": (320, 112),
     "vp_io": (320, 128),
     "distractor": (256, 100),
@@ -138,14 +140,77 @@ def test_sanity_starts_are_training_starts_moved_by_half_a_cell(name):
     assert (used > 0).sum() >= min(len(train), 60) * 0.7
 
 
-def test_default_to_all_covers_every_view_three_times():
+def test_default_to_all_covers_every_other_view_three_times():
     split = load_split("vp_default_to_all")
     train = ws.grid_positions()[training_indices(split, TASK)]
     assert len(set(train[:, 0])) == len(set(train[:, 1])) == 8
     assert np.allclose(np.diff(sorted(set(train[:, 0]))), 2 * 2 * HALF_CELL[0])
     views = [(c.theta_deg, c.phi_deg) for c in test_conditions(split, "ood", TASK)]
     assert {views.count(view) for view in views} == {3}
-    assert len(set(views)) == 64
+    assert len(set(views)) == 56
+
+
+def _anchor(condition, layout):
+    """Where the object stands that the training grid places."""
+    return TASK.where(condition, layout)[0]
+
+
+def _seen_view(condition):
+    """All azimuths are one view at theta = 0."""
+    return condition.theta_deg, condition.phi_deg if condition.theta_deg else 0.0
+
+
+def _held_out(split, layout, env=None):
+    """In which ways no start of the ood test is like one of training: position, view, clutter."""
+    training = training_conditions(split, TASK, layout, env)
+    tested = test_conditions(split, "ood", TASK, layout, env=env)
+    middles = np.array([_anchor(start, layout) for start in training])
+    positions = np.array([_anchor(start, layout) for start in tested])
+    in_cell = (np.abs(positions[:, None] - middles) <= HALF_CELL + 1e-9).all(-1).any(1)
+    views = {_seen_view(start) for start in training}
+    ways = {
+        "position": not in_cell.any(),
+        "view": not any(_seen_view(start) in views for start in tested),
+        "clutter": all(start.distractors > 0 for start in tested),
+    }
+    return {way for way, held in ways.items() if held}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", SPLITS)
+def test_held_out_starts_are_none_that_training_saw(name, layout):
+    split = load_split(name)
+    assert split.everywhere == name.startswith("video_n")
+    assert _held_out(split, layout) or split.everywhere
+
+
+def test_the_check_of_held_out_starts_can_fail():
+    corners = load_split("corner_n64")
+    corners.ood.avoid = None
+    assert not _held_out(corners, "together")
+    views = load_split("vp_default_to_all")
+    views.ood.views.thetas.insert(0, 0)
+    assert not _held_out(views, "together")
+
+
+def test_views_of_tests_move_with_those_of_demos():
+    """At 40 deg the inner four angles are 0 to 17.1 deg: a test from 14.3 deg on is none."""
+    split, env = load_split("vp_io"), EnvConfig(theta_max_deg=40.0)
+    tested = {start.theta_deg for start in test_conditions(split, "ood", TASK, env=env)}
+    assert sorted(tested) == pytest.approx([40 * i / 7 for i in (4, 5, 6, 7)])
+    trained = {start.theta_deg for start in training_conditions(split, TASK, env=env)}
+    assert sorted(trained) == pytest.approx([40 * i / 7 for i in (0, 1, 2, 3)])
+    assert _held_out(split, "together", env) == {"view"}
+    again = {start.theta_deg for start in test_conditions(split, "sanity", TASK, env=env)}
+    assert again == trained
+
+
+def test_what_is_avoided_can_leave_nothing(monkeypatch):
+    monkeypatch.setattr(splits, "TRIES", 20)
+    split = load_split("lr")
+    split.ood.avoid = RegionConfig("right")
+    with pytest.raises(ConfigError, match="region right and outside what is avoided"):
+        test_conditions(split, "ood", TASK, episodes=1)
 
 
 @pytest.mark.parametrize("name", VIEW_SPLITS)
@@ -191,18 +256,17 @@ def test_corners_are_nested_symmetric_blocks(n):
     assert (np.minimum(iy, 15 - iy) < side).all()
 
 
-def test_corner_and_distractor_splits_test_the_same_positions():
-    expected = _positions(test_conditions(load_split("corner_n4"), "ood", TASK))
-    for name in (
-        "corner_n8",
-        "corner_n16",
-        "corner_n32",
-        "corner_n64",
-        "distractor",
-        "video_n4",
-        "video_n256",
-    ):
-        assert (_positions(test_conditions(load_split(name), "ood", TASK)) == expected).all()
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["corner_n4", "corner_n8", "corner_n16", "corner_n32", "corner_n64"],
+        ["video_n4", "video_n16", "video_n64", "video_n256", "distractor"],
+    ],
+)
+def test_splits_of_a_curve_test_the_same_positions(names):
+    first, *others = (_positions(test_conditions(load_split(n), "ood", TASK)) for n in names)
+    for other in others:
+        assert (other == first).all()
 
 
 def test_distractors():

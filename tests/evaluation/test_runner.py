@@ -221,3 +221,8 @@ def test_labels_and_image_size(tmp_path):
     cfg.env.image_size = 48
     with pytest.raises(ConfigError, match=r"trained on 64 px images.*instead of 48"):
         trained_runs(cfg)
+    cfg = _config(tmp_path, "split=vp_lr", "env.theta_max_deg=40")
+    with pytest.raises(ConfigError, match=r"up to 25 degrees.*Use env\.theta_max_deg=25"):
+        trained_runs(cfg)
+    _train(tmp_path, "model=para", "split=lr")
+    assert trained_runs(_config(tmp_path, "split=lr", "env.theta_max_deg=40"))  # one view
