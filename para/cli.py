@@ -91,7 +91,8 @@ def para_main(
         examples: Arguments of real calls, for --help.
 
     The script prints the message of a `ParaError`, or what the system refused (`para.refusals`),
-    and exits with status 2; Ctrl-C exits with 130.
+    and exits with status 2; Ctrl-C exits with 130. With hydra.verbose=true a refusal also shows
+    where it happened.
     """
 
     def decorate(main: Callable[[Config], None]) -> Callable[..., None]:
@@ -241,7 +242,7 @@ def _announce() -> None:
 def _log_to_stderr() -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     for package in ("para", "envs", "baselines"):
-        logging.getLogger(package).setLevel(logging.INFO)
+        logging.getLogger(package).setLevel(min(logging.INFO, logging.getLogger().level))
 
 
 # --- arguments -----------------------------------------------------------------------------------

@@ -74,8 +74,12 @@ def free_cores(seconds: float = 0.5) -> int:
     return max(1, min(available_cores(), round(idle)))
 
 
-def worker_count(workers: int | None = None) -> int:
+def worker_count(workers: int | None = None, key: str = "workers") -> int:
     """Processes (or threads) to use: `workers`, or one per available core.
+
+    Args:
+        workers: What was asked for; None: nothing.
+        key: The key that asked.
 
     Raises:
         ConfigError: More than WORKERS_PER_CORE for each core.
@@ -84,7 +88,7 @@ def worker_count(workers: int | None = None) -> int:
     most = WORKERS_PER_CORE * cores
     if workers is not None and workers > most:
         raise ConfigError(
-            f"workers={workers} is too many for the {cores} cores that are available here: give "
+            f"{key}={workers} is too many for the {cores} cores that are available here: give "
             f"at most {most}, or leave it out."
         )
     return workers or cores

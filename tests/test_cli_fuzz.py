@@ -97,6 +97,12 @@ NONSENSE = (
     *("train split.ood.episodes=-4", "eval split.ood.distractors=[-1,-1]", "eval tests=[ood,ood]"),
     *("eval split.ood.distractors=[5]", "eval split.ood.distractors=[5,1]", "train workers=100000"),
     *("eval split.name=../../x", "reproduce seeds=[]", "reproduce splits=[]"),
+    *(
+        "train training.data_workers=100000",
+        "reproduce executor.name=../x",
+        "train backbone.weights=x",
+    ),
+    *("make_website only=[zzz]", f"train training.batch_size={10**26}", "train data_dir=/dev/null"),
     *("reproduce models=[]", "reproduce seeds=[-1]", "make_website out=", "make_website port=-1"),
     "make_website port=99999999",
     "train -m training.learning_rate=interval(1e-4,1e-3)",

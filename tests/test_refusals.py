@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 
@@ -60,6 +61,23 @@ def test_bugs_are_no_refusals(bug):
 
 def _write(path: str) -> None:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def test_where_it_happened_can_be_seen(caplog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def main(cfg: TrainConfig) -> None:
+        """Fails."""
+        _write("runs/x")
+
+    levels = {name: logging.getLogger(name).level for name in ("", "para", "envs", "baselines")}
+    try:
+        with pytest.raises(SystemExit):
+            para_main(TrainConfig, examples=[])(main)(["hydra.verbose=true"])
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    assert "in _write" in caplog.text
 
 
 def test_scripts_and_their_workers_say_it(capsys, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from para.data.config import AugmentConfig
 from para.errors import ConfigError, one_line
 from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require, word
 from para.registry import Registry, load_plugin
+from para.system import worker_count
 
 
 @dataclass
@@ -43,11 +44,12 @@ class TrainingConfig:
     """Split weights, gradients, moments and averages over all processes, for models that do not
     fit one GPU; needs `accelerate launch` or `torchrun` with several. Launching with
     configs/accelerate/fsdp.yaml sets it."""
-    data_workers: int = number(0, least=0, most=256, mark=LOCAL)
+    data_workers: int = number(0, least=0, mark=LOCAL)
     """Loader processes; 0 loads in a background thread of the training process."""
 
     def rules(self, key: str, run: Any) -> None:
-        """What contradicts itself."""
+        """What contradicts itself, or this machine."""
+        worker_count(self.data_workers, f"{key}.data_workers")
         require(
             self.warmup_steps < self.steps,
             f"{key}.warmup_steps={self.warmup_steps} must be below {key}.steps={self.steps}, or "
