@@ -21,7 +21,7 @@ from baselines.rays import RayEncoder
 from para.backbones import BackboneConfig, build_backbone
 from para.backbones.conv import POOLED_CELLS
 from para.camera import Camera
-from para.doubles import double_on_cpu
+from para.doubles import double_on_cpu, doubles_of
 from para.heads.targets import masked_mean
 from para.policies.base import Policy, PolicyConfig
 from para.types import ActionChunk, Inference, Observation
@@ -175,5 +175,5 @@ def _camera_of(observations: Sequence[Observation]) -> Camera:
     """The cameras of observations as one batch, in 64 bits on the CPU."""
     first = observations[0].camera
     cameras = [(o.camera.intrinsics, o.camera.T_world_camera) for o in observations]
-    matrices = (torch.from_numpy(np.stack(part)).double() for part in zip(*cameras, strict=True))
+    matrices = (doubles_of(np.stack(part)) for part in zip(*cameras, strict=True))
     return Camera(*matrices, first.width, first.height)

@@ -40,6 +40,7 @@ from para.camera import Camera
 from para.data.augment import augment
 from para.data.config import AugmentConfig
 from para.data.format import decode_image, episode_path, read_episode, regenerate_command
+from para.doubles import doubles_of
 from para.errors import DataError
 from para.policies.frames import FRAMES
 from para.seeds import Purpose, generator, torch_seed
@@ -173,7 +174,7 @@ class DemoDataset:
         samples = np.arange(len(self))
         height, width, _ = self.image_shape
         matrices = (self._intrinsics, self._T_world_camera)
-        camera = Camera(*(torch.from_numpy(m).double() for m in matrices), width, height)
+        camera = Camera(*(doubles_of(m) for m in matrices), width, height)
         groups = {"ee": self._ee_position, "waypoint": self._ee_position[self._future(samples)[0]]}
         return {
             f"{frame.prefix}{name}_{kind}": torch.from_numpy(
@@ -181,9 +182,7 @@ class DemoDataset:
             )
             for frame in FRAMES
             for name, positions in groups.items()
-            for coordinates in [
-                frame.encode(camera, torch.from_numpy(positions).double())[0].numpy()
-            ]
+            for coordinates in [frame.encode(camera, doubles_of(positions))[0].numpy()]
             for kind in ("mean", "std")
         }
 
