@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from envs.base import build_task
 from envs.splits import test_conditions
@@ -96,21 +97,26 @@ def evaluate(
 
 @contextmanager
 def _progress(jobs: list[PolicyEvaluation], console: Console | None) -> Iterator[Any]:
-    """A progress bar per policy, with its success rates so far; yields a function to update it."""
+    """A progress bar per policy, with its success rates so far; yields a function to update it.
+
+    It fits 80 columns, whatever the policy is called.
+    """
     bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=Column(max_width=18, no_wrap=True)),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rates]}"),
         TimeElapsedColumn(),
         console=console or Console(stderr=True),
     )
+    names = jobs[0].cfg.split.test_titles
+    titles = {test: name.replace("distribution", "dist.") for test, name in names.items()}
     total = sum(len(starts) for starts in jobs[0].conditions.values())
     tasks = {id(job): bars.add_task(job.run.label, total=total, rates="") for job in jobs}
 
     def show(job: PolicyEvaluation) -> None:
         rates = {test: Rate.of(successes) for test, successes in job.outcomes().items()}
-        text = "  ".join(f"{t} {100 * r.value:.0f} %" for t, r in rates.items() if r.n)
+        text = "  ".join(f"{titles[t]} {100 * r.value:.0f} %" for t, r in rates.items() if r.n)
         bars.update(tasks[id(job)], completed=sum(r.n for r in rates.values()), rates=text)
 
     with bars:

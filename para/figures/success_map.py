@@ -86,7 +86,7 @@ def draw_success_map(results: Mapping[str, Result], split: SplitConfig, test: st
     columns = min(_ROW, len(results))
     rows = -(-len(results) // columns)
     figure = new_figure(_PANEL * columns + 0.1, 0.7 + rows * (4.0 if by_view else 3.5))
-    title = f"{split.title}: {'held out' if test == 'ood' else 'in distribution'}"
+    title = f"{split.title}: {split.test_titles[test]}"
     title = "\n".join(wrap(title, 34 * columns, max_lines=2))
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
     kind = {"projection": "polar"} if by_view else {}

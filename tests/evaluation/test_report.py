@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -14,7 +15,7 @@ from para.evaluation.config import EvalConfig
 from para.evaluation.report import comparison_table, print_page, rate_table, theta_table
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import compare, rates_by_theta, success_rate
-from para.evaluation.runner import Evaluation
+from para.evaluation.runner import Evaluation, _progress
 from tests.results_fixture import HERE, make_result, write_results
 
 
@@ -157,3 +158,17 @@ def test_results_of_different_versions_of_the_world_are_never_paired():
     results["para"]["environment"]["version"] = 2
     with pytest.raises(ResultError, match="physics 2, regression with physics 1"):
         comparison_table(results)
+
+
+def test_the_progress_bar_fits_a_terminal_whatever_the_policy_is_called(cfg):
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    outcomes = {"ood": [True] * 192, "sanity": [True] * 60}
+    job = SimpleNamespace(
+        cfg=replace(cfg, split=load_split("video_n16")),
+        conditions=outcomes,
+        run=SimpleNamespace(label="regression_two_stage_long-svd_tiny"),
+        outcomes=lambda: outcomes,
+    )
+    with _progress([job], console) as show:
+        show(job)
+    assert "252/252 everywhere 100 %  in dist. 100 % 0:00:0" in console.file.getvalue()
