@@ -51,7 +51,8 @@ from para.training.stages import stage_configs
 from para.website.config import MakeWebsiteConfig
 from para.website.folder import require_results_dir, site_folder
 
-NUMBERS = ("1e26", f"{10**26}", "inf", "-inf", "nan", "-1e26", "''", "zzz", "[[1]]", "{a:1}")
+ENORMOUS = ("1e26", f"{10**26}")
+NUMBERS = (*ENORMOUS, "inf", "-inf", "nan", "-1e26", "''", "zzz", "[[1]]", "{a:1}")
 ELEMENTS = ("[nan]", "[inf]", f"[{10**26}]", "[[1]]", "['']", "[{a:1}]", "zzz", "{a:1}")
 NAMES = ("''", "' '", "../../x", "a/b", "..", "/x", "n" * 300, "a b", "[a]", "{a:1}", "'a\tb'")
 FOLDERS = ("''", "' '", "/dev/null", "/etc/passwd", "/etc/passwd/x", "f" * 300, "p/" * 2500, "[a]")
@@ -63,8 +64,8 @@ PERHAPS = ("0", "-1", "null", "[]", "{}")
 FREE_TEXT = ("title", "hub")
 MEANT = {
     "=2": "true, as all whole numbers but 0",
-    "clip_norm=1e26": "gradients are not clipped",
-    "minutes=1e26": "no limit of time",
+    **{f"clip_norm={value}": "gradients are not clipped" for value in ENORMOUS},
+    **{f"minutes={value}": "no limit of time" for value in ENORMOUS},
     **{f"{key}={value}": "free text" for key in FREE_TEXT for value in NAMES},
 }
 """Values that look like nonsense, and what they mean; by the ends of keys."""

@@ -143,6 +143,11 @@ def _nodes(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 def check_field(key: str, item: Field[Any], value: Any) -> None:
     """Check the value of one field, which stands at a dotted key; see `check`."""
     for single in value if isinstance(value, list) else [value]:
+        if isinstance(value, list):
+            require(
+                not isinstance(single, list | dict),
+                f"{key}={one_line(value)} must be a plain list, as in [a,b].",
+            )
         if isinstance(single, float):
             require(math.isfinite(single), f"{key}={single} must be a finite number.")
         if isinstance(single, int) and item.metadata.get("bounds", {}).get("most") is None:

@@ -36,6 +36,7 @@ _NO_MEMORY = re.compile(
     r"|out of memory|DefaultCPUAllocator",
     re.IGNORECASE,
 )
+_NUMBER = re.compile(r"\berrno = (\d+)")
 
 
 def refusal(error: BaseException) -> str | None:
@@ -57,4 +58,6 @@ def refusal(error: BaseException) -> str | None:
         where = f"{one_line(error.filename, 300)}: " if error.filename is not None else ""
         told = "" if where else f" ({one_line(error.strerror, 200)})" * (error.strerror != what)
         return f"{where}{what}{told}. {_WAYS_OUT.get(error.errno, '')}".rstrip()
+    if isinstance(error, RuntimeError) and (found := _NUMBER.search(str(error))):  # HDF5's
+        return refusal(OSError(int(found[1]), one_line(error)))
     return None

@@ -102,6 +102,7 @@ NONSENSE = (
         "reproduce executor.name=../x",
         "train backbone.weights=x",
     ),
+    *("reproduce models=[{a:1}]", "train backbone=svd_tiny backbone.blocks=[{a:1}]"),
     *("make_website only=[zzz]", f"train training.batch_size={10**26}", "train data_dir=/dev/null"),
     *("reproduce models=[]", "reproduce seeds=[-1]", "make_website out=", "make_website port=-1"),
     "make_website port=99999999",

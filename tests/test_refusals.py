@@ -32,6 +32,7 @@ def refused(number: int, path: str | None = "outputs/x.json") -> OSError:
         (refused(errno.ENOTDIR), ("Not a directory", "Check that path")),
         (refused(errno.EIO, None), ("Input/output error",)),
         (OSError(errno.EFBIG, "write failed in HDF5"), ("File too large (write failed in HDF5)",)),
+        (RuntimeError("Can't close (errno = 27, ...)"), ("File too large (Can't close", "ulimit")),
         (shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]), ("b: [Errno 28]",)),
         (MemoryError(), ("Not enough memory (MemoryError)", "workers=1", "batch_size")),
         (RuntimeError("can't start new thread"), ("Not enough memory (can't start",)),

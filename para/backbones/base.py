@@ -36,7 +36,8 @@ class BackboneConfig:
     def rules(self, key: str, run: Any) -> None:
         """A file of weights exists."""
         require(
-            self.weights in ("random", "pretrained") or Path(self.weights).expanduser().exists(),
+            self.weights in ("random", "pretrained")
+            or (bool(self.weights.strip()) and Path(self.weights).expanduser().exists()),
             f"{key}.weights={one_line(self.weights)}: there is no such file or folder; or use "
             "random or pretrained.",
         )
