@@ -155,7 +155,7 @@ class TableEnv(gymnasium.Env):
 
     def control_step(self, position: np.ndarray, gripper: float) -> None:
         """Advance by 20 ms towards the tool position (3,) [m] with gripper opening in [0, 1]."""
-        goal = np.clip(position, ws.EE_LOW, ws.EE_HIGH)
+        goal = _reachable(position)
         correction = self._feedback.step(self._glide.position, self.ee_position)
         target = self._glide.step(goal) + correction
         self.data.ctrl[self.world.arm_ctrl] = self._controller.command(target)
@@ -184,7 +184,7 @@ class TableEnv(gymnasium.Env):
             Control steps used. Ends early when the episode is `done`; a waypoint that cannot be
             reached is given up 0.5 s after it could have been.
         """
-        goal = np.clip(np.asarray(position, np.float64), ws.EE_LOW, ws.EE_HIGH)
+        goal = _reachable(position)
         first, opening = self.steps, float(gripper > 0.5)
         distance = float(np.linalg.norm(goal - self._glide.position))
         patience = int((distance / self._glide.speed + 0.7) / CONTROL_DT)
@@ -325,6 +325,18 @@ class TableEnv(gymnasium.Env):
     def render(self) -> np.ndarray:
         """The current view (H, W, 3) uint8."""
         return self.frame()
+
+
+def _reachable(position: np.ndarray) -> np.ndarray:
+    """The tool position (3,) [m] that is nearest to `position` in the box that the robot reaches.
+
+    Raises:
+        ConfigError: It is no place, as where a ray missed (`ActionChunk.missed`).
+    """
+    position = np.asarray(position, np.float64)
+    if not np.isfinite(position).all():
+        raise ConfigError(f"The tool cannot go to {position.tolist()}: that is no place.")
+    return np.clip(position, ws.EE_LOW, ws.EE_HIGH)
 
 
 def make(task: str, **options: Any) -> TableEnv:

@@ -254,6 +254,16 @@ def test_servo_gives_up_on_what_it_cannot_reach_and_respects_the_budget(env):
     assert short.servo_to([0.2, 0.3, 0.1], 0.0) == 0
 
 
+def test_what_is_no_place_is_refused_and_moves_nothing(env):
+    env.begin(TASK.grid(0))
+    before = _state(env)
+    for nowhere in ([np.nan] * 3, [0.0, np.inf, 0.2]):
+        for go in (env.servo_to, env.control_step):
+            with pytest.raises(ConfigError, match="that is no place"):
+                go(nowhere, 1.0)
+    assert np.array_equal(_state(env), before)
+
+
 def test_step_reports_truncation_and_termination():
     env = TableEnv(TASK, "hand", config=EnvConfig(max_steps=3, image_size=32))
     env.reset(seed=0)

@@ -17,6 +17,7 @@ from model_fixtures import (
 from safetensors.torch import load_file, save_file
 
 from para.backbones import build_backbone
+from para.camera import Camera
 from para.errors import CheckpointError, ConfigError, UnknownNameError
 from para.policies.base import POLICIES, STATISTICS, ObservationError, build_policy
 from para.policies.para import ParaConfig, ParaPolicy
@@ -29,6 +30,15 @@ def tiny(name: str, **changes):
     if issubclass(POLICIES.schema(name), ParaConfig):
         changes = {"heatmap_size": 16, "head": {"height_bins": 8}} | changes
     return model_config(name, horizon=HORIZON, **changes)
+
+
+def looking_up(batch_size: int) -> dict[str, torch.Tensor]:
+    """Camera matrices of a camera that sees nothing but the sky."""
+    camera = Camera.look_at((1.0, 0.0, 1.0), (2.0, 0.0, 2.5), 45, SIZE, SIZE)
+    return {
+        name: torch.from_numpy(getattr(camera, name)).float().expand(batch_size, -1, -1)
+        for name in ("intrinsics", "T_world_camera")
+    }
 
 
 READERS = ("para", "regression", "act")
@@ -71,6 +81,12 @@ def test_every_model_and_every_backbone(model, backbone, tmp_path):
             assert chunk.pixels.shape == (HORIZON, 2)
             assert chunk.heatmaps.shape == (HORIZON, 16, 16)
             np.testing.assert_allclose(chunk.heatmaps.sum((1, 2)), 1, atol=1e-4)
+
+    # Where no ray meets the table, what is answered in pixels is flagged as no place (the servo
+    # holds still, tests/evaluation/test_rollout.py); what is answered in metres needs no ray.
+    for chunk in policy.predict(observations(batch | looking_up(2))):
+        assert np.isfinite(chunk.positions).all() == (chunk.pixels is None)
+        assert chunk.missed.all() == (chunk.pixels is not None)
 
     save_file(policy.state_dict(), tmp_path / "policy.safetensors")
     torch.manual_seed(2)

@@ -20,6 +20,20 @@ from tests.website.page_tree import parse
 HOSTILE = "<img src=x onerror=hacked()>"
 
 
+def test_the_trained_view_is_called_that_where_it_was_not_tested(tmp_path):
+    result = make_result("vp_default_to_all")
+    episodes = [e for e in result["episodes"] if e["test"] == "ood"]
+    turned = [e for e in episodes if e["condition"]["theta_deg"] > 0]
+    result["episodes"] = [episode | {"index": k} for k, episode in enumerate(turned)]
+    for name, episodes_shown, trained in (("old", episodes, 0), ("new", result["episodes"], 3)):
+        write_result(tmp_path / name, result | {"episodes": episodes_shown})
+        build_site(tmp_path / name, tmp_path, [], tmp_path / f"{name}_out")
+        page = parse((tmp_path / f"{name}_out" / "index.html").read_text())
+        first, *others = page.find(data_table="per-theta")[0].find("tbody")[0].find("tr")
+        assert first.text.count("trained view") == trained
+        assert not any("trained view" in row.text for row in others)
+
+
 def test_text_from_results_is_escaped(tmp_path):
     result = make_result("lr") | {"git": "<script>hacked()</script>"}
     result["hardware"]["cpu"] = f"<script>hacked()</script>{HOSTILE}"
