@@ -55,11 +55,13 @@ class Journal:
                 f"{path} {error}. Finished episodes are kept there: move it away, then run the "
                 "same command again."
             ) from error
+        if not lines and not damage and path.exists():
+            damage = ["it is empty"]
         for line in lines:
-            if line.get("key") != key:
-                continue
             try:
                 checked = _Line.check(line)
+                if checked.key != key:
+                    continue
                 for number, episode in enumerate(checked.episodes):
                     check_outcome(episode, stages, f"episodes.{number}: ")
                     if episode.test != checked.test:
@@ -70,7 +72,7 @@ class Journal:
                 self.chunks[line["test"], line["chunk"]] = line["episodes"]
         if damage:
             _logger.warning(
-                "%s: %d finished chunks are damaged and will be run again (%s).",
+                "%s is damaged in %d places (%s): these finished chunks will be run again.",
                 *(path, len(damage), damage[0]),
             )
 

@@ -30,10 +30,19 @@ class StartRecord(Record):
     """Name -> x, y [m], yaw [rad]."""
     position: Xy
     """Mean of the objects' x and y."""
-    theta_deg: Angle
+    theta_deg: Annotated[float, Field(ge=0, le=180)]
     phi_deg: Angle
     distractors: Count
-    seed: Count = 0
+    seed: Count
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> StartRecord:
+        """The position is that of the objects, where they are told."""
+        for axis, name in enumerate("xy") if self.objects else ():
+            mean = sum(pose[axis] for pose in self.objects.values()) / len(self.objects)
+            if abs(mean - self.position[axis]) > 1e-4:
+                raise ValueError(f"position has {name} = {self.position[axis]}, objects {mean:.4f}")
+        return self
 
 
 class EpisodeRecord(Record):
@@ -140,7 +149,17 @@ class EvaluationRecord(Record):
 
     key: Text
     """What the outcome depends on, as a hash."""
-    seconds: Amount | None = None
+    seconds: Amount = 0.0
+
+
+class HardwareRecord(Record):
+    """The machine, as far as it is read."""
+
+    platform: str | None = None
+    cpu: str | None = None
+    cores: Count | None = None
+    memory_gb: Amount | None = None
+    gpus: list[str] | None = None
 
 
 class ResultRecord(Record):
@@ -155,9 +174,9 @@ class ResultRecord(Record):
     profile: Text
     backbone: BackboneRecord
     training: TrainingRecord
-    hardware: dict[str, Any]
+    hardware: HardwareRecord
     config: ConfigRecord
-    evaluation: EvaluationRecord | None = None
+    evaluation: EvaluationRecord = Field(None)
     versions: dict[str, str] | None = None
     episodes: list[EpisodeRecord] = Field(min_length=1)
 

@@ -48,7 +48,7 @@ class _Group(Record):
     params: list[Count]
     lr: Amount
     peak_lr: Amount
-    betas: Annotated[list[float], Field(min_length=2, max_length=2)]
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     eps: Amount
     weight_decay: Amount
 

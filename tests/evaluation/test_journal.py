@@ -25,6 +25,7 @@ def episode(index, test="ood", stage="MISS"):
             "theta_deg": 0.0,
             "phi_deg": 0.0,
             "distractors": 0,
+            "seed": index,
         },
         "stage": stage,
         "success": stage == "PLACE",
@@ -83,7 +84,7 @@ def test_every_possible_crash_while_writing(path):
 def test_going_on_after_a_cut_line(path, caplog):
     path.write_bytes(path.read_bytes()[:-9])
     Journal(path, "key 1", STAGES).add("sanity", 9, [episode(18, "sanity")])
-    assert "1 finished chunks are damaged and will be run again (line 3:" in caplog.text
+    assert "is damaged in 1 places (line 3:" in caplog.text
     kept = dict(list(CHUNKS.items())[:2]) | {("sanity", 9): [episode(18, "sanity")]}
     assert read(path) == kept
     assert path.read_text().count("\n") == 3  # the cut line is gone
@@ -115,7 +116,7 @@ def test_an_altered_line_is_named_and_its_chunk_run_again(path, old, new, caplog
     assert altered != lines[1]
     path.write_text("\n".join([lines[0], altered, lines[2], ""]))
     assert read(path) == {key: e for key, e in CHUNKS.items() if key != ("sanity", 2)}
-    assert f"{path}: 1 finished chunks are damaged and will be run again (line 2" in caplog.text
+    assert f"{path} is damaged in 1 places (line 2" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_nonsense_with_a_matching_checksum_is_left_out_too(path, change, caplog)
     with path.open("a") as file:
         file.write(sealed_line(line))
     assert read(path) == CHUNKS
-    assert "1 finished chunks are damaged" in caplog.text
+    assert "is damaged in 1 places" in caplog.text
 
 
 @pytest.mark.parametrize(("make", "what"), [(os.mkdir, "folder"), (os.mkfifo, "named pipe")])
