@@ -142,6 +142,8 @@ def _nodes(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 def check_field(key: str, item: Field[Any], value: Any) -> None:
     """Check the value of one field, which stands at a dotted key; see `check`."""
+    if isinstance(value, list) and any(isinstance(single, list | dict) for single in value):
+        raise ConfigError(f"{key}={one_line(value)} must be a list of single values.")
     for single in value if isinstance(value, list) else [value]:
         if isinstance(value, list):
             require(

@@ -35,6 +35,17 @@ class Record(BaseModel):
             raise ValueError(_sentence(error)) from error
 
 
+class Hardware(Record):
+    """What files say about the machine that made them (`para.system.hardware`)."""
+
+    platform: str | None = None
+    cpu: str | None = None
+    cores: Count | None = None
+    memory_gb: Amount | None = None
+    gpus: list[str] | None = None
+    threads: Count | None = None
+
+
 def _sentence(error: ValidationError) -> str:
     """As in: episodes.3.steps is -5: input should be greater than or equal to 0 (and 2 more)."""
     first = error.errors(include_url=False)[0]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from para.records import Amount, Count, Record, Text
+from para.records import Amount, Count, Hardware, Record, Text
 
 Length = Annotated[float, Field(ge=-1000, le=1000)]
 Angle = Annotated[float, Field(ge=-360, le=360)]
@@ -152,16 +152,6 @@ class EvaluationRecord(Record):
     seconds: Amount = 0.0
 
 
-class HardwareRecord(Record):
-    """The machine, as far as it is read."""
-
-    platform: str | None = None
-    cpu: str | None = None
-    cores: Count | None = None
-    memory_gb: Amount | None = None
-    gpus: list[str] | None = None
-
-
 class ResultRecord(Record):
     """A whole result file."""
 
@@ -174,7 +164,7 @@ class ResultRecord(Record):
     profile: Text
     backbone: BackboneRecord
     training: TrainingRecord
-    hardware: HardwareRecord
+    hardware: Hardware
     config: ConfigRecord
     evaluation: EvaluationRecord = Field(None)
     versions: dict[str, str] | None = None

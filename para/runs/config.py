@@ -219,6 +219,20 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         ) from error
 
 
+def require_as_written(cfg: TrainConfig, data: dict[str, Any]) -> None:
+    """Raise ConfigError unless `cfg`, which was read from `data`, has the very values of `data`.
+
+    OmegaConf reads 7 as the word "7", and the word as a number. Keys that `data` lacks, because
+    there were none when it was written, have their defaults.
+    """
+    read = dict(_flatten(asdict(cfg)))
+    for key, value in _flatten(data):
+        require(
+            key in read and read[key] == value,
+            f"{key} is {one_line(value)!r} and would be read as {one_line(read.get(key))!r}.",
+        )
+
+
 def structured(registry: Registry[Any], values: Any) -> Any:
     """Plain values with a `kind` as a node of that component's schema."""
     kind = values.get("kind") if isinstance(values, Mapping) else None

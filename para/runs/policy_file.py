@@ -29,8 +29,8 @@ from para.errors import CheckpointError, ParaError, one_line
 from para.fields import check
 from para.files import atomic_write, atomic_write_json, damaged, not_a_file, read_json, seal
 from para.policies.base import Policy, build_policy
-from para.records import Amount, Count, Record, Text
-from para.runs.config import TrainConfig, train_config_from_dict
+from para.records import Amount, Count, Hardware, Record, Text
+from para.runs.config import TrainConfig, require_as_written, train_config_from_dict
 from para.runs.contents import POLICY, POLICY_META
 from para.tensors import Tensors, checksum_of, read_finite, save_tensors
 
@@ -95,7 +95,7 @@ class _Meta(Record):
     start: _Start | None
     git: Text
     versions: dict[str, str]
-    hardware: dict[str, Any]
+    hardware: Hardware
 
 
 def is_sealed(meta: dict[str, Any]) -> bool:
@@ -156,6 +156,7 @@ def policy_config(folder: Path | str, meta: dict[str, Any]) -> TrainConfig:
     try:
         cfg = train_config_from_dict(meta["config"])
         check(cfg)
+        require_as_written(cfg, meta["config"])
     except ParaError as error:
         raise CheckpointError(f"{Path(folder) / POLICY_META}: {error}") from error
     return cfg

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from para.errors import ParaError
+from para.refusals import refusal
 from tests.damage.alterations import Alteration
 from tests.damage.kinds import Kind
 
@@ -77,23 +78,23 @@ class Campaign:
         try:
             alteration.apply(path)
             with _words() as words, _impatient():
-                outcome = self._outcome(alteration, path.name, words)
+                outcome = self._outcome(alteration, path, words)
         finally:
             shutil.rmtree(self.damaged)
         said = " ".join(words).replace(str(self.damaged), "...")
         return Case(self.kind.name, alteration.name, alteration.forged, outcome, said)
 
-    def _outcome(self, alteration: Alteration, name: str, words: list[str]) -> str:
+    def _outcome(self, alteration: Alteration, path: Path, words: list[str]) -> str:
         try:
             value = self._read(self.damaged)
-        except ParaError as error:
-            words.append(str(error))
-            named = any(place in str(error) for place in (name, self.damaged.name))
-            return "refused" if named and str(error).endswith((".", "objpos")) else "unclear"
         except Exception as error:
-            words.append(f"{type(error).__name__}: {error}")
-            return "traceback"
-        if any(name in word for word in words):
+            sentence = str(error) if isinstance(error, ParaError) else refusal(error)
+            words.append(sentence or f"{type(error).__name__}: {error}")
+            if sentence is None:
+                return "traceback"
+            named = path.name in sentence or str(path.parent) in sentence
+            return "refused" if named and len(sentence) < 1000 else "unclear"
+        if any(path.name in word for word in words):
             return "repaired"
         if value == self.expected:
             return "unchanged"

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from para.runs.policy_file import (
     save_policy,
 )
 from para.training.checkpoint import load_checkpoint, save_checkpoint
-from para.training.claims import has_other_config
+from para.training.claims import claimed
 from para.training.log import RunLog
 from tests.damage.alterations import Alteration, of_bytes, of_json, of_lines, of_place
 from tests.data.synthetic_demos import make_dataset
@@ -53,9 +54,19 @@ NOTHING = ("missing", "empty file")
 EPISODE = ("*condition.objects.*.0 negative", "*condition.phi_deg negative")
 """A yaw or an azimuth."""
 RESULT = (
-    *("missing", "config.*", "hardware.*", "*evaluation missing", "evaluation.seconds missing"),
+    *(
+        "missing",
+        "config.*",
+        "hardware.* missing",
+        "hardware.* null",
+        "*evaluation missing",
+        "evaluation.seconds missing",
+    ),
     *("environment.stages.0 missing", *EPISODE),
 )
+POLICY = ("config.* missing", "config.*_dir *", "config.workers null", "config.model.title null")
+CONFIG = ("*_dir *", "plugins*", "* missing")
+"""Where files lie and how much is logged is no part of what is trained; null is what is missing."""
 STATE = (
     *("window.sums.*", "loss_means.*", "optimizer_groups.0 missing"),
     "optimizer_groups.0.params.0 missing",
@@ -197,8 +208,9 @@ def _read_policy(folder: Path) -> Any:
 
 
 def _config(folder: Path) -> Path:
-    """A config.json beside the policy.json that has the same."""
+    """A config.json beside the policy.json that has the same, and a checkpoint."""
     path = _policy(folder).with_name("config.json")
+    path.with_name("checkpoint").mkdir()
     config = json.loads(path.with_name("policy.json").read_text())["config"]
     atomic_write_json(path, seal(config))
     return path
@@ -211,7 +223,10 @@ def _lone_config(folder: Path) -> Path:
 
 
 def _read_config(folder: Path) -> Any:
-    return has_other_config(_tiny(folder))
+    """What training does before it goes on: is it a run of this configuration, is it finished?"""
+    cfg, this = _tiny(folder), SimpleNamespace(is_main_process=True)
+    with claimed(run_dir(cfg), cfg, this, wait=False) as finished:
+        return finished is not None
 
 
 def _log(folder: Path) -> Path:
@@ -236,10 +251,10 @@ KINDS = (
         free=("missing", "episodes.0 missing", *EPISODE),
     ),
     Kind("state.json", _checkpoint, lambda f: load_checkpoint(f, STEPS)[1], free=STATE),
-    Kind("policy.json", _policy, _read_meta),
+    Kind("policy.json", _policy, _read_meta, free=POLICY),
     Kind("policy.safetensors", _weights, _read_policy, "other"),
-    Kind("config.json", _config, _read_config),
-    Kind("config.json, no policy", _lone_config, _read_config),
-    Kind("log.jsonl", _log, read_log, "lines", free=("missing", "empty file")),
-    Kind("demo", _demo, check_dataset, "other"),
+    Kind("config.json", _config, _read_config, free=CONFIG),
+    Kind("config.json, no policy", _lone_config, _read_config, free=CONFIG),
+    Kind("log.jsonl", _log, read_log, "lines", free=(*NOTHING, "* missing", "* negative")),
+    Kind("demo", _demo, lambda f: check_dataset(f, range(3)), "other"),
 )

@@ -427,7 +427,8 @@ def test_what_is_no_file_is_no_policy_and_not_waited_for(make, what, name, copie
     [
         (lambda t: t.where(t > t.min(), float("nan")), "holds NaN or infinity"),
         (lambda t: t / 0, "holds NaN or infinity"),
-        (torch.Tensor.half, r"is torch\.float16, not torch\.float32"),
+        (torch.Tensor.bfloat16, r"is torch\.bfloat16, not torch\.float32"),
+        (torch.Tensor.int, r"is torch\.int32, not torch\.float32"),
         (torch.Tensor.double, r"is torch\.float64, not torch\.float32"),
     ],
 )
