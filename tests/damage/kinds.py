@@ -64,7 +64,13 @@ RESULT = (
     ),
     *("environment.stages.0 missing", *EPISODE),
 )
-POLICY = ("config.* missing", "config.*_dir *", "config.workers null", "config.model.title null")
+POLICY = (
+    *("config.* missing", "config.*_dir *", "config.workers null", "config.model.title null"),
+    *("config.limit null", "config.env.camera_elevation_deg negative"),
+    *("config.model.head.height_min negative", "environment missing", "losses.*", "start null"),
+    *("hardware.* missing", "hardware.* null"),
+)
+"""What files of before there was a key lack has its default; a run may have no start or limit."""
 CONFIG = ("*_dir *", "plugins*", "* missing")
 """Where files lie and how much is logged is no part of what is trained; null is what is missing."""
 STATE = (
