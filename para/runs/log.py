@@ -43,6 +43,8 @@ def read_log(folder: Path) -> list[Row]:
     for row in rows:
         try:
             _Row.check(row)
+            if good and row["step"] <= good[-1]["step"]:
+                raise ValueError(f"step {row['step']} comes after step {good[-1]['step']}")
         except ValueError as error:
             damage.append(f"row {len(good) + 1}: {error}")
         else:

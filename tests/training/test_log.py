@@ -48,10 +48,10 @@ def test_damaged_rows_are_named_and_left_out(tmp_path, caplog):
     lines[1] = lines[1].replace("0.25", "0.26")
     lines[2] = lines[2].replace('"loss": 0', '"loss": NaN, "x": 0')
     # rows of before there were checksums: good, and not
-    lines += ['{"step": 5, "loss": 1}', '{"step": "6", "loss": 1}', '{"loss": 2}', "[1]"]
+    lines += ['{"step": 5, "loss": 1}', lines[0], '{"step": "6", "loss": 1}', '{"loss": 2}', "[1]"]
     path.write_text("\n".join(lines))
     assert [row["step"] for row in read_log(tmp_path)] == [1, 4, 5]
-    assert f"{path}: 5 rows are damaged and left out (line 2: it was altered" in caplog.text
+    assert f"{path}: 6 rows are damaged and left out (line 2: it was altered" in caplog.text
     assert [row["step"] for row in RunLog(tmp_path, 4).rows] == [1, 4]
     caplog.clear()
     assert len(read_log(tmp_path)) == 2  # written anew
