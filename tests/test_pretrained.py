@@ -27,7 +27,6 @@ def test_every_policy_that_is_shipped_loads_and_is_small():
     assert sum(path.stat().st_size for path in files) < ship.MOST_BYTES
 
 
-@pytest.mark.slow
 def test_a_run_becomes_a_policy_that_is_shipped(tmp_path, monkeypatch):
     run, into = tmp_path / "run", tmp_path / "into"
     save_untrained(run, SMALL)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from para import pretrained
-from para.cli import load_config
+from para.cli import load_config, para_main
 from para.errors import CheckpointError, ConfigError, ParaError
 from para.evaluation.chosen import chosen_policy
 from para.evaluation.config import EvalConfig
@@ -45,7 +45,10 @@ def test_everything_is_taken_over_from_the_policy_unless_given(policy):
     cfg = config(policy)
     assert (cfg.split.name, cfg.seed, cfg.robot, cfg.profile) == ("distractor", 3, "hand", "smoke")
     assert (cfg.env.image_size, cfg.env.max_steps) == (32, 40)
-    cfg = config(policy, "split=lr", "env.max_steps=30")
+    seen = []
+    script = para_main(EvalConfig, examples=[])(seen.append)
+    script([f"policy={policy}", "split=lr", "env.max_steps=30"])
+    (cfg,) = seen
     assert (cfg.split.name, cfg.env.image_size, cfg.env.max_steps) == ("lr", 32, 30)
 
 
@@ -67,7 +70,7 @@ def test_a_policy_of_any_folder_is_evaluated_and_filmed(policy, tmp_path):
     with pytest.raises(ConfigError, match=r"seed3\.json is the result of another policy"):
         evaluate(config(other, *few))
     assert read_result(path) == result
-    assert evaluate(config(other, *few, "fresh=true")).new_episodes == 2
+    assert chosen_policy(config(other, "fresh=true")).folder == other
 
 
 @pytest.mark.parametrize(
