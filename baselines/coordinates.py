@@ -32,7 +32,12 @@ class CoordinatesConfig(PolicyConfig):
     """What these policies are told."""
 
     rotations: bool = False
-    """Regress Euler angles too; they stay those of the world."""
+    """Regress rotations too: of a hand in the world, or as it is seen by a camera that is told."""
+
+    @property
+    def predicts_rotation(self) -> bool:
+        """See `PolicyConfig`."""
+        return self.rotations
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,16 @@ class CoordinatesPolicy(Policy):
             cells = self.backbone.map_size if spatial else (POOLED_CELLS, POOLED_CELLS)
             self.rays = RayEncoder(cells)
             self.feature_channels += RAY_CHANNELS * (1 if spatial else POOLED_CELLS**2)
-        self.action_size = 3 + 1 + (3 if cfg.rotations else 0)
+        self.action_size = 3 + 1 + (4 if cfg.rotations else 0)
 
     @abstractmethod
     def actions(self, seen: Seen) -> Tensor:
-        """Normalised actions (B, T, 4 or 7): coordinates, P(open) as a number, rotations."""
+        """Normalised actions (B, T, 4 or 8): coordinates, P(open) as a number, rotations.
+
+        A rotation is roll, pitch, and cosine and sine of twice the hand's turn, since half a turn
+        more is the same gripper: its yaw, or its turn in the image (`Camera.turn_in_image`) where
+        the policy is told the camera, so that the label follows a camera that moved.
+        """
 
     def features(self, seen: Seen) -> Tensor:
         """What there is to read (B, N, feature_channels): the cells, or one pooled feature."""
@@ -112,20 +122,20 @@ class CoordinatesPolicy(Policy):
         return Seen(batch["image"], camera, state)
 
     def targets(self, batch: Mapping[str, Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
-        """Normalised actions (B, T, 4 or 7) of a training batch; (B, T) bool: can be learned."""
+        """Normalised actions (B, T, 4 or 8) of a training batch; (B, T) bool: can be learned."""
         with torch.autocast(camera.intrinsics.device.type, enabled=False):
             waypoints, visible = self.frame.encode(camera, batch["waypoints"].float())
         waypoints = (waypoints - self.waypoint_mean) / self.waypoint_std
         actions = [waypoints, batch["waypoint_gripper"].float()[..., None]]
         if self.cfg.rotations:
-            actions.append(batch["waypoint_rotation"].float())
+            actions.append(self._encode_turns(batch, camera))
         return torch.cat(actions, -1), visible
 
     @torch.no_grad()
     def errors(
         self, actions: Tensor, batch: Mapping[str, Tensor], camera: Camera
     ) -> dict[str, Tensor]:
-        """Metrics of normalised actions (B, T, 4 or 7)."""
+        """Metrics of normalised actions (B, T, 4 or 8)."""
         with torch.autocast(camera.intrinsics.device.type, enabled=False):
             positions, _ = self.frame.decode(camera, self._coordinates(actions))
             _, visible = self.frame.encode(camera, batch["waypoints"].float())
@@ -145,6 +155,23 @@ class CoordinatesPolicy(Policy):
         position = (position - self.ee_mean) / self.ee_std
         return torch.cat([position, 2 * gripper[:, None] - 1], 1)
 
+    def _encode_turns(self, batch: Mapping[str, Tensor], camera: Camera) -> Tensor:
+        """Rotations (B, T, 4) of a training batch, as in `actions`."""
+        rotations = batch["waypoint_rotation"].float()
+        turns = rotations[..., 2]
+        if self.told_camera:
+            with torch.autocast(turns.device.type, enabled=False):
+                turns = camera.turn_in_image(batch["waypoints"].float(), turns)
+        circle = torch.stack([torch.cos(2 * turns), torch.sin(2 * turns)], -1)
+        return torch.cat([rotations[..., :2], circle], -1)
+
+    def _decode_turns(self, encoded: Tensor, positions: Tensor, camera: Camera) -> Tensor:
+        """Euler angles (B, T, 3) [rad] of what `actions` says (B, T, 4), at positions (B, T, 3)."""
+        turns = torch.atan2(encoded[..., 3], encoded[..., 2]) / 2
+        if self.told_camera:
+            turns = camera.turn_in_world(positions, turns)
+        return torch.cat([encoded[..., :2], turns[..., None]], -1)
+
     def _coordinates(self, actions: Tensor) -> Tensor:
         return actions[..., :3] * self.waypoint_std + self.waypoint_mean
 
@@ -159,7 +186,11 @@ class CoordinatesPolicy(Policy):
         positions, pixels = self.frame.decode(exact, double_on_cpu(self._coordinates(actions)))
         # labels are the commands "open" and "close": what is commanded is one of the two
         gripper = (actions[..., 3] > 0.5).float().cpu().numpy()
-        rotations = actions[..., 4:].cpu().numpy() if self.cfg.rotations else None
+        rotations = None
+        if self.cfg.rotations:
+            rotations = self._decode_turns(
+                double_on_cpu(actions[..., 4:]), positions, exact
+            ).numpy()
         return [
             ActionChunk(
                 positions=positions[i].numpy(),

@@ -75,7 +75,7 @@ class WaypointRegressor(CoordinatesPolicy):
         self.action = nn.Linear(cfg.hidden, self.action_size)
 
     def actions(self, seen: Seen, latent: Tensor | None = None) -> Tensor:
-        """Normalised actions (B, T, 4 or 7); the latent token (B, 1, C) is zero where none is."""
+        """Normalised actions (B, T, 4 or 8); the latent token (B, 1, C) is zero where none is."""
         image = self.image_token(self.features(seen))
         if latent is None:
             latent = image.new_zeros(len(image), 1, self.cfg.hidden)

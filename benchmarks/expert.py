@@ -1,17 +1,18 @@
 """Can the task be done, and could a perfect policy do it?
 
-    python benchmarks/expert.py [--quick] [results_dir=results]
+    python benchmarks/expert.py [--quick] [task=NAME] [results_dir=results]
 
-Writes <results_dir>/benchmarks/expert.json.
+Writes <results_dir>/benchmarks/expert_<task>.json for every registered task, or the one that is
+named; that of the main task is called expert.json.
 
-For either robot and layout, over the full 16 x 16 grid:
+For each of a task's robots and layouts, over the full 16 x 16 grid:
 - expert: success of the scripted expert;
-- replay: the positions and gripper commands of its frames, every 0.3 s, through the servo, open
-  loop (what a policy without any error would do);
-- the same with errors: a constant horizontal offset in a random direction, or noise on every
-  waypoint;
+- replay: the poses and gripper commands of its frames, every 0.3 s, through the servo, open loop
+  (what a policy without any error would do);
+- the same with errors, in layout=together: a constant horizontal offset in a random direction, or
+  noise on every waypoint;
 - expert with 6 distractors.
-Also the reach of the arm for several places of its base.
+For the main task also the reach of the arm for several places of its base.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 
-from envs.base import Environment, load_task  # noqa: E402
+from envs.base import TASKS, Environment, load_task  # noqa: E402
 from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from envs.table.reach import reach_errors, task_points  # noqa: E402
@@ -51,24 +51,23 @@ DISTRACTORS = 6
 def replay(env: Environment, frames: list, errors: np.ndarray) -> bool:
     """Servo to every third frame; `errors` (N, 3) [m] are added to the positions."""
     for k, error in zip(range(STRIDE, len(frames) + STRIDE - 1, STRIDE), errors, strict=False):
-        position, gripper = frames[min(k, len(frames) - 1)]
-        env.servo_to(position + error, gripper)
+        position, gripper, rotation = frames[min(k, len(frames) - 1)]
+        env.servo_to(position + error, gripper, rotation=rotation)
         if env.done:
             break
     return env.outcome.success
 
 
-def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
-    """(name, success, control steps, CPU seconds) of every episode of some grid positions."""
-    robot, layout, indices = job
-    task = load_task(MAIN_TASK)
+def run_job(job: tuple[str, str, str, range]) -> list[tuple[str, bool, int]]:
+    """(name, success, control steps) of every episode of some grid positions."""
+    name, robot, layout, indices = job
+    task = load_task(name)
     env = task.environment(robot, layout)
     rows = []
 
     def record(name: str, run: Any) -> None:
-        start = time.process_time()
         success = run()
-        rows.append((name, success, env.steps, time.process_time() - start))
+        rows.append((name, success, env.steps))
 
     for index in indices:
         condition = task.grid(index, layout)
@@ -77,7 +76,9 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
 
         def expert(condition: Any = condition, frames: list = frames) -> bool:
             env.begin(condition)
-            return run_expert(env, lambda e: frames.append((e.ee_position, e.gripper_command)))
+            return run_expert(
+                env, lambda e: frames.append((e.ee_position, e.gripper_command, e.target_rotation))
+            )
 
         record("expert", expert)
         variants: dict[str, np.ndarray] = {"replay": np.zeros((100, 3))}
@@ -102,11 +103,11 @@ def run_job(job: tuple[str, str, range]) -> list[tuple[str, bool, int, float]]:
     return rows
 
 
-def summarise(rows: list[tuple[str, bool, int, float]]) -> dict[str, Any]:
-    """Rate with n and its 95 % Wilson interval, control steps and CPU time, by name."""
+def summarise(rows: list[tuple[str, bool, int]]) -> dict[str, Any]:
+    """Rate with n and its 95 % Wilson interval, and control steps, by name."""
     table = {}
     for name in dict.fromkeys(row[0] for row in rows):
-        _, success, steps, seconds = zip(*(row for row in rows if row[0] == name), strict=True)
+        _, success, steps = zip(*(row for row in rows if row[0] == name), strict=True)
         interval = binomtest(sum(success), len(success)).proportion_ci(method="wilson")
         table[name] = {
             "n": len(success),
@@ -114,7 +115,6 @@ def summarise(rows: list[tuple[str, bool, int, float]]) -> dict[str, Any]:
             "wilson95": [round(interval.low, 4), round(interval.high, 4)],
             "steps_mean": round(float(np.mean(steps)), 1),
             "steps_max": max(steps),
-            "cpu_ms": round(1e3 * float(np.mean(seconds)), 1),
         }
     return table
 
@@ -136,42 +136,52 @@ def reach() -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    """Run everything on two processes."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="every 16th position, nothing written")
-    arguments, overrides = parser.parse_known_args()
-    quick, results_dir = arguments.quick, load_config(CommonConfig, overrides).results_dir
-    task = load_task(MAIN_TASK)
+def measure(name: str, quick: bool, results_dir: str) -> None:
+    """All tables of a task, on two processes."""
+    task = load_task(name)
     combinations = [(robot, layout) for robot in task.robots for layout in task.layouts]
     parts = [range(first, 256, 16) for first in range(1 if quick else 16)]
-    jobs = [(robot, layout, part) for robot, layout in combinations for part in parts]
+    jobs = [(name, robot, layout, part) for robot, layout in combinations for part in parts]
     done = dict(LocalExecutor(workers=2).run(stateless(run_job), jobs))
     tables = {}
     for robot, layout in combinations:
-        mine = [row for job in jobs if job[:2] == (robot, layout) for row in done[job]]
+        mine = [row for job in jobs if job[1:3] == (robot, layout) for row in done[job]]
         tables[f"{robot}, {layout}"] = summarise(mine)
     for key, table in tables.items():
-        for name, row in table.items():
+        for variant, row in table.items():
             low, high = row["wilson95"]
             print(
-                f"{key:20} {name:24} {row['success']:6.1%} [{low:.1%}, {high:.1%}] n={row['n']}"
-                f"  steps {row['steps_mean']:.0f} (max {row['steps_max']})  {row['cpu_ms']:.0f} ms"
+                f"{name:15} {key:20} {variant:24} {row['success']:6.1%} [{low:.1%}, {high:.1%}] "
+                f"n={row['n']}  steps {row['steps_mean']:.0f} (max {row['steps_max']})"
             )
     if quick:
         return
+    main_task = name == MAIN_TASK
     atomic_write_json(
-        f"{results_dir}/benchmarks/expert.json",
+        f"{results_dir}/benchmarks/expert{'' if main_task else f'_{name}'}.json",
         {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": git_hash(),
             "hardware": hardware(),
             "versions": versions(),
+            "task": name,
+            "physics": task.version,
             "control_step_s": 0.02,
             "tables": tables,
-            "reach": reach(),
-        },
+        }
+        | ({"reach": reach()} if main_task else {}),
     )
+
+
+def main() -> None:
+    """Measure one task, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="every 16th position, nothing written")
+    arguments, overrides = parser.parse_known_args()
+    cfg = load_config(CommonConfig, overrides)
+    named = any(override.startswith("task=") for override in overrides)
+    for name in [cfg.task.name] if named else TASKS.options():
+        measure(name, arguments.quick, cfg.results_dir)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from omegaconf import MISSING
 
+from envs.episodes import Condition, Metric, Outcome, Stage, TaskObject, Waypoint
 from para.camera import Camera
 from para.errors import ConfigError, UnknownNameError
 from para.fields import number, require, word
@@ -60,159 +61,18 @@ class TaskConfig:
     """The registered component that reads the rest."""
 
     def rules(self, key: str, run: Any) -> None:
-        """The run's robot can do the task, and its layout is one of the task's."""
+        """The robot can do the task, the layout is one of the task's, the policy turns the hand."""
         task = TASKS[self.kind]
         for name, known in (("robot", task.robots), ("layout", task.layouts)):
             if getattr(run, name) not in known:
                 raise UnknownNameError(f"{name} of {key} {self.name}:", getattr(run, name), known)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """How an episode starts: it depends on nothing else but the actions.
-
-    Attributes:
-        task: Name of the task.
-        objects: Name of an object -> (x, y, yaw) of its foot, world frame [m, m, rad].
-        theta_deg: Polar angle of the viewpoint [deg].
-        phi_deg: Azimuth of the viewpoint [deg].
-        distractors: Number of other objects on the table.
-        seed: Decides the shapes, colours and places of the distractors.
-    """
-
-    task: str
-    objects: Mapping[str, tuple[float, float, float]]
-    theta_deg: float = 0.0
-    phi_deg: float = 0.0
-    distractors: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        # Plain Python numbers, so that a condition survives JSON and compares equal afterwards.
-        plain = {name: tuple(float(v) for v in pose) for name, pose in self.objects.items()}
-        object.__setattr__(self, "objects", plain)
-
-    def __hash__(self) -> int:
-        """Equal conditions have equal hashes."""
-        view = self.theta_deg, self.phi_deg, self.distractors, self.seed
-        return hash((self.task, frozenset(self.objects.items()), *view))
-
-    @property
-    def position(self) -> tuple[float, float]:
-        """The centre of all objects (x, y) [m]."""
-        xs, ys, _ = zip(*self.objects.values(), strict=True)
-        return sum(xs) / len(xs), sum(ys) / len(ys)
-
-    def at(self, name: str) -> np.ndarray:
-        """(x, y) of an object [m]."""
-        return np.array(self.objects[name][:2])
-
-    def poses(self) -> dict[str, np.ndarray]:
-        """Name -> (7,) position [m] and quaternion (w, x, y, z) of an object on the table."""
-        return {
-            name: np.array([x, y, 0.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
-            for name, (x, y, yaw) in self.objects.items()
-        }
-
-    def moved(self, shift: np.ndarray) -> Condition:
-        """The same start with all objects moved by `shift` (2,) [m]."""
-        dx, dy = shift
-        return replace(
-            self,
-            objects={name: (x + dx, y + dy, yaw) for name, (x, y, yaw) in self.objects.items()},
+        model = getattr(run, "model", None)
+        require(
+            not task.turns or getattr(model, "predicts_rotation", True),
+            f"{key}={self.name} turns the hand, and model={getattr(model, 'name', None)} predicts "
+            "no rotation: set model.head.rotation_bins=36 (pixel-aligned heads) or "
+            "model.rotations=true (the others), or choose another model.",
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, as stored in demos and results."""
-        return asdict(self) | {"objects": {name: [*pose] for name, pose in self.objects.items()}}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Condition:
-        """Inverse of `to_dict`, also after a trip through JSON.
-
-        The `position` that results add follows from the objects and is left out.
-
-        Raises:
-            ConfigError: Other keys than those of a condition.
-        """
-        known = {item.name for item in fields(cls)}
-        if not {"task", "objects"} <= data.keys() or data.keys() - known - {"position"}:
-            raise ConfigError(
-                f"A start condition has the keys {', '.join(sorted(known))}, this one "
-                f"{', '.join(sorted(data))}."
-            )
-        return cls(**{key: value for key, value in data.items() if key in known})
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How far an episode is.
-
-    Attributes:
-        stage: One of the task's stages.
-        success: It is the last of them.
-        steps: Control steps used (20 ms each).
-        metrics: The task's metrics, by name.
-    """
-
-    stage: str
-    success: bool
-    steps: int
-    metrics: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data: stage, success, steps and every metric, as results hold them."""
-        return {
-            "stage": self.stage,
-            "success": self.success,
-            "steps": self.steps,
-            **self.metrics,
-        }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A step on the way to success.
-
-    Attributes:
-        name: As in results, e.g. GRASP.
-        meaning: Of an episode that ended there: "lifted, not placed".
-        progress: Of an episode that goes on: "lifted".
-    """
-
-    name: str
-    meaning: str
-    progress: str
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that is measured at the end of an episode.
-
-    Attributes:
-        name: As in results, e.g. place_error_m.
-        title: For axes and tables, without the unit.
-        unit: Of the stored number.
-    """
-
-    name: str
-    title: str
-    unit: str
-
-
-@dataclass(frozen=True)
-class TaskObject:
-    """What a figure needs to know about an object.
-
-    Attributes:
-        name: As in conditions and results.
-        radius: Of the circle around its footprint [m].
-        colour: RGB in [0, 1].
-    """
-
-    name: str
-    radius: float
-    colour: tuple[float, float, float]
 
 
 class Environment(Protocol):
@@ -242,14 +102,21 @@ class Environment(Protocol):
     def observe(self) -> Observation:
         """What a policy sees now; renders."""
 
-    def control_step(self, position: np.ndarray, gripper: float) -> None:
-        """Advance by 20 ms towards the tool position (3,) [m] with gripper opening in [0, 1]."""
+    def control_step(
+        self, position: np.ndarray, gripper: float, rotation: np.ndarray | None = None
+    ) -> None:
+        """Advance by 20 ms towards the tool position (3,) [m] with gripper opening in [0, 1].
+
+        `rotation`: (3,) extrinsic xyz Euler angles relative to pointing straight down [rad]; None
+        keeps the last one that was asked for.
+        """
 
     def servo_to(
         self,
         position: np.ndarray,
         gripper: float,
         on_step: Callable[[Any], None] | None = None,
+        rotation: np.ndarray | None = None,
     ) -> int:
         """Move the tool to a waypoint in closed loop, then set the gripper; return the steps."""
 
@@ -283,6 +150,10 @@ class Environment(Protocol):
         """(3,) where the rate-limited target of the tool is now, world frame [m]."""
 
     @property
+    def target_rotation(self) -> np.ndarray:
+        """(3,) how that target is turned, Euler angles as in `control_step` [rad]."""
+
+    @property
     def gripper(self) -> float:
         """Measured opening in [0, 1], 1 = open."""
 
@@ -300,9 +171,10 @@ class Task(ABC):
     Attributes:
         title: For figures and the website.
         description: One sentence.
-        instruction: What a policy is told, `Observation.instruction`.
+        instruction: What a policy is told, `Observation.instruction`; see `instruct`.
+        turns: The hand must turn: waypoints carry a yaw, and what a policy predicts is executed.
         robots: Names of the robots that can do it.
-        layouts: Ways in which its objects are placed.
+        layouts: Ways in which its objects are placed; the first is the usual one.
         objects: Its objects, in the order of conditions.
         stages: From nothing to success, which is the last.
         metrics: What is measured at the end.
@@ -313,6 +185,7 @@ class Task(ABC):
     title: ClassVar[str]
     description: ClassVar[str]
     instruction: ClassVar[str]
+    turns: ClassVar[bool] = False
     robots: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[str, ...]]
     objects: ClassVar[tuple[TaskObject, ...]]
@@ -328,13 +201,27 @@ class Task(ABC):
         """An environment for this task."""
 
     @abstractmethod
-    def waypoints(self, objects: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, float]]:
-        """The scripted expert's (tool position (3,) [m], gripper opening), corner by corner.
+    def waypoints(
+        self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
+    ) -> list[Waypoint]:
+        """The scripted expert's path, corner by corner.
 
         Args:
-            objects: Name -> (7,) pose. The opening belongs to the time at a corner: the hand rests
-                there while it changes.
+            objects: Name -> (7,) pose, as at the start of an episode.
+            named: Objects that the instruction names (`Condition.named`).
         """
+
+    def script(self, env: Environment) -> Iterator[Waypoint]:
+        """The scripted expert in an episode that has begun: its next waypoint, again and again.
+
+        One that looks at what happens (`env.objects()`) overrides this, and may go on until the
+        episode's time is up; the others follow `waypoints`.
+        """
+        yield from self.waypoints(env.objects(), env.condition.named)
+
+    def instruct(self, condition: Condition) -> str:
+        """The instruction of an episode."""
+        return self.instruction
 
     @abstractmethod
     def anchors(self, layout: str) -> int:
@@ -360,8 +247,24 @@ class Task(ABC):
     def grid(self, index: int, layout: str, **view: Any) -> Condition:
         """The condition whose first anchor is position `index` of the training grid."""
 
-    def draw(self, point: Callable[[int], np.ndarray], layout: str, **view: Any) -> Condition:
-        """A condition in which all objects fit; `point(k)` draws anchor k, (2,) [m].
+    def vary(self, condition: Condition, rng: np.random.Generator) -> Condition:
+        """Draw what anchors do not decide: how objects are turned, which ones are named."""
+        return condition
+
+    def draw(
+        self,
+        point: Callable[[int], np.ndarray],
+        layout: str,
+        rng: np.random.Generator,
+        **view: Any,
+    ) -> Condition:
+        """A condition in which all objects fit.
+
+        Args:
+            point: `point(k)` draws anchor k, (2,) [m].
+            layout: One of the task's.
+            rng: Draws the rest (`vary`).
+            view: Further fields of the condition.
 
         Raises:
             UnknownNameError: The task has no such layout.
@@ -370,7 +273,7 @@ class Task(ABC):
         for _ in range(TRIES):
             anchors = [point(k) for k in range(self.anchors(layout))]
             if self.fits(anchors, layout):
-                return self.place(anchors, layout, **view)
+                return self.vary(self.place(anchors, layout, **view), rng)
         raise ConfigError(
             f"The region is too small for the objects of {self.cfg.name} in layout={layout}: none "
             f"of {TRIES} draws keeps them apart."

@@ -159,15 +159,16 @@ def load_split(name: str) -> Any:
     return SPLITS.load(name)
 
 
-def training_indices(split: SplitConfig, task: Task, layout: str = "together") -> list[int]:
-    """See `Split.training_indices`."""
-    return SPLITS[split.kind](split, task, layout).training_indices()
+def training_indices(split: SplitConfig, task: Task, layout: str | None = None) -> list[int]:
+    """See `Split.training_indices`; `layout`: None takes the task's usual one."""
+    return SPLITS[split.kind](split, task, layout or task.layouts[0]).training_indices()
 
 
 def training_conditions(
-    split: SplitConfig, task: Task, layout: str = "together", env: EnvConfig | None = None
+    split: SplitConfig, task: Task, layout: str | None = None, env: EnvConfig | None = None
 ) -> list[Condition]:
-    """See `Split.training_conditions`."""
+    """See `Split.training_conditions`; `layout`: None takes the task's usual one."""
+    layout = layout or task.layouts[0]
     return SPLITS[split.kind](split, task, layout, env).training_conditions()
 
 
@@ -175,13 +176,14 @@ def test_conditions(
     split: SplitConfig,
     test: str,
     task: Task,
-    layout: str = "together",  # noqa: PT028
+    layout: str | None = None,  # noqa: PT028
     episodes: int | None = None,  # noqa: PT028
     env: EnvConfig | None = None,  # noqa: PT028
 ) -> list[Condition]:
     """See `Split.test_conditions`; a test is one of TESTS."""
     if test not in TESTS:
         raise UnknownNameError("test", test, TESTS)
+    layout = layout or task.layouts[0]
     return SPLITS[split.kind](split, task, layout, env).test_conditions(test, episodes)
 
 
@@ -274,6 +276,7 @@ class Regions(Split):
                     rng, config.positions, around[k], ws.grid_positions()[avoid]
                 ),
                 self.layout,
+                rng,
             )
             conditions.append(
                 replace(

@@ -174,6 +174,43 @@ class Camera:
         along = ((points_world - origins) * directions).sum(-1) / (directions**2).sum(-1)
         return origins + along[..., None] * directions
 
+    def turn_in_image(self, points_world: Array, yaws: Array) -> Array:
+        """How a hand that is turned by `yaws` (...) [rad] at world points (..., 3) [m] looks.
+
+        Its fingers open along d = (-sin yaw, cos yaw, 0), so their line runs through the image
+        along the derivative of the projection: with h = K R^T (p - t) and h' = K R^T d,
+
+            angle = atan2(h'_v - v h'_z, h'_u - u h'_z)        (Camera.project: (u, v) = h_uv / h_z)
+
+        Returns angles (...) modulo pi [rad], from the image's u axis towards its v axis. They
+        follow the image when it is warped with its camera, as yaws do not.
+        """
+        xp = _namespace(points_world)
+        pixels, _ = self.project(points_world)
+        R = self._align(self.T_world_camera, points_world)[..., :3, :3]
+        fingers = xp.stack([-xp.sin(yaws), xp.cos(yaws), xp.zeros_like(yaws)], -1)
+        in_camera = _matvec(xp.swapaxes(R, -1, -2), fingers)
+        h = _matvec(self._align(self.intrinsics, points_world), in_camera)
+        line = h[..., :2] - pixels * h[..., 2:]
+        return xp.arctan2(line[..., 1], line[..., 0])
+
+    def turn_in_world(self, points_world: Array, angles: Array) -> Array:
+        """Inverse of `turn_in_image`: yaws (...) modulo pi [rad] of hands at points (..., 3) [m].
+
+        The ray r(u, v) = R K^-1 (u, v, 1) of the point meets its plane at t + s r; along the angle
+        it moves by s (r' - r r'_z / r_z) with r' = R K^-1 (cos angle, sin angle, 0). NaN stays NaN.
+        """
+        xp = _namespace(points_world)
+        pixels, _ = self.project(points_world)
+        _, rays = self.rays(pixels)
+        K_inv = self._align(xp.linalg.inv(self.intrinsics), pixels)
+        R = self._align(self.T_world_camera, pixels)[..., :3, :3]
+        line = xp.stack([xp.cos(angles), xp.sin(angles), xp.zeros_like(angles)], -1)
+        along = _matvec(R, _matvec(K_inv, line))
+        dz = xp.where(xp.abs(rays[..., 2]) < 1e-9, xp.full_like(angles, 1e-9), rays[..., 2])
+        fingers = along - rays * (along[..., 2] / dz)[..., None]
+        return xp.arctan2(-fingers[..., 0], fingers[..., 1])
+
     def in_view(self, pixels: Array, depth: Array) -> Array:
         """Boolean (...): the pixel is inside the image and the point is in front of the camera."""
         u, v = pixels[..., 0], pixels[..., 1]

@@ -6,11 +6,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from envs.base import EnvConfig, layout_names, robot_names
+from envs.base import TASKS, EnvConfig, Task, layout_names, robot_names
 from para.fields import LOCAL, SEEDS, choice, folder, marked, number
 from para.places import shipped
+
+
+def _task_of(cfg: DictConfig) -> type[Task]:
+    return TASKS[cfg.task.kind]
+
+
+def _usual_layout(*, _root_: DictConfig) -> str:
+    return _task_of(_root_).layouts[0]
+
+
+def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
+    return yes if _task_of(_root_).turns else no
+
+
+# What YAML files say that depends on the chosen task: its usual layout, and a value for tasks that
+# turn the hand (envs.base.Task.turns) with another for those that do not.
+OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
+OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)
 
 
 @dataclass
@@ -28,7 +46,8 @@ class CommonConfig:
     robot: str = choice("panda", robot_names)
     """panda | hand."""
     layout: str = choice("together", layout_names)
-    """together | independent: do the task's objects move together?"""
+    """together | independent: do the task's objects move together? The YAML files of the scripts
+    take the task's usual one."""
     profile: str = MISSING
     """Name of the profile; chosen with profile=..."""
     env: EnvConfig = field(default_factory=EnvConfig)

@@ -36,7 +36,8 @@ class ActionChunk:
         positions: (T, 3) end-effector positions, world frame [m]; NaN where `missed`.
         gripper: (T,) commanded opening in [0, 1]; 1 is open.
         rotations: (T, 3) extrinsic xyz Euler angles of the hand relative to "pointing straight
-            down" [rad], or None where the policy does not predict rotation.
+            down" [rad], or None where the policy does not predict rotation; NaN where `missed`.
+            Half a turn more is the same hand.
         heatmaps: (T, h, w) probability that each waypoint is in each cell, or None.
         pixels: (T, 2) predicted (u, v) in the observation's image [px], or None.
     """

@@ -1,4 +1,6 @@
-"""From a tool position to actuator commands, at 50 Hz: the hand always points straight down."""
+"""From a tool pose to actuator commands, at 50 Hz; how the hand turns, and when half a turn more is
+the same.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,13 @@ import numpy as np
 
 from envs.table import robots
 from envs.table import workspace as ws
-from envs.table.robots import ARM_KP, ARM_KV, SLIDE_KP, SLIDE_KV
+from envs.table.robots import ARM_KP, ARM_KV, SLIDE_KP, SLIDE_KV, TURN_KP, TURN_KV
 
 CONTROL_DT = 0.02
 """One control step [s]."""
 DOWN = mink.SO3(np.array([0.0, 1.0, 0.0, 0.0]))
-"""Orientation of the hand: its z axis down, its x axis along world x."""
+"""Orientation of the hand at rotation 0: its z axis down, its x axis along world x."""
+NO_TURN = np.zeros(3)
 
 
 @cache
@@ -39,8 +42,11 @@ class Controller(Protocol):
         """Forget the last episode; return the joint positions at the start."""
         ...
 
-    def command(self, target: np.ndarray) -> np.ndarray:
-        """Actuator commands that take the tool to `target` (3,) [m] within one control step."""
+    def command(self, target: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Actuator commands that take the tool to `target` (3,) [m] within one control step.
+
+        `rotation`: (3,) extrinsic xyz Euler angles relative to pointing straight down [rad].
+        """
         ...
 
 
@@ -48,16 +54,18 @@ class Feedback:
     """Integral action: what the measured tool misses of its target for long is added to the target.
 
     It takes away what a load, a weak joint or a base that stands elsewhere than the inverse
-    kinematics believes would leave: an error of d [m] decays as d exp(-RATE t), up to LIMIT. It is
-    slow beside the joints' own servos, so contact does not excite it.
+    kinematics believes would leave: an error of d [m] decays as d exp(-RATE t), up to `limit`. It
+    is slow beside the joints' own servos, so contact does not excite it.
     """
 
     RATE = 5.0
     """[1/s]"""
-    LIMIT = 0.02
-    """Largest correction along each axis [m]: a hand that is held cannot push ever harder."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = 0.02) -> None:
+        """`limit`: largest correction along each axis [m]: a hand that is held cannot push ever
+        harder. Rotations are corrected alike, in radians.
+        """
+        self.limit = limit
         self.reset()
 
     def reset(self) -> None:
@@ -71,7 +79,7 @@ class Feedback:
             (3,) what to add to the next target [m].
         """
         change = self.RATE * CONTROL_DT * (target - measured)
-        self.correction = np.clip(self.correction + change, -self.LIMIT, self.LIMIT)
+        self.correction = np.clip(self.correction + change, -self.limit, self.limit)
         return self.correction
 
 
@@ -98,8 +106,9 @@ class ArmController:
         speed = {name: 2.0 if i < 4 else 2.5 for i, name in enumerate(self.joints)}
         self._limits = [mink.ConfigurationLimit(model), mink.VelocityLimit(model, speed)]
 
-    def _velocity(self, target: np.ndarray) -> np.ndarray:
-        self._frame.set_target(mink.SE3.from_rotation_and_translation(DOWN, target))
+    def _velocity(self, target: np.ndarray, rotation: np.ndarray = NO_TURN) -> np.ndarray:
+        hand = mink.SO3.from_rpy_radians(*rotation) @ DOWN if rotation.any() else DOWN
+        self._frame.set_target(mink.SE3.from_rotation_and_translation(hand, target))
         return mink.solve_ik(
             self.configuration, self._tasks, CONTROL_DT, "daqp", limits=self._limits
         )
@@ -122,36 +131,39 @@ class ArmController:
         self.configuration.update(_arm_start())
         return _arm_start()
 
-    def command(self, target: np.ndarray) -> np.ndarray:
+    def command(self, target: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """See `Controller`."""
-        velocity = self._velocity(target)
+        velocity = self._velocity(target, rotation)
         self.configuration.integrate_inplace(velocity, CONTROL_DT)
         return self.configuration.q + (ARM_KV / ARM_KP) * velocity
 
 
 class SlideController:
-    """Three slides are their own inverse kinematics."""
+    """Three slides, and three hinges where the task turns the hand, need no inverse kinematics."""
 
-    joints = robots.SLIDES
-
-    def __init__(self) -> None:
-        self._last = ws.EE_START
+    def __init__(self, turns: bool = False) -> None:
+        self.joints = robots.robot_joints("hand", turns)
+        self._start = np.array([*ws.EE_START, *NO_TURN])[: len(self.joints)]
+        gains = [SLIDE_KV / SLIDE_KP] * 3 + [TURN_KV / TURN_KP] * 3
+        self._lead = np.array(gains)[: len(self.joints)]
+        self._last = self._start
 
     def reset(self) -> np.ndarray:
         """See `Controller`."""
-        self._last = ws.EE_START
-        return ws.EE_START
+        self._last = self._start
+        return self._start
 
-    def command(self, target: np.ndarray) -> np.ndarray:
+    def command(self, target: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """See `Controller`."""
-        velocity = (target - self._last) / CONTROL_DT
-        self._last = target
-        return target + (SLIDE_KV / SLIDE_KP) * velocity
+        joints = np.array([*target, *rotation[::-1]])[: len(self.joints)]
+        velocity = (joints - self._last) / CONTROL_DT
+        self._last = joints
+        return joints + self._lead * velocity
 
 
-def make_controller(robot: str) -> Controller:
+def make_controller(robot: str, turns: bool = False) -> Controller:
     """The controller of a robot; its state belongs to one environment."""
-    return {"panda": ArmController, "hand": SlideController}[robot]()
+    return ArmController() if robot == "panda" else SlideController(turns)
 
 
 class Glide:

@@ -96,9 +96,15 @@ HAND_HALF_LENGTH, HAND_HALF_WIDTH = 0.105, 0.045
 """The room that the open hand needs along y and x where it grasps and releases [m]."""
 
 
+def body_name(shape: str) -> str:
+    """Of an object of the pool in the model, apart from the names of a task's objects."""
+    return f"distractor_{shape}"
+
+
 def add_pool(spec: mujoco.MjSpec) -> None:
     """Add every object of the pool to the scene, parked."""
     for i, (name, shape) in enumerate(POOL.items()):
+        name = body_name(name)
         body = spec.worldbody.add_body(name=name, pos=PARKING + np.array([0.0, 0.2 * i, 0.0]))
         body.add_freejoint(name=name)
         for kind, size, pos, quat in shape.parts:
@@ -126,8 +132,11 @@ class Clutter:
 
 
 def _distance_to_hand(point: np.ndarray, tool: np.ndarray) -> float:
-    """From a point to the rectangle of table under a hand whose tool centre is at `tool` [m]."""
-    beyond = np.abs(point - tool) - (HAND_HALF_WIDTH, HAND_HALF_LENGTH)
+    """From a point to the rectangle of table under a hand at `tool`: (x, y, yaw) [m, rad]."""
+    dx, dy = point - tool[:2]
+    cos, sin = np.cos(tool[2]), np.sin(tool[2])
+    across = np.array([cos * dx + sin * dy, cos * dy - sin * dx])
+    beyond = np.abs(across) - (HAND_HALF_WIDTH, HAND_HALF_LENGTH)
     return float(np.hypot(*np.maximum(beyond, 0)))
 
 
@@ -143,7 +152,7 @@ def draw_clutter(
         count: How many, at most `len(POOL)`.
         seed: Decides shapes, colours and places, together with where the task's objects are.
         objects: Centre (2,) [m] and radius [m] of the footprint of each of the task's objects.
-        tools: Tool centres (2,) [m] of the hand where it grasps and releases.
+        tools: (x, y, yaw) [m, rad] of the hand where it grasps and releases.
 
     Raises:
         ConfigError: More objects than the pool has, or than fit.
@@ -174,12 +183,12 @@ def place_clutter(model: mujoco.MjModel, data: mujoco.MjData, clutter: Clutter) 
     """Put the episode's objects on the table and hold the others in the air (after a reset)."""
     used = dict(zip(clutter.names, range(len(clutter.names)), strict=True))
     for name in POOL:
-        body = model.body(name).id
+        body = model.body(body_name(name)).id
         if name not in used:
             data.xfrc_applied[body, :3] = -model.body_mass[body] * model.opt.gravity
             continue
         i = used[name]
-        address = int(model.joint(name).qposadr[0])
+        address = int(model.joint(body_name(name)).qposadr[0])
         half = clutter.yaws[i] / 2
         data.qpos[address : address + 3] = (*clutter.positions[i], 0.0)
         data.qpos[address + 3 : address + 7] = (np.cos(half), 0, 0, np.sin(half))
@@ -188,6 +197,6 @@ def place_clutter(model: mujoco.MjModel, data: mujoco.MjData, clutter: Clutter) 
 def paint_clutter(model: mujoco.MjModel, clutter: Clutter) -> None:
     """Give the shared model this episode's colours; call it before drawing."""
     for name, colour in zip(clutter.names, clutter.colours, strict=True):
-        body = model.body(name)
+        body = model.body(body_name(name))
         first, count = int(body.geomadr[0]), int(body.geomnum[0])
         model.geom_rgba[first : first + count, :3] = colour

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import mujoco
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from envs.base import Condition, EnvConfig, Outcome, load_task
 from envs.table import workspace as ws
-from envs.table.controller import CONTROL_DT, Feedback, Glide, make_controller
+from envs.table.controller import CONTROL_DT, NO_TURN, Feedback, Glide, make_controller
 from envs.table.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.table.robots import FINGER_OPEN
 from envs.table.scene import PHYSICS_DT, World, shared_world
+from envs.table.turning import Turning
 from envs.table.viewpoints import viewpoint_camera
 from para.camera import Camera
 from para.errors import ConfigError, UnknownNameError
@@ -38,9 +40,10 @@ class TableEnv(gymnasium.Env):
 
     Gymnasium interface: one `step` is one control step of 20 ms. The action (4,) float32 is the
     tool position to move to (x, y, z, world frame [m], approached at most at 0.4 m/s) and the
-    gripper opening in [0, 1], 1 = open. Observation: image (H, W, 3) uint8, intrinsics (3, 3) [px],
-    T_world_camera (4, 4) [m], ee_position (3,) [m], gripper (1,). Reward: 1 when the task is done.
-    `info`: stage, is_success, steps and the task's metrics.
+    gripper opening in [0, 1], 1 = open; in tasks that turn the hand (7,), with extrinsic xyz Euler
+    angles relative to pointing straight down [rad]. Observation: image (H, W, 3) uint8,
+    intrinsics (3, 3) [px], T_world_camera (4, 4) [m], ee_position (3,) [m], gripper (1,). Reward: 1
+    when the task is done. `info`: stage, is_success, steps and the task's metrics.
 
     Evaluation and demonstrations use the direct interface, `envs.base.Environment`, which renders
     only when asked.
@@ -56,7 +59,7 @@ class TableEnv(gymnasium.Env):
         self,
         task: TableTask,
         robot: str = "panda",
-        layout: str = "together",
+        layout: str | None = None,
         config: EnvConfig | None = None,
         preset: str = "fast",
         image_size: int | None = None,
@@ -67,12 +70,14 @@ class TableEnv(gymnasium.Env):
         Args:
             task: What is to be done.
             robot: One of the task's.
-            layout: One of the task's; how `reset` without a condition places its objects.
+            layout: One of the task's; how `reset` without a condition places its objects. None
+                takes the usual one.
             config: Camera, image size and step budget.
             preset: Render preset of observations, fast | beauty.
             image_size: Overrides `config.image_size` [px].
             render_mode: rgb_array.
         """
+        layout = layout or task.layouts[0]
         for name, value, known in (
             ("robot", robot, task.robots),
             ("layout", layout, task.layouts),
@@ -85,12 +90,14 @@ class TableEnv(gymnasium.Env):
         self.render_mode = render_mode
         self._worlds: dict[bool, tuple[World, mujoco.MjData]] = {}
         self._select(distractors=False)
-        self._controller = make_controller(robot)
-        self._glide, self._feedback = Glide(), Feedback()
+        self._controller = make_controller(robot, task.turns)
+        self._glide, self._feedback, self._turning = Glide(), Feedback(), Turning()
         size = self.image_size
         box = gymnasium.spaces.Box
+        turn = [np.pi] * 3 if task.turns else []
         self.action_space = box(
-            np.array([*ws.EE_LOW, 0.0], np.float32), np.array([*ws.EE_HIGH, 1.0], np.float32)
+            np.array([*ws.EE_LOW, 0.0, *(-a for a in turn)], np.float32),
+            np.array([*ws.EE_HIGH, 1.0, *turn], np.float32),
         )
         self.observation_space = gymnasium.spaces.Dict(
             {
@@ -129,8 +136,7 @@ class TableEnv(gymnasium.Env):
         data.qpos[world.arm_qpos] = data.ctrl[world.arm_ctrl] = joints
         data.qpos[world.finger_qpos] = FINGER_OPEN
         for name, pose in condition.poses().items():
-            first = world.objects[name].qpos
-            data.qpos[first : first + 7] = pose
+            world.objects[name].put(data, pose)
         self.clutter: Clutter | None = None
         if condition.distractors > 0:
             self.clutter = draw_clutter(
@@ -145,6 +151,7 @@ class TableEnv(gymnasium.Env):
         mujoco.mj_forward(model, data)
         self._glide.reset(ws.EE_START)
         self._feedback.reset()
+        self._turning.reset()
         self.steps = 0
         self._judge = self.task.judge(self)
 
@@ -153,12 +160,28 @@ class TableEnv(gymnasium.Env):
         travel = FINGER_OPEN + FINGER_SQUEEZE
         self.data.ctrl[self.world.finger_ctrl] = opening * travel - FINGER_SQUEEZE
 
-    def control_step(self, position: np.ndarray, gripper: float) -> None:
-        """Advance by 20 ms towards the tool position (3,) [m] with gripper opening in [0, 1]."""
+    def control_step(
+        self, position: np.ndarray, gripper: float, rotation: np.ndarray | None = None
+    ) -> None:
+        """Advance by 20 ms towards the tool position (3,) [m] with gripper opening in [0, 1].
+
+        Args:
+            position: World frame.
+            gripper: 1 is open.
+            rotation: (3,) extrinsic xyz Euler angles relative to pointing straight down [rad], or
+                what is the same grasp (`same_grasp`); None keeps the last one. The hand turns in
+                tasks that need it (`Task.turns`) and always points straight down in the others.
+        """
         goal = _reachable(position)
         correction = self._feedback.step(self._glide.position, self.ee_position)
         target = self._glide.step(goal) + correction
-        self.data.ctrl[self.world.arm_ctrl] = self._controller.command(target)
+        turn = NO_TURN
+        if self.task.turns:
+            if rotation is not None:
+                self._turning.ask(rotation)
+            turn = self._turning.step(self.ee_rotation)
+        command = self._controller.command(target, turn)
+        self.data.ctrl[self.world.arm_ctrl] = command
         if gripper != self._gripper_command:
             self._command_gripper(float(gripper))
         mujoco.mj_step(self.world.model, self.data, SUBSTEPS)
@@ -171,6 +194,7 @@ class TableEnv(gymnasium.Env):
         gripper: float,
         on_step: Callable[[TableEnv], None] | None = None,
         tolerance: float = TOLERANCE,
+        rotation: np.ndarray | None = None,
     ) -> int:
         """Move the tool to a waypoint in closed loop, then set the gripper and let it settle.
 
@@ -179,6 +203,7 @@ class TableEnv(gymnasium.Env):
             gripper: Opening in [0, 1]; above 0.5 opens, else closes.
             on_step: Called after every control step.
             tolerance: Distance at which the waypoint is reached [m].
+            rotation: (3,) as in `control_step`; reached within `turning.TURN_TOLERANCE`.
 
         Returns:
             Control steps used. Ends early when the episode is `done`; a waypoint that cannot be
@@ -186,11 +211,17 @@ class TableEnv(gymnasium.Env):
         """
         goal = _reachable(position)
         first, opening = self.steps, float(gripper > 0.5)
-        distance = float(np.linalg.norm(goal - self._glide.position))
-        patience = int((distance / self._glide.speed + 0.7) / CONTROL_DT)
+        turning = self._turning if self.task.turns else None
+        if turning and rotation is not None:
+            turning.ask(rotation)
+        seconds = float(np.linalg.norm(goal - self._glide.position)) / self._glide.speed
+        if turning:
+            seconds = max(seconds, turning.seconds)
+        patience = int((seconds + 0.7) / CONTROL_DT)
         while not self.done and self.steps - first < patience:
             near_target = np.linalg.norm(self._glide.position - goal) < tolerance
-            if near_target and np.linalg.norm(self.ee_position - goal) < tolerance:
+            near = near_target and np.linalg.norm(self.ee_position - goal) < tolerance
+            if near and (turning is None or turning.reached(self.ee_rotation)):
                 break
             self.control_step(goal, self._gripper_command)
             if on_step:
@@ -228,9 +259,20 @@ class TableEnv(gymnasium.Env):
         return np.concatenate([self.data.site_xpos[self.world.tool], quat])
 
     @property
+    def ee_rotation(self) -> np.ndarray:
+        """(3,) how the hand is turned, Euler angles as in `control_step` [rad]."""
+        hand = self.data.site_xmat[self.world.tool].reshape(3, 3) * (1, -1, -1)
+        return Rotation.from_matrix(hand).as_euler("xyz")
+
+    @property
     def target(self) -> np.ndarray:
         """(3,) where the rate-limited target of the tool is now, world frame [m]."""
         return self._glide.position
+
+    @property
+    def target_rotation(self) -> np.ndarray:
+        """(3,) how that target is turned, Euler angles as in `control_step` [rad]."""
+        return self._turning.target
 
     @property
     def gripper(self) -> float:
@@ -280,7 +322,11 @@ class TableEnv(gymnasium.Env):
     def observe(self) -> Observation:
         """What a policy sees now; renders."""
         return Observation(
-            self.frame(), self.camera, self.ee_position, self.gripper, self.task.instruction
+            self.frame(),
+            self.camera,
+            self.ee_position,
+            self.gripper,
+            self.task.instruct(self.condition),
         )
 
     # Gymnasium ------------------------------------------------------------------------------------
@@ -318,7 +364,8 @@ class TableEnv(gymnasium.Env):
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """One control step; see the class."""
         action = np.asarray(action, np.float64)
-        self.control_step(action[:3], float(np.clip(action[3], 0.0, 1.0)))
+        rotation = action[4:7] if self.task.turns else None
+        self.control_step(action[:3], float(np.clip(action[3], 0.0, 1.0)), rotation)
         success = self._success
         return self._observation(), float(success), success, self.done and not success, self._info()
 

@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from envs.base import Environment
+from envs.base import Environment, Waypoint
 
 FRAME_STEPS = 5
 """Control steps between two frames of a demonstration: 10 Hz."""
 DWELL_STEPS = 25
 """Control steps for which the hand rests while the fingers move: 0.5 s, so that a policy that
 predicts one waypoint every 0.3 s always has at least one of them inside."""
+
+ARRIVED_M, ARRIVED_RAD = 0.004, 0.02
+"""How near the target must be to a waypoint before the next one counts [m, rad]."""
 
 
 def run_expert(
@@ -28,8 +31,8 @@ def run_expert(
         on_step: Called after every control step.
     """
 
-    def step(goal: np.ndarray, gripper: float) -> None:
-        env.control_step(goal, gripper)
+    def step(goal: Waypoint) -> None:
+        env.control_step(goal.position, goal.gripper, goal.rotation)
         if on_step:
             on_step(env)
         if on_frame and env.steps % FRAME_STEPS == 0:
@@ -37,10 +40,21 @@ def run_expert(
 
     if on_frame:
         on_frame(env)
-    for goal, gripper in env.task.waypoints(env.objects()):
-        if gripper != env.gripper_command:
+    for goal in env.task.script(env):
+        if env.steps >= env.config.max_steps:
+            break
+        if goal.gripper != env.gripper_command:
             for _ in range(DWELL_STEPS):
-                step(goal, gripper)
-        while np.linalg.norm(env.target - goal) > 0.004 and env.steps < env.config.max_steps:
-            step(goal, gripper)
+                step(goal)
+        elif _arrived(env, goal):
+            step(goal)  # one that watches gets to see something new
+        while not _arrived(env, goal) and env.steps < env.config.max_steps:
+            step(goal)
     return env.outcome.success
+
+
+def _arrived(env: Environment, goal: Waypoint) -> bool:
+    near = np.linalg.norm(env.target - goal.position) <= ARRIVED_M
+    # A gripper that is turned by half a turn is the same gripper.
+    turn = (env.target_rotation[2] - goal.yaw + np.pi / 2) % np.pi - np.pi / 2
+    return bool(near and abs(turn) <= ARRIVED_RAD)

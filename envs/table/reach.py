@@ -21,7 +21,7 @@ def task_points(task: TableTask, per_side: int = 2) -> np.ndarray:
     paths = []
     for centre in np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2):
         waypoints = task.waypoints(task.place([centre], "together").poses())
-        paths.append(list(dict.fromkeys(tuple(position) for position, _ in waypoints)))
+        paths.append(list(dict.fromkeys(tuple(waypoint.position) for waypoint in waypoints)))
     return np.array(paths).swapaxes(0, 1).reshape(-1, 3)
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
+from envs.table import workspace as ws
 from envs.table.assets import panda_mesh
 
 BASE = np.array([-0.48, -0.047, 0.08])
 """The Panda's base, world frame [m], chosen with `envs.table.reach`: nearer and the joints meet
 their limits at the near side, further and the far corners are out of reach."""
+REACH = 0.785
+"""Horizontal distance from the Panda's base at which its tool, pointing down, still touches the
+table [m], by `envs.table.reach`; 15 cm higher it is 2 cm more."""
 TOOL = 0.1034
 FINGER_OPEN = 0.04
 """Travel of each finger [m]."""
@@ -21,6 +25,9 @@ HOME = np.array([0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785])
 """The Panda's usual home configuration [rad]."""
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 SLIDES = ("slide_x", "slide_y", "slide_z")
+TURNS = ("turn_z", "turn_y", "turn_x")
+"""Hinges of the hand alone, where a task turns it: about the tool centre, z outermost, so that
+their angles are extrinsic xyz Euler angles in reverse order."""
 ROBOTS = {"panda": ARM_JOINTS, "hand": SLIDES}
 """Robot -> the joints that its controller commands."""
 FINGERS = ("finger_left", "finger_right")
@@ -30,6 +37,7 @@ ARM_KV = np.array([150.0] * 4 + [80.0] * 3)
 ARM_TORQUE = np.array([87.0] * 4 + [12.0] * 3)
 """Stiffness [N m/rad], damping [N m s/rad] and torque limit [N m] of the arm's actuators."""
 SLIDE_KP, SLIDE_KV, SLIDE_FORCE = 4500.0, 150.0, 200.0
+TURN_KP, TURN_KV, TURN_TORQUE = 300.0, 11.0, 12.0
 
 # Collision bits: objects and table (2) and links of the arm (4) meet everything; parts of the hand
 # (1) do not meet each other.
@@ -186,8 +194,23 @@ def _add_panda(spec: mujoco.MjSpec, base: np.ndarray, visual: bool) -> mujoco.Mj
     )
 
 
-def add_robot(spec: mujoco.MjSpec, robot: str) -> None:
-    """Add one of ROBOTS with its hand, its actuators and what it stands on."""
+def in_reach(position: np.ndarray) -> bool:
+    """Does either robot get its tool to a position (2,) or (3,) [m]?"""
+    n = len(position)
+    inside = (position >= ws.EE_LOW[:n]).all() and (position <= ws.EE_HIGH[:n]).all()
+    return bool(inside and np.hypot(*(position[:2] - BASE[:2])) <= REACH)
+
+
+def robot_joints(robot: str, turns: bool) -> tuple[str, ...]:
+    """The joints that the controller of one of ROBOTS commands, in a task that `turns` or not."""
+    return ROBOTS[robot] + (TURNS if turns and robot == "hand" else ())
+
+
+def add_robot(spec: mujoco.MjSpec, robot: str, turns: bool = False) -> None:
+    """Add one of ROBOTS with its hand, its actuators and what it stands on.
+
+    `turns`: the task turns the hand; then the hand alone has hinges too.
+    """
     if robot == "panda":
         hand = _add_panda(spec, BASE, visual=True)
         spec.worldbody.add_geom(
@@ -205,6 +228,13 @@ def add_robot(spec: mujoco.MjSpec, robot: str) -> None:
                 name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, damping=1, armature=0.1
             )
             _add_servo(spec, joint, SLIDE_KP, SLIDE_KV, SLIDE_FORCE)
+        axes = ((0, 0, -1), (0, -1, 0), (1, 0, 0)) if turns else ()
+        for name, axis in zip(TURNS, axes, strict=False):
+            joint = hand.add_joint(
+                name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, pos=(0, 0, TOOL),
+                damping=1, armature=0.1,
+            )  # fmt: skip
+            _add_servo(spec, joint, TURN_KP, TURN_KV, TURN_TORQUE)
     _add_hand(spec, hand, visual=True)
 
 

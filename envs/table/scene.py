@@ -87,7 +87,7 @@ def build_model(task: TableTask, robot: str, distractors: bool = False) -> mujoc
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10
     _add_room(spec)
-    robots.add_robot(spec, robot)
+    robots.add_robot(spec, robot, task.turns)
     task.add_objects(spec)
     if distractors:
         add_pool(spec)
@@ -100,13 +100,31 @@ class Place:
 
     Attributes:
         body: Its index.
-        qpos: First of its 7 positions.
-        qvel: First of its 6 velocities.
+        qpos: First of its 7 positions; -1 for a mark on the table.
+        qvel: First of its 6 velocities; -1 for a mark.
+        mocap: Index among the mocap bodies of a mark; -1 for what has a free joint.
     """
 
     body: int
     qpos: int
     qvel: int
+    mocap: int = -1
+
+    @classmethod
+    def of(cls, model: mujoco.MjModel, name: str) -> Place:
+        """The place of the body called `name`, and of its free joint of that name."""
+        body = model.body(name)
+        if (mocap := int(body.mocapid[0])) >= 0:
+            return cls(body.id, -1, -1, mocap)
+        joint = model.joint(name)
+        return cls(body.id, int(joint.qposadr[0]), int(joint.dofadr[0]))
+
+    def put(self, data: mujoco.MjData, pose: np.ndarray) -> None:
+        """Set the pose (7,): position [m] and quaternion (w, x, y, z)."""
+        if self.mocap >= 0:
+            data.mocap_pos[self.mocap], data.mocap_quat[self.mocap] = pose[:3], pose[3:]
+        else:
+            data.qpos[self.qpos : self.qpos + 7] = pose
 
 
 class World:
@@ -119,20 +137,13 @@ class World:
         def joint_address(name: str) -> int:
             return int(model.joint(name).qposadr[0])
 
-        arm = robots.ROBOTS[robot]
+        arm = robots.robot_joints(robot, task.turns)
         self.arm_qpos = np.array([joint_address(j) for j in arm])
         self.arm_ctrl = np.array([model.actuator(j).id for j in arm])
         self.finger_qpos = np.array([joint_address(j) for j in robots.FINGERS])
         self.finger_qvel = np.array([int(model.joint(j).dofadr[0]) for j in robots.FINGERS])
         self.finger_ctrl = np.array([model.actuator(j).id for j in robots.FINGERS])
-        self.objects = {
-            item.name: Place(
-                model.body(item.name).id,
-                joint_address(item.name),
-                int(model.joint(item.name).dofadr[0]),
-            )
-            for item in task.objects
-        }
+        self.objects = {item.name: Place.of(model, item.name) for item in task.objects}
         self.robot_bodies = np.array(
             [model.body(name).id for name in ("hand", *robots.FINGERS)], dtype=np.int32
         )

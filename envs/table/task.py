@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, ClassVar, Protocol
 
@@ -14,7 +15,7 @@ from envs.base import Condition, EnvConfig, Task
 from envs.table import PHYSICS
 from envs.table import workspace as ws
 from envs.table.env import TableEnv
-from envs.table.robots import ROBOTS
+from envs.table.robots import BASE, REACH, ROBOTS, in_reach
 from para.errors import ConfigError, UnknownNameError
 
 
@@ -35,22 +36,28 @@ class Judge(Protocol):
 
 
 class TableTask(Task, ABC):
-    """A task on the table, with layouts `together` (as one group) and `independent`.
+    """A task on the table, with layout `independent` or also `together` (as one group).
 
     Attributes:
-        offsets: Name of an object -> where it stands relative to the group's centre (x, y) [m].
+        offsets: Name of an object -> where it stands relative to the group's centre (x, y) [m], in
+            layout=together.
         spacing: Smallest distance between the centres of two objects in layout=independent [m].
+        yaws: Name of an object -> the largest angle that it is turned by, either way [rad].
     """
 
     robots = tuple(ROBOTS)
-    layouts = ("together", "independent")
+    layouts = ("independent",)
     version = PHYSICS
-    offsets: ClassVar[dict[str, tuple[float, float]]]
-    spacing: ClassVar[float]
+    offsets: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    spacing: ClassVar[float] = 0.0
+    yaws: ClassVar[Mapping[str, float]] = {}
 
     @abstractmethod
     def add_objects(self, spec: mujoco.MjSpec) -> None:
-        """Add a free body per object to the scene: body and joint of its name, foot on z = 0."""
+        """Add a body per object to the scene, called like it, foot on z = 0.
+
+        It has a free joint of its name, or is a mocap body without contacts: a mark on the table.
+        """
 
     @abstractmethod
     def judge(self, env: TableEnv) -> Judge:
@@ -90,16 +97,37 @@ class TableTask(Task, ABC):
 
     def random(self, rng: np.random.Generator, layout: str, **view: Any) -> Condition:
         """See `Task`."""
-        return self.draw(lambda _: rng.uniform(*ws.CORNERS), layout, **view)
+        return self.draw(lambda _: rng.uniform(*ws.CORNERS), layout, rng, **view)
 
-    def grid(self, index: int, layout: str = "together", **view: Any) -> Condition:
-        """See `Task`: the other anchors are drawn from a generator seeded with `index`."""
+    def grid(self, index: int, layout: str | None = None, **view: Any) -> Condition:
+        """See `Task`: the other anchors are drawn from a generator seeded with `index`.
+
+        `layout`: None takes the task's usual one.
+        """
         rng = np.random.default_rng([ws.GRID**2, index])
         first = ws.grid_positions()[index]
-        return self.draw(lambda k: rng.uniform(*ws.CORNERS) if k else first, layout, **view)
+        return self.draw(
+            lambda k: rng.uniform(*ws.CORNERS) if k else first,
+            layout or self.layouts[0],
+            rng,
+            **view,
+        )
+
+    def vary(self, condition: Condition, rng: np.random.Generator) -> Condition:
+        """See `Task`: turns the objects of `yaws`."""
+        turned = {
+            name: (x, y, rng.uniform(-self.yaws[name], self.yaws[name]) if name in self.yaws else 0)
+            for name, (x, y, _) in condition.objects.items()
+        }
+        return replace(condition, objects=turned)
 
     def check(self, condition: Condition) -> None:
-        """Raise `ConfigError` unless `condition` is one of this task whose objects stand apart."""
+        """Can the task be done from here?
+
+        Raises:
+            ConfigError: The condition is of another task, its objects touch, or the hand does not
+                reach where it has to go.
+        """
         names = [item.name for item in self.objects]
         if condition.task != self.cfg.name or set(condition.objects) != set(names):
             raise ConfigError(
@@ -113,8 +141,18 @@ class TableTask(Task, ABC):
                     f"{a.name} and {b.name} would touch: their centres are {distance:.3f} m apart, "
                     f"and must be {a.radius + b.radius:.3f} m at least."
                 )
+        for waypoint in self.waypoints(condition.poses(), condition.named):
+            if not in_reach(waypoint.position):
+                x, y, _ = waypoint.position
+                raise ConfigError(
+                    f"The hand would have to go to ({x:.3f}, {y:.3f}) m, out of reach: it gets "
+                    f"{REACH} m far from the robot's base at ({BASE[0]}, {BASE[1]}) m, and stays "
+                    f"within x {ws.EE_LOW[0]} to {ws.EE_HIGH[0]}, y {ws.EE_LOW[1]} to "
+                    f"{ws.EE_HIGH[1]} m. Place the objects further inside."
+                )
 
     def hand_places(self, condition: Condition) -> list[np.ndarray]:
-        """Tool centres (2,) [m] over which the hand works, and clutter must leave it room."""
-        path = self.waypoints(condition.poses())
-        return [np.array(xy) for xy in dict.fromkeys(tuple(p[:2]) for p, _ in path)]
+        """(x, y, yaw) [m, rad] of the tool where the hand works: clutter must leave it room."""
+        path = self.waypoints(condition.poses(), condition.named)
+        places = dict.fromkeys((*map(float, w.position[:2]), w.yaw) for w in path)
+        return [np.array(place) for place in places]

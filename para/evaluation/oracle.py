@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.base import Environment
+from envs.base import Environment, Waypoint
 from para.types import ActionChunk, Inference, Observation
 
 
@@ -31,7 +31,7 @@ class Oracle:
         spacing: float = 0.12,
     ):
         self._envs, self._horizon, self._execute, self._spacing = envs, horizon, execute, spacing
-        self._paths: dict[int, list[tuple[np.ndarray, float]]] = {}
+        self._paths: dict[int, list[Waypoint]] = {}
 
     def predict(
         self, observations: Sequence[Observation], inference: Inference | None = None
@@ -47,15 +47,19 @@ class Oracle:
         path = self._paths[id(env)]
         shown = (path + path[-1:] * self._horizon)[: self._horizon]
         self._paths[id(env)] = path[self._execute :] or path[-1:]
-        positions, gripper = zip(*shown, strict=True)
-        return ActionChunk(np.array(positions), np.array(gripper))
+        return ActionChunk(
+            np.array([waypoint.position for waypoint in shown]),
+            np.array([waypoint.gripper for waypoint in shown]),
+            np.array([waypoint.rotation for waypoint in shown]),
+        )
 
-    def _path(self, env: Environment) -> list[tuple[np.ndarray, float]]:
+    def _path(self, env: Environment) -> list[Waypoint]:
         path, position = [], env.ee_position
-        for goal, gripper in env.task.waypoints(env.objects()):
-            pieces = max(1, int(np.ceil(np.linalg.norm(goal - position) / self._spacing)))
+        for goal in env.task.waypoints(env.objects(), env.condition.named):
+            way = goal.position - position
+            pieces = max(1, int(np.ceil(np.linalg.norm(way) / self._spacing)))
             path += [
-                (position + (goal - position) * k / pieces, gripper) for k in range(1, pieces + 1)
+                goal._replace(position=position + way * k / pieces) for k in range(1, pieces + 1)
             ]
-            position = goal
+            position = goal.position
         return path

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from envs.base import Condition, Environment
-from para.errors import CheckpointError
+from para.errors import CheckpointError, ConfigError
 from para.evaluation.ensemble import Ensemble
 from para.policies.base import Policy
 from para.types import ActionChunk, Inference, Observation
@@ -83,7 +83,7 @@ def rollout(
         shared = (time.perf_counter() - begin) / len(active)
         for i, observation, chunk in zip(active, observations, chunks, strict=True):
             begin = time.perf_counter()
-            _require_finite(chunk)
+            _require_finite(chunk, envs[i].task.turns)
             if inference.ensemble:
                 chunk = ensembles[i].mix(chunk)
             count = _execute(envs[i], observation, chunk, inference.execute, recorders.get(i))
@@ -104,8 +104,13 @@ def rollout(
     ]
 
 
-def _require_finite(chunk: ActionChunk) -> None:
-    broken = ~(np.isfinite(chunk.positions).all(-1) | chunk.missed) | ~np.isfinite(chunk.gripper)
+def _require_finite(chunk: ActionChunk, turns: bool) -> None:
+    whole = np.isfinite(chunk.positions).all(-1)
+    if turns:
+        if chunk.rotations is None:
+            raise ConfigError("The task turns the hand, and this policy predicts no rotation.")
+        whole &= np.isfinite(chunk.rotations).all(-1)
+    broken = ~(whole | chunk.missed) | ~np.isfinite(chunk.gripper)
     if broken.any():
         raise CheckpointError("The policy predicts NaN or infinity: its training went wrong.")
 
@@ -118,6 +123,8 @@ def _execute(
     recorder: Recorder | None,
 ) -> int:
     """Servo to the first `execute` waypoints of a plan; hold still where one of them is a miss.
+
+    Rotations are executed where the task turns the hand.
 
     Returns:
         How many waypoints the robot was sent to.
@@ -132,7 +139,10 @@ def _execute(
         if recorder is not None:
             recorder.waypoint(k)
         on_step = None if recorder is None else recorder.step
-        env.servo_to(chunk.positions[k], float(chunk.gripper[k]), on_step=on_step)
+        turn = chunk.rotations[k] if env.task.turns else None
+        if turn is not None and np.isnan(turn).any():
+            turn = None  # a miss whose place an ensemble knows: the hand stays as it is turned
+        env.servo_to(chunk.positions[k], float(chunk.gripper[k]), on_step=on_step, rotation=turn)
     if env.steps == steps:
         # It stays where it is. Time passes all the same, or this would never end.
         for _ in range(WAIT_STEPS):

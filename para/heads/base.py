@@ -16,6 +16,9 @@ from para.heads.decode import refine_bins
 from para.heads.targets import circular_bin_target, divergence, masked_mean
 from para.registry import Registry
 
+_PERIODS = (1.0, 1.0, 2.0)
+"""Periods of roll, pitch and turn in a full circle."""
+
 
 @dataclass
 class HeadConfig:
@@ -32,7 +35,7 @@ class HeadConfig:
     target_sigma: float = number(1.5, above=0, most=1024)
     """Standard deviation of the soft heatmap target [cells]."""
     rotation_bins: int = number(0, least=0, most=3600)
-    """Bins per Euler axis; 0 predicts no rotation."""
+    """Bins per angle; 0 predicts no rotation. configs/model sets it where a task turns the hand."""
 
     def rules(self, key: str, run: Any) -> None:
         """Bins go upwards."""
@@ -53,7 +56,7 @@ class Labels:
         read_cells: (B, T, K, 2) cell coordinates around `cells` where the head is read.
         read_heights: (B, T, K) world z of the point nearest to the waypoint on each one's ray [m].
         gripper: (B, T) commanded opening in [0, 1].
-        rotations: (B, T, 3) Euler angles [rad].
+        rotations: (B, T, 3) roll, pitch and turn in the image [rad]; see `Head`.
         visible: (B, T) bool: the label lies in the image; the others give no gradient.
     """
 
@@ -74,7 +77,7 @@ class Decoded:
         cells: (B, T, 2) cell coordinates.
         heights: (B, T) world z [m].
         gripper: (B, T) probability of the command "open".
-        rotations: (B, T, 3) Euler angles [rad], or None.
+        rotations: (B, T, 3) roll, pitch and turn in the image [rad], or None; see `Head`.
         heatmaps: (B, T, h, w) probabilities.
     """
 
@@ -94,6 +97,11 @@ class Head(nn.Module, ABC):
     into heights. Features are interpolated: a cell is 4 cm wide, so a height that was read for a
     whole cell would not agree with the pixel that was chosen inside it. In training the true pixel
     and points around it are read (teacher forcing), because at inference the pixel may be off.
+
+    Rotations are the hand's Euler angles (extrinsic xyz), with the last one, its yaw, as it is seen
+    in the image (`Camera.turn_in_image`): what is read at a pixel then turns with the image. It is
+    a line's angle, modulo pi, as the gripper is symmetric; the others, roll and pitch, are about
+    axes that turn with the yaw, so no camera enters them.
 
     Args:
         cfg: The head's configuration.
@@ -171,7 +179,8 @@ class Head(nn.Module, ABC):
             )
         }
         if self.cfg.rotation_bins:
-            target = circular_bin_target(labels.rotations, self.cfg.rotation_bins)
+            turns = labels.rotations * labels.rotations.new_tensor(_PERIODS)
+            target = circular_bin_target(turns, self.cfg.rotation_bins)
             parts["rotation"] = masked_mean(
                 divergence(rotations, target[:, :, None]).mean((-2, -1)), labels.visible
             )
@@ -187,13 +196,16 @@ class Head(nn.Module, ABC):
         )
 
     def decode_rotations(self, logits: Tensor, *, subcell: bool) -> Tensor | None:
-        """Rotation logits (..., 3, R) -> Euler angles (..., 3) [rad] in [-pi, pi), or None."""
+        """Rotation logits (..., 3, R) -> angles (..., 3) [rad], or None.
+
+        Roll and pitch lie in [-pi, pi), the turn in the image in [-pi / 2, pi / 2).
+        """
         if not self.cfg.rotation_bins:
             return None
         bins = logits.argmax(-1)
         position = refine_bins(logits, bins, circular=True) if subcell else bins
         angles = position * (2 * torch.pi / self.cfg.rotation_bins)
-        return angles.remainder(2 * torch.pi) - torch.pi
+        return (angles.remainder(2 * torch.pi) - torch.pi) / angles.new_tensor(_PERIODS)
 
 
 HEADS: Registry[type[Head]] = Registry("head", "model/head", packages=("para.heads", "baselines"))

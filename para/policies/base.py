@@ -55,6 +55,11 @@ class PolicyConfig:
     waypoint_stride: int = number(3, least=1, most=1000)
     """Demo frames (0.1 s each) between waypoints."""
 
+    @property
+    def predicts_rotation(self) -> bool:
+        """Does it, as it is configured, say how the hand turns?"""
+        return False
+
 
 class ObservationError(ParaError):
     """Observations that this policy cannot read."""

@@ -38,6 +38,11 @@ class ParaConfig(PolicyConfig):
     ee_pixel: bool = True
     """Tell the feature map where in the image the end effector is."""
 
+    @property
+    def predicts_rotation(self) -> bool:
+        """See `PolicyConfig`."""
+        return self.head.rotation_bins > 0
+
     def rules(self, key: str, run: Any) -> None:
         """Cells are not smaller than pixels."""
         require(
@@ -102,13 +107,15 @@ class ParaPolicy(Policy):
             cells = torch.where(visible[..., None], self._cells(pixels), 0)
             read_cells = cells[:, :, None] + self.read_offsets
             nearest = camera.nearest_on_rays(self._pixels(read_cells), waypoints[:, :, None])
+            rotations = batch["waypoint_rotation"].float()
+            turns = camera.turn_in_image(waypoints, rotations[..., 2])
             labels = Labels(
                 cells=cells,
                 heights=heights,
                 read_cells=read_cells,
                 read_heights=nearest[..., 2],
                 gripper=batch["waypoint_gripper"].float(),
-                rotations=batch["waypoint_rotation"].float(),
+                rotations=torch.cat([rotations[..., :2], turns[..., None]], -1),
                 visible=visible,
             )
         features = self._features(batch["image"], ee_cells, ee_position, batch["gripper"].float())
@@ -165,16 +172,23 @@ class ParaPolicy(Policy):
         # labels are the commands "open" and "close": what is commanded is one of the two
         gripper = (decoded.gripper > 0.5).float().cpu().numpy()
         heatmaps = decoded.heatmaps.float().cpu().numpy()
-        rotations = None if decoded.rotations is None else decoded.rotations.cpu().numpy()
+        cameras = [observation.camera for observation in observations]
+        positions = [
+            camera.unproject_to_height(pixels[i], heights[i]) for i, camera in enumerate(cameras)
+        ]
+        rotations = None if decoded.rotations is None else double_array(decoded.rotations)
+        if rotations is not None:
+            for i, camera in enumerate(cameras):
+                rotations[i, :, 2] = camera.turn_in_world(positions[i], rotations[i, :, 2])
         return [
             ActionChunk(
-                positions=observation.camera.unproject_to_height(pixels[i], heights[i]),
+                positions=positions[i],
                 gripper=gripper[i],
                 rotations=None if rotations is None else rotations[i],
                 heatmaps=heatmaps[i],
                 pixels=pixels[i],
             )
-            for i, observation in enumerate(observations)
+            for i in range(len(observations))
         ]
 
     def _features(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import mujoco
 import numpy as np
 import pytest
 import torch
 from synthetic_demos import camera as default_camera
 
+from envs.table.rendering import Renderer
 from para.camera import Camera
 from para.data.augment import augment, resample
 from para.data.config import AugmentConfig
@@ -99,6 +101,70 @@ def test_labels_unproject_to_the_same_world_points(name):
     np.testing.assert_allclose(points, batch["waypoints"], atol=1e-5)
     assert (depth > 0).all()
     view.validate()
+
+
+@pytest.fixture(scope="module")
+def bars():
+    """A batch of rendered flat bars (N, 3, SIZE, SIZE), and the yaw of each, along its local y."""
+    spec = mujoco.MjSpec()
+    spec.worldbody.add_light(pos=(0, 0, 3))
+    spec.worldbody.add_body(name="bar", mocap=True).add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX, size=(0.012, 0.10, 0.001), rgba=(1, 1, 1, 1)
+    )
+    model = spec.compile()
+    data, view, rng = mujoco.MjData(model), default_camera(SIZE), np.random.default_rng(1)
+    renderer = Renderer(model, "beauty", SIZE, SIZE)
+    yaws = np.linspace(-1.5, 1.5, 8)
+    places = np.column_stack([rng.uniform(-0.1, 0.1, (8, 2)), rng.uniform(0, 0.1, 8)])
+    images = []
+    for yaw, place in zip(yaws, places, strict=True):
+        data.mocap_pos[0] = place
+        data.mocap_quat[0] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
+        mujoco.mj_forward(model, data)
+        images.append(renderer.render(data, view))
+    batch = {
+        "image": torch.tensor(np.stack(images)).permute(0, 3, 1, 2) / 255,
+        "intrinsics": tile(view.intrinsics, 8),
+        "T_world_camera": tile(view.T_world_camera, 8),
+        "ee_position": torch.tensor(places, dtype=torch.float32),
+        "waypoints": torch.tensor(places[:, None], dtype=torch.float32),
+        "gripper": torch.ones(8),
+    }
+    return batch, torch.tensor(yaws, dtype=torch.float32)
+
+
+def main_axes(image: torch.Tensor) -> torch.Tensor:
+    """Angle (B,) of the longest axis of what is bright, from u towards v [rad]."""
+    mass = image.mean(1).numpy()
+    v, u = np.mgrid[:SIZE, :SIZE] + 0.5
+    angles = []
+    for weight in np.where(mass > 0.1, mass, 0):
+        points = np.stack([u.ravel(), v.ravel()])
+        angles.append(np.linalg.eigh(np.cov(points, aweights=weight.ravel()))[1][:, -1])
+    return torch.tensor([np.arctan2(axis[1], axis[0]) for axis in angles])
+
+
+@pytest.mark.parametrize("name", ["none", *GEOMETRIC])
+def test_yaws_are_seen_where_the_warped_image_shows_them(bars, name):
+    """The label in the image turns with it; decoded with the warped camera it is the same yaw."""
+    batch, yaws = bars
+    warped = augment(batch, GEOMETRIC.get(name, AugmentConfig()), generator(2))
+    view, points = camera_of(warped), batch["waypoints"][:, 0]
+    angles = view.turn_in_image(points, yaws)
+    period = torch.pi
+    seen = main_axes(warped["image"])
+    difference = (seen - angles + period / 2).remainder(period) - period / 2
+    assert difference.abs().max() < np.radians(2.5)
+    back = view.turn_in_world(points, angles)
+    torch.testing.assert_close(
+        (back - yaws + period / 2).remainder(period),
+        torch.full((8,), period / 2),
+        atol=1e-3,
+        rtol=0,
+    )
+    if name in ("rotate", "all"):  # else this test says nothing
+        before = camera_of(batch).turn_in_image(points, yaws)
+        assert (torch.sin(angles - before)).abs().max() > np.sin(np.radians(4))
 
 
 @pytest.mark.parametrize("name", GEOMETRIC)

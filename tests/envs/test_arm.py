@@ -72,7 +72,7 @@ def test_a_hand_that_is_held_does_not_push_ever_harder():
     feedback, stuck = Feedback(), np.zeros(3)
     for _ in range(500):
         correction = feedback.step(np.array([0.1, 0.0, -0.1]), stuck)
-    assert correction == pytest.approx([Feedback.LIMIT, 0.0, -Feedback.LIMIT])
+    assert correction == pytest.approx([Feedback().limit, 0.0, -Feedback().limit])
     feedback.reset()
     assert not feedback.step(stuck, stuck).any()
 

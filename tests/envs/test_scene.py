@@ -12,7 +12,7 @@ from envs.base import EnvConfig, load_task
 from envs.table import rendering
 from envs.table import workspace as ws
 from envs.table.assets import AssetError, lathe, panda_mesh
-from envs.table.distractors import POOL, draw_clutter
+from envs.table.distractors import POOL, body_name, draw_clutter
 from envs.table.env import TableEnv
 from envs.table.expert import FRAME_STEPS, run_expert
 from envs.table.reach import reach_errors, task_points
@@ -130,14 +130,14 @@ def test_clutter_touches_nothing_and_stays_where_it_is(seed):
     for pair in data.contact.geom:
         bodies = {model.body(model.geom_bodyid[g]).name for g in pair}
         assert "world" in bodies, bodies
-    ids = [model.body(name).id for name in env.clutter.names]
+    ids = [model.body(body_name(name)).id for name in env.clutter.names]
     before = data.xpos[ids].copy()
     assert np.allclose(before[:, :2], env.clutter.positions, atol=1e-3)
     assert np.abs(before[:, 2]).max() < 1e-3
     for _ in range(50):
         env.control_step(ws.EE_START, 1.0)
     assert np.abs(data.xpos[ids] - before).max() < 1e-3
-    parked = [model.body(name).id for name in POOL if name not in names]
+    parked = [model.body(body_name(name)).id for name in POOL if name not in names]
     assert (data.xpos[parked, 0] > 5).all()
     pixels, depth = env.camera.project(data.xpos[ids] + np.array([0, 0, 0.02]))
     assert env.camera.in_view(pixels, depth).all()

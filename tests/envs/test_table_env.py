@@ -70,7 +70,7 @@ def test_every_task_is_complete_and_its_expert_does_it(name):
         env.begin(condition)
         assert env.outcome.stage == task.stages[0].name
         assert set(env.outcome.metrics) == {metric.name for metric in task.metrics}
-        assert env.observe().instruction == task.instruction
+        assert env.observe().instruction == task.instruct(condition)
         poses = env.objects()
         assert list(poses) == [item.name for item in task.objects] == list(condition.objects)
         for object_name, pose in poses.items():
@@ -84,7 +84,7 @@ def test_a_yaw_turns_the_object(name):
     task = load_task(name)
     start = task.grid(100)
     turned = {key: (x, y, 0.7) for key, (x, y, _) in start.objects.items()}
-    env = task.environment("hand", "together", EnvConfig(image_size=32))
+    env = task.environment("hand", task.layouts[0], EnvConfig(image_size=32))
     env.begin(dataclasses.replace(start, objects=turned))
     for pose in env.objects().values():
         assert 2 * np.arctan2(pose[6], pose[3]) == pytest.approx(0.7, abs=0.01)

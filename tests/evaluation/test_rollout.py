@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.base import EnvConfig, load_task
+from envs.base import TASKS, EnvConfig, load_task
 from envs.splits import load_split, split_names, test_conditions
-from para.errors import CheckpointError
+from para.errors import CheckpointError, ConfigError
 from para.evaluation.oracle import Oracle
 from para.evaluation.rollout import WAIT_STEPS, rollout
 from para.types import ActionChunk, Inference
@@ -169,3 +169,14 @@ def test_the_expert_succeeds_with_the_arm():
     runs = rollout(Oracle(envs), envs, conditions, Inference(execute=4))
     assert [run["stage"] for run in runs] == ["PLACE"] * 8
     assert all(run["place_error_m"] < 0.045 and run["steps"] < 300 for run in runs)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS.options() if load_task(name).turns])
+def test_predicted_rotations_are_executed_where_the_task_turns_the_hand(name):
+    task = load_task(name)
+    env = task.environment("hand", task.layouts[0], EnvConfig(image_size=32))
+    (outcome,) = rollout(Oracle([env]), [env], [task.grid(100)], Inference())
+    assert outcome["success"]
+    straight = Fixed([np.array([0.0, 0.0, 0.2])] * 4)
+    with pytest.raises(ConfigError, match="predicts no rotation"):
+        rollout(straight, [env], [task.grid(100)], Inference())

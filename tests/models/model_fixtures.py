@@ -32,7 +32,7 @@ def model_config(name: str, **changes: object) -> PolicyConfig:
     """configs/model/<name>.yaml as its dataclass, with changes; `head` may be a dictionary."""
     values = OmegaConf.to_container(OmegaConf.load(CONFIGS / "model" / f"{name}.yaml"))
     schema, *others, _ = values.pop("defaults")
-    values.pop("heatmap_size", None)  # the profile's
+    values = {k: v for k, v in values.items() if "${" not in str(v)}  # the profile's, the task's
     merged = OmegaConf.structured(POLICIES.config(schema.removesuffix("_schema")))
     for other in others:
         merged.head = OmegaConf.structured(HEADS.config(other["head"]))

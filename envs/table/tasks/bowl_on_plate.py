@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
-from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject
+from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table.dishes import add_dish
 from envs.table.env import TableEnv
 from envs.table.task import TableTask
@@ -61,6 +61,7 @@ class BowlOnPlate(TableTask):
     objects = (BOWL, PLATE)
     stages = (MISS, GRASP, PLACE)
     metrics = (Metric("place_error_m", "Final distance from bowl to plate", "m"),)
+    layouts = ("together", "independent")
     offsets = {"bowl": (0.0, 0.09), "plate": (0.0, -0.09)}
     spacing = 0.18
 
@@ -75,7 +76,9 @@ class BowlOnPlate(TableTask):
             rgba=(*PLATE.colour, 1.0), well_rgba=WELL_RGBA,
         )  # fmt: skip
 
-    def waypoints(self, objects: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, float]]:
+    def waypoints(
+        self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
+    ) -> list[Waypoint]:
         """See `Task`."""
         grasp = objects["bowl"][:2] + GRASP_OFFSET
         release = objects["plate"][:2] + RELEASE_OFFSET
@@ -89,7 +92,7 @@ class BowlOnPlate(TableTask):
             (release, RELEASE_HEIGHT, 1.0),
             (release, CARRY_HEIGHT, 1.0),
         )
-        return [(np.array([*xy, height]), gripper) for xy, height, gripper in path]
+        return [Waypoint(np.array([*xy, height]), gripper) for xy, height, gripper in path]
 
     def judge(self, env: TableEnv) -> PlacingJudge:
         """See `TableTask`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
-from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject
+from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table.env import TableEnv
 from envs.table.robots import OBJECT_BITS, VISUAL
 from envs.table.task import TableTask
@@ -36,6 +36,7 @@ class TouchBlock(TableTask):
     objects = (TaskObject("block", 0.03, (0.2, 0.6, 0.2)),)
     stages = (Stage("AWAY", "never above it", "on its way"), Stage("ABOVE", "above it", "there"))
     metrics = (Metric("place_error_m", "Distance from hand to block", "m"),)
+    layouts = ("together", "independent")
     offsets = {"block": (0.0, 0.0)}
     spacing = 0.1
 
@@ -48,9 +49,11 @@ class TouchBlock(TableTask):
             rgba=(0.2, 0.6, 0.2, 1), density=400, group=VISUAL, **OBJECT_BITS,
         )  # fmt: skip
 
-    def waypoints(self, objects: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, float]]:
+    def waypoints(
+        self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
+    ) -> list[Waypoint]:
         """See `Task`."""
-        return [(np.array([*objects["block"][:2], self.cfg.height]), 1.0)]
+        return [Waypoint(np.array([*objects["block"][:2], self.cfg.height]), 1.0)]
 
     def judge(self, env: TableEnv) -> AboveJudge:
         """See `TableTask`."""

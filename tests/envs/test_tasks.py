@@ -1,0 +1,129 @@
+"""Every registered task: its starts, its splits, what it refuses, what it calls success."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from envs.base import TASKS, Condition, EnvConfig, load_task
+from envs.splits import load_split, split_names, test_conditions, training_indices
+from envs.table.expert import run_expert
+from para.errors import ConfigError, UnknownNameError
+
+NAMES = TASKS.options()
+TURNING = [name for name in NAMES if load_task(name).turns]
+SMALL = EnvConfig(image_size=32)
+
+
+def _env(name):
+    task = load_task(name)
+    return task, task.environment("hand", task.layouts[0], SMALL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_256_starts_of_the_grid_and_random_ones_can_be_done(name):
+    task = load_task(name)
+    layout = task.layouts[0]
+    starts = [task.grid(index, layout) for index in range(256)]
+    starts += [task.random(np.random.default_rng(seed), layout) for seed in range(64)]
+    for start in starts:
+        task.check(start)
+    assert starts[5] == task.grid(5, layout)
+    assert len({start.position for start in starts}) == len(starts)
+    plain = json.loads(json.dumps(starts[7].to_dict()))
+    assert Condition.from_dict(plain) == starts[7]
+    for item, most in task.yaws.items():
+        yaws = np.array([start.objects[item][2] for start in starts])
+        assert -most <= yaws.min() < -0.9 * most < 0.9 * most < yaws.max() <= most
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_split_composes(name):
+    """Held-out starts of positions and views can be done too, whatever the task."""
+    task = load_task(name)
+    for split in map(load_split, split_names()):
+        assert training_indices(split, task)
+        for test in ("ood", "sanity"):
+            conditions = test_conditions(split, test, task, episodes=3)
+            assert conditions == test_conditions(split, test, task, episodes=3)
+            for condition in conditions:
+                task.check(condition)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_done_is_refused(name):
+    task = load_task(name)
+    start = task.grid(120)
+    far = {item: (x + 1.0, y, yaw) for item, (x, y, yaw) in start.objects.items()}
+    with pytest.raises(ConfigError, match="out of reach"):
+        task.check(dataclasses.replace(start, objects=far))
+    if len(task.objects) > 1:
+        first, second, *_ = start.objects
+        x, y, _ = start.objects[first]
+        touching = start.objects | {second: (x + 0.01, y, 0.0)}
+        with pytest.raises(ConfigError, match="would touch"):
+            task.check(dataclasses.replace(start, objects=touching))
+    if "together" not in task.layouts:
+        with pytest.raises(UnknownNameError, match="Available: independent"):
+            task.grid(0, "together")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cluttered_episode_is_done_too(name):
+    task, env = _env(name)
+    env.begin(task.grid(77, distractors=5, seed=3))
+    assert run_expert(env)
+
+
+@pytest.mark.parametrize("name", TURNING)
+def test_the_action_space_turns_the_hand(name):
+    _, env = _env(name)
+    env.reset(seed=0)
+    for _ in range(10):
+        env.step(np.array([0.0, 0.0, 0.2, 1.0, 0.0, 0.0, 0.6], np.float32))
+    assert env.target_rotation[2] > 0.05
+
+
+def _follow(env, waypoints):
+    for waypoint in waypoints:
+        env.servo_to(waypoint.position, waypoint.gripper, rotation=waypoint.rotation)
+
+
+def test_a_block_held_over_the_stack_or_set_beside_it_is_not_stacked():
+    task, env = _env("stack_blocks")
+    env.begin(task.grid(120))
+    path = task.waypoints(env.objects())
+    _follow(env, path[:6])
+    for _ in range(20):
+        env.control_step(path[5].position, 0.0)
+    assert env.outcome.metrics["place_error_m"] < 0.01
+    assert env.outcome.stage == "GRASP"
+    beside = np.array([0.06, 0.0, -0.045])
+    down = [waypoint._replace(position=waypoint.position + beside) for waypoint in path[5:7]]
+    _follow(env, [path[4], *down, path[7]])
+    assert env.outcome.stage == "GRASP"
+
+
+def test_a_block_that_lies_across_the_slot_is_not_inside():
+    task, env = _env("block_in_tray")
+    env.begin(task.grid(120))
+    path = task.waypoints(env.objects())
+    across = [waypoint._replace(yaw=waypoint.yaw + np.pi / 2) for waypoint in path[4:]]
+    _follow(env, [*path[:4], *across])
+    assert env.outcome.metrics["angle_error_rad"] > 1
+    assert env.outcome.stage == "GRASP"
+
+
+def test_a_puck_that_only_passes_or_is_still_touched_is_not_there():
+    task, env = _env("push_to_target")
+    env.begin(task.grid(120))
+    path = task.waypoints(env.objects())
+    stages = []
+    way = path[-3].position - path[2].position
+    beyond = path[-3]._replace(position=path[-3].position + 0.06 * way / np.linalg.norm(way))
+    for waypoint in [*path[:-2], beyond]:
+        position, rotation = waypoint.position, waypoint.rotation
+        env.servo_to(position, 0.0, lambda e: stages.append(e.outcome.stage), rotation=rotation)
+    assert list(dict.fromkeys(stages)) == ["MISS", "PUSH"]
+    assert env.outcome.metrics["place_error_m"] > 0.03
