@@ -1,3 +1,25 @@
 """Imported before every test module."""
 
+import os
+import sys
+from pathlib import Path
+
 import envs  # noqa: F401  (chooses the rendering backend before any test imports mujoco)
+
+_ROOT = Path(__file__).resolve().parents[1]
+_OUTPUTS = tuple(str(_ROOT / name / "_")[:-1] for name in ("data", "runs", "outputs"))
+_EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir"}
+
+
+def _keep_out_of_outputs(event: str, arguments: tuple[object, ...]) -> None:
+    """Fail what looks into the output folders of this checkout, where a user may have anything.
+
+    A bare name may be relative to another folder (`dir_fd`), which is not told: it is let through.
+    """
+    if event in _EVENTS and isinstance(arguments[0], str | os.PathLike):
+        path = os.fsdecode(arguments[0])
+        if os.sep in path and f"{os.path.abspath(path)}{os.sep}".startswith(_OUTPUTS):
+            raise AssertionError(f"a test must not use {path}: {event}")
+
+
+sys.addaudithook(_keep_out_of_outputs)
