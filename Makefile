@@ -1,11 +1,11 @@
-# make setup | train | test | test-fast | fuzz | lint | format | smoke | doctor | clean
+# make setup | try | train | test | test-fast | fuzz | lint | format | smoke | doctor | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: setup train test test-fast fuzz lint format smoke doctor clean
+.PHONY: setup try train test test-fast fuzz lint format smoke doctor clean
 
 setup: .venv/.installed
 
@@ -23,6 +23,10 @@ setup: .venv/.installed
 	  $(PY) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'; \
 	fi
 	@touch $@
+
+# A policy that comes with the code, on 8 held-out starts and 8 of its training distribution.
+try: setup
+	$(PY) scripts/eval.py policy=para_lr episodes=8 $(ARGS)
 
 # The main job: demos are generated on the way, PARA is trained, then evaluated.
 train: setup
