@@ -57,10 +57,13 @@ def main() -> None:
 
 def show(cases: list[Case]) -> None:
     """A table of outcomes by kind, and every case that is bad."""
-    table = Table("kind", "n", *OUTCOMES, box=None)
+    good = [outcome for outcome in OUTCOMES if outcome not in BAD]
+    table = Table("kind", "n", *good, "bad", box=None)
     for name in [*(kind.name for kind in KINDS), "all"]:
         chosen = [case for case in cases if name in (case.kind, "all")]
-        table.add_row(name, str(len(chosen)), *map(str, counts(chosen).values()))
+        found = counts(chosen)
+        bad = sum(found[outcome] for outcome in BAD)
+        table.add_row(name, str(len(chosen)), *(str(found[each]) for each in good), str(bad))
     Console().print(table)
     for case in cases:
         if case.outcome in BAD:

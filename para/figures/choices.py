@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from envs.base import load_task
+from envs.base import EnvConfig, load_task
+from para.errors import ConfigError, ResultError, one_line
 from para.evaluation.result_set import StoredResult
 from para.evaluation.results import MAIN_MODELS
+from para.fields import check
 from para.figures.episodes import EpisodeTask
 from para.figures.sources import NotRun, Sources
 from para.figures.style import model_style
@@ -152,7 +157,7 @@ def episode_task(
         run_dir=str(run_folder(sources, result)),
         robot=result.id.setting.robot,
         layout=result.id.setting.layout,
-        env=dict(evaluated["env"]),
+        env=_environment(result, evaluated["env"]),
         conditions=tuple(e["condition"] for e in chunk),
         place=chunk.index(record),
         index=index,
@@ -169,6 +174,20 @@ def episode_task(
         overlay=more.get("overlay", False),
         out="",
     )
+
+
+def _environment(result: StoredResult, values: dict[str, Any]) -> dict[str, Any]:
+    """The `EnvConfig` that `result` was evaluated with, as plain data."""
+    try:
+        env = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EnvConfig), values))
+        check(env)
+    except (OmegaConfBaseException, ConfigError) as error:
+        raise ResultError(
+            f"{result.path} says that it was evaluated in an environment that there is not: "
+            f"{one_line(error)}. Evaluate again: {typed('eval')} model={result.id.model} "
+            f"split={result.split}"
+        ) from error
+    return asdict(env)
 
 
 def video_inputs(sources: Sources, split: str, models: Sequence[str] = MAIN_MODELS) -> list[Path]:

@@ -9,6 +9,7 @@ from results_fixture import HERE, make_result, write_result
 
 from envs.table import PHYSICS
 from para.cli import load_config
+from para.errors import ResultError
 from para.evaluation.oracle import Oracle
 from para.figures import build as build_module
 from para.figures import choices, clips, episodes, videos
@@ -299,3 +300,11 @@ def test_the_expert_repeats_its_demo(camera, tmp_path):
     assert camera(task) is None
     with pytest.raises(RerunError, match="expert"):
         camera._film(dataclasses.replace(task, success=False))
+
+
+@pytest.mark.parametrize("env", [{"image_size": "x"}, {"image_size": -1}, {"fog": 1}])
+def test_an_environment_that_there_is_not_is_named_before_anything_is_filmed(sources, env):
+    (result,) = sources.results.select("lr", "para")
+    result.data["config"]["evaluation"]["env"] = env
+    with pytest.raises(ResultError, match=r"seed0\.json says .* environment that there is not"):
+        choices.episode_task(sources, result, "ood", 3, 64, 4)
