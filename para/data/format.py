@@ -43,13 +43,12 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
-from pydantic import Field
 
 from para.data import version1
+from para.data.meta import MetaRecord
 from para.errors import DataError
 from para.files import atomic_write, not_a_file, parse_json
 from para.places import typed
-from para.records import Count, Record, Text
 
 log = logging.getLogger(__name__)
 
@@ -103,24 +102,6 @@ class EpisodeMeta:
     success: bool
     num_samples: int
     environment_version: int
-    code_version: str
-    mujoco_version: str
-
-
-class _Meta(Record):
-    """`EpisodeMeta` as it is read."""
-
-    index: Count
-    seed: Count
-    dataset: Text
-    task: dict[str, Any]
-    robot: Text
-    layout: Text
-    condition: dict[str, Any]
-    env: dict[str, Any]
-    success: bool
-    num_samples: int = Field(ge=1)
-    environment_version: int = Field(ge=1)
     code_version: str
     mujoco_version: str
 
@@ -279,7 +260,7 @@ def _to_attributes(meta: EpisodeMeta) -> dict[str, Any]:
 def _from_attributes(attributes: dict[str, Any]) -> EpisodeMeta:
     decoded = {key: parse_json(attributes[key]) for key in JSON_ATTRIBUTES}
     values = {"environment_version": 1, **attributes, **decoded}
-    _Meta.check(values)
+    MetaRecord.check(values)
     return EpisodeMeta(**values)
 
 
