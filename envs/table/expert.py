@@ -18,6 +18,37 @@ ARRIVED_M, ARRIVED_RAD = 0.004, 0.02
 """How near the target must be to a waypoint before the next one counts [m, rad]."""
 
 
+def pick_and_place(
+    grasp: np.ndarray,
+    release: np.ndarray,
+    *,
+    hover: float,
+    carry: float,
+    yaws: tuple[float, float] = (0.0, 0.0),
+) -> list[Waypoint]:
+    """Down, close, up, across, down, open, up.
+
+    Args:
+        grasp: Where the fingers close (x, y, z) [m].
+        release: Where they open (x, y, z) [m].
+        hover: Height from which the hand goes down at first [m].
+        carry: Height across [m].
+        yaws: Of the hand at `grasp` and at `release` [rad].
+    """
+    first, then = yaws
+    path = (
+        ((*grasp[:2], hover), 1.0, first),
+        (grasp, 1.0, first),
+        (grasp, 0.0, first),
+        ((*grasp[:2], carry), 0.0, first),
+        ((*release[:2], carry), 0.0, then),
+        (release, 0.0, then),
+        (release, 1.0, then),
+        ((*release[:2], carry), 1.0, then),
+    )
+    return [Waypoint(np.array(place), gripper, yaw) for place, gripper, yaw in path]
+
+
 def run_expert(
     env: Environment,
     on_frame: Callable[[Environment], None] | None = None,

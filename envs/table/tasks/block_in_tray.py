@@ -12,6 +12,7 @@ from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table import judging
 from envs.table.blocks import add_box, add_free_body, half_turn, yaw_of
 from envs.table.env import TableEnv
+from envs.table.expert import pick_and_place
 from envs.table.task import TableTask
 
 BLOCK_HALF = (0.032, 0.016, 0.018)
@@ -79,19 +80,15 @@ class BlockInTray(TableTask):
         self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
     ) -> list[Waypoint]:
         """See `Task`: the fingers close on the long sides; the hand turns on the way."""
-        grasp, release = ((*objects[item.name][:2],) for item in (BLOCK, TRAY))
-        first, then = (half_turn(yaw_of(objects[item.name])) for item in (BLOCK, TRAY))
-        path = (
-            (grasp, HOVER_HEIGHT, 1.0, first),
-            (grasp, GRASP_HEIGHT, 1.0, first),
-            (grasp, GRASP_HEIGHT, 0.0, first),
-            (grasp, CARRY_HEIGHT, 0.0, first),
-            (release, CARRY_HEIGHT, 0.0, then),
-            (release, RELEASE_HEIGHT, 0.0, then),
-            (release, RELEASE_HEIGHT, 1.0, then),
-            (release, CARRY_HEIGHT, 1.0, then),
+        grasp, release = (objects[item.name][:2] for item in (BLOCK, TRAY))
+        yaws = half_turn(yaw_of(objects[BLOCK.name])), half_turn(yaw_of(objects[TRAY.name]))
+        return pick_and_place(
+            np.array([*grasp, GRASP_HEIGHT]),
+            np.array([*release, RELEASE_HEIGHT]),
+            hover=HOVER_HEIGHT,
+            carry=CARRY_HEIGHT,
+            yaws=yaws,
         )
-        return [Waypoint(np.array([*xy, z]), gripper, yaw) for xy, z, gripper, yaw in path]
 
     def judge(self, env: TableEnv) -> TrayJudge:
         """See `TableTask`."""

@@ -11,6 +11,7 @@ import numpy as np
 from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table.dishes import add_dish
 from envs.table.env import TableEnv
+from envs.table.expert import pick_and_place
 from envs.table.task import TableTask
 
 BOWL = TaskObject("bowl", 0.056, (0.80, 0.13, 0.11))
@@ -82,17 +83,12 @@ class BowlOnPlate(TableTask):
         """See `Task`."""
         grasp = objects["bowl"][:2] + GRASP_OFFSET
         release = objects["plate"][:2] + RELEASE_OFFSET
-        path = (
-            (grasp, HOVER_HEIGHT, 1.0),
-            (grasp, GRASP_HEIGHT, 1.0),
-            (grasp, GRASP_HEIGHT, 0.0),
-            (grasp, CARRY_HEIGHT, 0.0),
-            (release, CARRY_HEIGHT, 0.0),
-            (release, RELEASE_HEIGHT, 0.0),
-            (release, RELEASE_HEIGHT, 1.0),
-            (release, CARRY_HEIGHT, 1.0),
+        return pick_and_place(
+            np.array([*grasp, GRASP_HEIGHT]),
+            np.array([*release, RELEASE_HEIGHT]),
+            hover=HOVER_HEIGHT,
+            carry=CARRY_HEIGHT,
         )
-        return [Waypoint(np.array([*xy, height]), gripper) for xy, height, gripper in path]
 
     def judge(self, env: TableEnv) -> PlacingJudge:
         """See `TableTask`."""

@@ -12,6 +12,7 @@ from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table import judging
 from envs.table.blocks import add_box, add_free_body, quarter_turn, yaw_of
 from envs.table.env import TableEnv
+from envs.table.expert import pick_and_place
 from envs.table.task import TableTask
 
 SMALL_HALF, LARGE_HALF = 0.020, 0.025
@@ -61,19 +62,15 @@ class StackBlocks(TableTask):
         self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
     ) -> list[Waypoint]:
         """See `Task`: the block is turned like the other one on the way."""
-        grasp, release = ((*objects[item.name][:2],) for item in (SMALL, LARGE))
-        first, then = (quarter_turn(yaw_of(objects[item.name])) for item in (SMALL, LARGE))
-        path = (
-            (grasp, HOVER_HEIGHT, 1.0, first),
-            (grasp, GRASP_HEIGHT, 1.0, first),
-            (grasp, GRASP_HEIGHT, 0.0, first),
-            (grasp, CARRY_HEIGHT, 0.0, first),
-            (release, CARRY_HEIGHT, 0.0, then),
-            (release, RELEASE_HEIGHT, 0.0, then),
-            (release, RELEASE_HEIGHT, 1.0, then),
-            (release, CARRY_HEIGHT, 1.0, then),
+        grasp, release = (objects[item.name][:2] for item in (SMALL, LARGE))
+        yaws = quarter_turn(yaw_of(objects[SMALL.name])), quarter_turn(yaw_of(objects[LARGE.name]))
+        return pick_and_place(
+            np.array([*grasp, GRASP_HEIGHT]),
+            np.array([*release, RELEASE_HEIGHT]),
+            hover=HOVER_HEIGHT,
+            carry=CARRY_HEIGHT,
+            yaws=yaws,
         )
-        return [Waypoint(np.array([*xy, z]), gripper, yaw) for xy, z, gripper, yaw in path]
 
     def judge(self, env: TableEnv) -> StackJudge:
         """See `TableTask`."""
