@@ -14,7 +14,8 @@ from para.places import shipped
 
 
 def _task_of(cfg: DictConfig) -> type[Task]:
-    return TASKS[cfg.task.kind]
+    # without schemas, as --help composes, a task has no kind yet
+    return TASKS[cfg.task.get("kind") or TASKS.load(cfg.task.name).kind]
 
 
 def _usual_layout(*, _root_: DictConfig) -> str:
@@ -46,8 +47,8 @@ class CommonConfig:
     robot: str = choice("panda", robot_names)
     """panda | hand."""
     layout: str = choice("together", layout_names)
-    """together | independent: do the task's objects move together? The YAML files of the scripts
-    take the task's usual one."""
+    """together | independent: do the task's objects move together?
+    The YAML files of the scripts take the task's usual one."""
     profile: str = MISSING
     """Name of the profile; chosen with profile=..."""
     env: EnvConfig = field(default_factory=EnvConfig)

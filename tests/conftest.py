@@ -1,6 +1,7 @@
 """Imported before every test module."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,3 +24,8 @@ def _keep_out_of_outputs(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_keep_out_of_outputs)
+
+# A shell that starts the suite in the background has it ignore Ctrl-C, and so would the processes
+# that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
