@@ -5,6 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 import envs  # noqa: F401  (chooses the rendering backend before any test imports mujoco)
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -29,3 +31,8 @@ sys.addaudithook(_keep_out_of_outputs)
 # that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first, so that at the end nobody waits for it."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
