@@ -178,6 +178,7 @@ class Task(ABC):
         objects: Its objects, in the order of conditions.
         stages: From nothing to success, which is the last.
         metrics: What is measured at the end.
+        namings: All that `Condition.named` may be; none where the instruction is always the same.
         version: Of the simulated world: raised when the same actions end otherwise. Demos, policies
             and results of different versions are never mixed or compared.
     """
@@ -191,6 +192,7 @@ class Task(ABC):
     objects: ClassVar[tuple[TaskObject, ...]]
     stages: ClassVar[tuple[Stage, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
+    namings: ClassVar[tuple[tuple[str, ...], ...]] = ()
     version: ClassVar[int] = 1
 
     def __init__(self, cfg: TaskConfig):
@@ -226,6 +228,10 @@ class Task(ABC):
     @abstractmethod
     def anchors(self, layout: str) -> int:
         """Number of points that decide where the objects stand in a layout."""
+
+    def concerned(self, layout: str) -> int:
+        """How many anchors, from the first on, a split's region speaks of; the rest is anywhere."""
+        return self.anchors(layout)
 
     @abstractmethod
     def where(self, condition: Condition, layout: str) -> np.ndarray:

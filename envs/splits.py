@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from envs.base import TRIES, Condition, EnvConfig, Task
+from envs.base import TASKS, TRIES, Condition, EnvConfig, Task
 from envs.demos import DEMO_SETS
 from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, thetas_deg
@@ -104,6 +104,19 @@ class SplitConfig:
         """Number of demos that train it, where that is what the split is about."""
         return None
 
+    def unfit(self, task: Task | type[Task]) -> str:
+        """Why a task cannot be split like this; empty where it can."""
+        return ""
+
+    def require_fit(self, task: Task | type[Task], name: str) -> None:
+        """Raise `ConfigError` where a task of this name is `unfit`."""
+        reason = self.unfit(task)
+        require(not reason, f"split={self.name} does not go with task={name}: {reason}")
+
+    def rules(self, key: str, run: Any) -> None:
+        """The task can be split like this."""
+        self.require_fit(TASKS[run.task.kind], run.task.name)
+
     @property
     def test_titles(self) -> dict[str, str]:
         """What its tests are called."""
@@ -118,10 +131,14 @@ class Split(ABC):
         task: What is to be done.
         layout: One of the task's.
         env: What demos and tests are made in; None: the default.
+
+    Raises:
+        ConfigError: The task cannot be split so (`SplitConfig.unfit`).
     """
 
     def __init__(self, cfg: Any, task: Task, layout: str, env: EnvConfig | None = None):
         self.cfg, self.task, self.layout, self.env = cfg, task, layout, env or EnvConfig()
+        cfg.require_fit(task, task.cfg.name)
 
     @abstractmethod
     def training_indices(self) -> list[int]:
@@ -146,12 +163,13 @@ class Split(ABC):
         """
 
 
-SPLITS: Registry[type[Split]] = Registry("split", "split", ("envs.splits",))
+SPLITS: Registry[type[Split]] = Registry("split", "split", ("envs.splits", "envs.composition"))
 
 
-def split_names() -> list[str]:
-    """Names of all splits, sorted."""
-    return SPLITS.options()
+def split_names(task: Task | None = None) -> list[str]:
+    """Names of all splits, or of those that go with a task, sorted."""
+    names = SPLITS.options()
+    return [name for name in names if task is None or not load_split(name).unfit(task)]
 
 
 def load_split(name: str) -> Any:
@@ -220,11 +238,15 @@ class Regions(Split):
 
     cfg: RegionsConfig
 
+    def namings(self, test: str) -> tuple[tuple[str, ...], ...]:
+        """What instructions of a test may name (`Condition.named`); () where they name nothing."""
+        return self.task.namings
+
     def training_indices(self) -> list[int]:
         """See `Split`.
 
-        Where objects stand apart all of them must be in the region; corner, grid and spread choose
-        by index.
+        Where objects stand apart all that matter (`Task.concerned`) must be in the region; corner,
+        grid and spread choose by index.
         """
         cfg, demos = self.cfg, DEMO_SETS[self.cfg.dataset]
         views = {(theta, phi) for theta in cfg.train_views.thetas for phi in cfg.train_views.phis}
@@ -240,11 +262,12 @@ class Regions(Split):
             return indices
         if region.kind in BY_INDEX or self.task.anchors(self.layout) == 1:
             return grid_indices(region)
+        concerned = self.task.concerned(self.layout)
         starts = [demos.condition(i, self.task, self.layout, self.env) for i in indices]
         return [
             i
             for i, start in zip(indices, starts, strict=True)
-            if _inside(region, self.task.where(start, self.layout)).all()
+            if _inside(region, self.task.where(start, self.layout)[:concerned]).all()
         ]
 
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
@@ -252,6 +275,9 @@ class Regions(Split):
         config: TestConfig = getattr(self.cfg, test)
         views, thetas = _spread(config.views.thetas, config.views.phis), thetas_deg(self.env)
         avoid = grid_indices(config.avoid) if config.avoid else []
+        held = config.positions, ws.grid_positions()[avoid]
+        anywhere = RegionConfig(), ws.grid_positions()[[]]
+        concerned, namings = self.task.concerned(self.layout), self.namings(test)
         training = self.training_indices() if config.jitter_of_training else []
         if config.jitter_of_training and not DEMO_SETS[self.cfg.dataset].on_grid:
             raise ConfigError(
@@ -273,10 +299,11 @@ class Regions(Split):
             fewest, most = config.distractors
             placed = self.task.draw(
                 lambda k, rng=rng, around=around: _draw(
-                    rng, config.positions, around[k], ws.grid_positions()[avoid]
+                    rng, *(held if k < concerned else anywhere), around[k]
                 ),
                 self.layout,
                 rng,
+                **({"named": namings[rng.integers(len(namings))]} if namings else {}),
             )
             conditions.append(
                 replace(
@@ -345,15 +372,15 @@ def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
 
 
 def _draw(
-    rng: np.random.Generator, region: RegionConfig, around: np.ndarray | None, avoid: np.ndarray
+    rng: np.random.Generator, region: RegionConfig, avoid: np.ndarray, around: np.ndarray | None
 ) -> np.ndarray:
     """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point.
 
     Args:
         rng: Decides it.
         region: Where it may lie.
-        around: (2,) middle of the cell in which it lies instead; None for none.
         avoid: (N, 2) middles of cells in which it does not lie.
+        around: (2,) middle of the cell in which it lies instead; None for none.
     """
     high = np.array([ws.X_HALF, ws.Y_HALF])
     low, half_cell = -high, high / (ws.GRID - 1)

@@ -131,7 +131,7 @@ class Clutter:
     colours: np.ndarray
 
 
-def _distance_to_hand(point: np.ndarray, tool: np.ndarray) -> float:
+def distance_to_hand(point: np.ndarray, tool: np.ndarray) -> float:
     """From a point to the rectangle of table under a hand at `tool`: (x, y, yaw) [m, rad]."""
     dx, dy = point - tool[:2]
     cos, sin = np.cos(tool[2]), np.sin(tool[2])
@@ -170,7 +170,7 @@ def draw_clutter(
         for _ in range(10_000):
             point = rng.uniform(LOW + radius, HIGH - radius)
             apart = all(np.hypot(*(point - p)) > radius + r + GAP for p, r in taken)
-            if apart and all(_distance_to_hand(point, tool) > radius for tool in tools):
+            if apart and all(distance_to_hand(point, tool) > radius for tool in tools):
                 break
         else:
             raise ConfigError(f"No room for {count} distractors on the table (seed {seed}).")

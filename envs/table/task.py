@@ -134,6 +134,12 @@ class TableTask(Task, ABC):
                 f"A start of task {self.cfg.name} places {', '.join(names)}; this one is of "
                 f"{condition.task} and places {', '.join(condition.objects)}."
             )
+        if condition.named not in (self.namings or ((),)):
+            known = "; ".join(" and ".join(named) for named in self.namings) or "nothing"
+            raise ConfigError(
+                f"The instruction of {self.cfg.name} names {known}; this start names "
+                f"{' and '.join(condition.named) or 'nothing'}."
+            )
         for a, b in combinations(self.objects, 2):
             distance = float(np.hypot(*(condition.at(a.name) - condition.at(b.name))))
             if distance < a.radius + b.radius:

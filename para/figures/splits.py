@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from envs.base import Condition, load_task
+from envs.base import TASKS, Condition, load_task
 from envs.splits import load_split, split_names, test_conditions
 from para.registry import config_folders
 from para.runs.identity import Setting
@@ -49,8 +49,8 @@ def sweep_splits() -> dict[int, str]:
 
 
 def main_splits() -> list[str]:
-    """All splits in order, but those of the video sweep, which has a table of its own."""
-    return in_order(set(split_names()) - set(sweep_splits().values()))
+    """Splits of the main task in order, but those of the video sweep, which has its own table."""
+    return in_order({*split_names(load_task(Setting().task))} - {*sweep_splits().values()})
 
 
 @cache
@@ -61,7 +61,7 @@ def has_views(name: str) -> bool:
 
 @cache
 def _axis(name: str) -> int:
-    if name not in split_names():
+    if name not in split_names(load_task(Setting().task)):
         return 4
     if any(start.distractors for start in _starts(name)):
         return 3
@@ -71,9 +71,11 @@ def _axis(name: str) -> int:
 
 
 def _starts(name: str) -> list[Condition]:
-    usual = Setting()
-    task = load_task(usual.task)
-    return test_conditions(load_split(name), "ood", task, usual.layout, _SAMPLE)
+    usual, split = Setting(), load_split(name)
+    tasks = map(load_task, (usual.task, *TASKS.options()))
+    task = next(task for task in tasks if not split.unfit(task))
+    layout = usual.layout if task.cfg.name == usual.task else None
+    return test_conditions(split, "ood", task, layout, _SAMPLE)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -22,7 +22,7 @@ from para import registry
 from para.errors import ConfigError, UnknownNameError
 
 TASK = load_task("bowl_on_plate")
-SPLITS = split_names()
+SPLITS = split_names(TASK)
 VIEW_SPLITS = ["vp_lr", "vp_io"]
 LAYOUTS = ["together", "independent"]
 HALF_CELL = np.array([ws.X_HALF, ws.Y_HALF]) / (ws.GRID - 1)
@@ -57,7 +57,7 @@ def _view(condition):
 
 
 def test_the_splits_of_the_design_are_there():
-    assert set(SPLITS) == set(SIZES)
+    assert set(split_names()) == {*SIZES, "composition"}
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -182,6 +182,33 @@ def test_held_out_starts_are_none_that_training_saw(name, layout):
     split = load_split(name)
     assert split.everywhere == name.startswith("video_n")
     assert _held_out(split, layout) or split.everywhere
+
+
+def test_pairs_that_are_held_out_are_never_trained_and_their_objects_are():
+    task, split = load_task("pick_named"), load_split("composition")
+    trained = {start.named for start in training_conditions(split, task)}
+    tested = {start.named for start in test_conditions(split, "ood", task)}
+    assert trained == {start.named for start in test_conditions(split, "sanity", task)}
+    assert trained | tested == set(task.namings)
+    assert not trained & tested
+    assert {name for pair in trained for name in pair} == {item.name for item in task.objects}
+    told = {task.instruct(start) for start in training_conditions(split, task)}
+    assert not told & {task.instruct(start) for start in test_conditions(split, "ood", task)}
+
+
+@pytest.mark.parametrize(
+    ("task", "held_out", "reason"),
+    [
+        ("bowl_on_plate", [1], "always names the same. Choose one of: pick_named"),
+        ("pick_named", [0, 6], "must be indices from 0 to 5"),
+        ("pick_named", [2, 3], "leaves green_bowl without any demo"),
+    ],
+)
+def test_compositions_that_cannot_be_are_refused(task, held_out, reason):
+    split = load_split("composition")
+    split.held_out = held_out
+    with pytest.raises(ConfigError, match=reason):
+        training_indices(split, load_task(task))
 
 
 def test_the_check_of_held_out_starts_can_fail():

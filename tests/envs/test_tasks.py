@@ -42,7 +42,7 @@ def test_all_256_starts_of_the_grid_and_random_ones_can_be_done(name):
 def test_every_split_composes(name):
     """Held-out starts of positions and views can be done too, whatever the task."""
     task = load_task(name)
-    for split in map(load_split, split_names()):
+    for split in map(load_split, split_names(task)):
         assert training_indices(split, task)
         for test in ("ood", "sanity"):
             conditions = test_conditions(split, test, task, episodes=3)
@@ -70,6 +70,17 @@ def test_what_cannot_be_done_is_refused(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_start_names_what_the_instruction_can_name(name):
+    task = load_task(name)
+    start = task.grid(120)
+    assert start.named in (task.namings or ((),))
+    with pytest.raises(ConfigError, match=r"names .*; this start names kettle"):
+        task.check(dataclasses.replace(start, named=("kettle",)))
+    said = {task.instruct(task.grid(index)) for index in range(64)}
+    assert len(said) == max(1, len(task.namings))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_cluttered_episode_is_done_too(name):
     task, env = _env(name)
     env.begin(task.grid(77, distractors=5, seed=3))
@@ -88,6 +99,31 @@ def test_the_action_space_turns_the_hand(name):
 def _follow(env, waypoints):
     for waypoint in waypoints:
         env.servo_to(waypoint.position, waypoint.gripper, rotation=waypoint.rotation)
+
+
+def test_only_the_named_bowl_on_the_named_plate_counts():
+    task, env = _env("pick_named")
+    start = task.grid(120)
+    bowl, plate = start.named
+    other_bowl = next(b for b, _ in task.namings if b != bowl)
+    other_plate = next(p for _, p in task.namings if p != plate)
+    for wrong, stage in (((other_bowl, plate), "MISS"), ((bowl, other_plate), "GRASP")):
+        env.begin(start)
+        assert env.observe().instruction == task.instruct(start)
+        _follow(env, task.waypoints(env.objects(), wrong))
+        assert env.outcome.stage == stage
+    _follow(env, task.waypoints(env.objects(), start.named))  # and it can be put right
+    assert env.outcome.success
+
+
+def test_halves_speak_of_the_named_objects_and_the_others_stand_anywhere():
+    task, split = load_task("pick_named"), load_split("lr")
+    starts = [task.grid(index) for index in training_indices(split, task)]
+    tested = test_conditions(split, "ood", task)
+    for conditions, sign in ((starts, -1), (tested, 1)):
+        named = {np.sign(c.at(name)[1]) for c in conditions for name in c.named}
+        assert named == {sign}
+        assert {np.sign(xy[1]) for c in conditions for xy in c.objects.values()} == {-1, 1}
 
 
 def test_a_block_held_over_the_stack_or_set_beside_it_is_not_stacked():

@@ -150,7 +150,7 @@ def test_the_same_chunk_gives_the_same_numbers_whatever_ran_before(envs):
 def test_the_expert_solves_every_split(envs, layout):
     """What the servo and the budget allow: nearly every start of every test."""
     failed = []
-    for name in split_names():
+    for name in split_names(TASK):
         split = load_split(name)
         conditions = test_conditions(split, "ood", TASK, layout, episodes=2)
         conditions += test_conditions(split, "sanity", TASK, layout, episodes=2)

@@ -68,39 +68,56 @@ class BowlOnPlate(TableTask):
 
     def add_objects(self, spec: mujoco.MjSpec) -> None:
         """See `TableTask`."""
-        add_dish(
-            spec, BOWL.name, BOWL_FOOT, BOWL.radius, BOWL_HEIGHT, BOWL_WALL, mass=0.12,
-            rgba=(*BOWL.colour, 1.0),
-        )  # fmt: skip
-        add_dish(
-            spec, PLATE.name, PLATE_FOOT, PLATE.radius, PLATE_HEIGHT, PLATE_WALL, mass=0.35,
-            rgba=(*PLATE.colour, 1.0), well_rgba=WELL_RGBA,
-        )  # fmt: skip
+        add_bowl(spec, BOWL)
+        add_plate(spec, PLATE)
 
     def waypoints(
         self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
     ) -> list[Waypoint]:
         """See `Task`."""
-        grasp = objects["bowl"][:2] + GRASP_OFFSET
-        release = objects["plate"][:2] + RELEASE_OFFSET
-        return pick_and_place(
-            np.array([*grasp, GRASP_HEIGHT]),
-            np.array([*release, RELEASE_HEIGHT]),
-            hover=HOVER_HEIGHT,
-            carry=CARRY_HEIGHT,
-        )
+        return serve(objects[BOWL.name], objects[PLATE.name])
 
     def judge(self, env: TableEnv) -> PlacingJudge:
         """See `TableTask`."""
-        return PlacingJudge(env)
+        return PlacingJudge(env, BOWL.name, PLATE.name)
+
+
+def add_bowl(spec: mujoco.MjSpec, item: TaskObject) -> None:
+    """A bowl of the name and colour of `item`, as a free body."""
+    add_dish(
+        spec, item.name, BOWL_FOOT, item.radius, BOWL_HEIGHT, BOWL_WALL, mass=0.12,
+        rgba=(*item.colour, 1.0),
+    )  # fmt: skip
+
+
+def add_plate(spec: mujoco.MjSpec, item: TaskObject) -> None:
+    """A plate with a white well, of the name and colour of `item`, as a free body."""
+    add_dish(
+        spec, item.name, PLATE_FOOT, item.radius, PLATE_HEIGHT, PLATE_WALL, mass=0.35,
+        rgba=(*item.colour, 1.0), well_rgba=WELL_RGBA,
+    )  # fmt: skip
+
+
+def serve(bowl: np.ndarray, plate: np.ndarray) -> list[Waypoint]:
+    """The expert's path: takes the bowl by its rim, lets it go on the plate.
+
+    Args:
+        bowl, plate: (7,) poses.
+    """
+    return pick_and_place(
+        np.array([*(bowl[:2] + GRASP_OFFSET), GRASP_HEIGHT]),
+        np.array([*(plate[:2] + RELEASE_OFFSET), RELEASE_HEIGHT]),
+        hover=HOVER_HEIGHT,
+        carry=CARRY_HEIGHT,
+    )
 
 
 class PlacingJudge:
     """Placed: the bowl has rested on the plate, released and upright, for HOLD_STEPS steps."""
 
-    def __init__(self, env: TableEnv):
+    def __init__(self, env: TableEnv, bowl: str, plate: str):
         self._world, self._data = env.world, env.data
-        self._bowl, self._plate = (env.world.objects[name] for name in ("bowl", "plate"))
+        self._bowl, self._plate = env.world.objects[bowl], env.world.objects[plate]
         self._lifted = False
         self._placed_steps = 0
 
