@@ -40,7 +40,7 @@ class TableTask(Task, ABC):
 
     Attributes:
         offsets: Name of an object -> where it stands relative to the group's centre (x, y) [m], in
-            layout=together.
+            layout=together; one that is not named stands there itself.
         spacing: Smallest distance between the centres of two objects in layout=independent [m].
         yaws: Name of an object -> the largest angle that it is turned by, either way [rad].
     """
@@ -90,7 +90,8 @@ class TableTask(Task, ABC):
         """See `Task`."""
         if self.anchors(layout) == 1:
             (centre,) = anchors
-            anchors = [centre + np.array(self.offsets[item.name]) for item in self.objects]
+            offsets = (self.offsets.get(item.name, (0.0, 0.0)) for item in self.objects)
+            anchors = [centre + np.array(offset) for offset in offsets]
         names = (item.name for item in self.objects)
         objects = {name: (*xy, 0.0) for name, xy in zip(names, anchors, strict=True)}
         return Condition(self.cfg.name, objects, **view)

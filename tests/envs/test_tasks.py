@@ -163,3 +163,39 @@ def test_a_puck_that_only_passes_or_is_still_touched_is_not_there():
         env.servo_to(position, 0.0, lambda e: stages.append(e.outcome.stage), rotation=rotation)
     assert list(dict.fromkeys(stages)) == ["MISS", "PUSH"]
     assert env.outcome.metrics["place_error_m"] > 0.03
+
+
+def test_a_drawer_is_open_by_eight_centimetres_in_the_hand_or_not():
+    task, env = _env("open_drawer")
+    env.begin(task.grid(120))
+    above, down, close, drawn, let_go, up = task.waypoints(env.objects())
+    half = drawn._replace(position=(close.position + drawn.position) / 2)
+    _follow(env, [above, down, close, half])
+    for _ in range(20):
+        env.control_step(half.position, 0.0)
+    assert env.outcome.stage == "AJAR"
+    assert env.outcome.metrics == {
+        "place_error_m": pytest.approx(0.0335, abs=0.004),
+        "opening_m": pytest.approx(0.0465, abs=0.004),
+    }
+    _follow(env, [drawn])
+    for _ in range(20):
+        env.control_step(drawn.position, 0.0)
+    assert env.outcome.success
+    assert env.gripper < 0.2
+    for waypoint in (let_go, up):
+        for _ in range(40):
+            env.control_step(waypoint.position, 1.0)
+    assert env.outcome.success
+    assert env.outcome.metrics["place_error_m"] == 0.0
+
+
+def test_a_cabinet_that_is_pushed_about_stays_shut():
+    task, env = _env("open_drawer")
+    env.begin(task.grid(120))
+    start = env.objects()["cabinet"]
+    _, down, *_ = task.waypoints(env.objects())
+    for shift in ((0, 0.22, 0.055), (0, 0.22, -0.045), (0, 0.10, -0.045)):
+        env.servo_to(down.position + shift, 0.0, rotation=down.rotation)
+    assert np.hypot(*(env.objects()["cabinet"] - start)[:2]) > 0.02
+    assert env.outcome.stage == "SHUT"
