@@ -3,10 +3,15 @@
     python benchmarks/kills.py FOLDER [kills=200] [minutes=15] [seed=0] [results_dir=results]
 
 Each trial does one thing of the smoke profile (generate, train, eval, website, reproduce), kills it
-with SIGKILL at random moments, the process alone or with all its workers, and runs it to the end.
-Then all files must be those of an undisturbed run: the same paths, so nothing is left over, and the
-same bytes apart from times. FOLDER keeps every trial: the same command goes on with the next until
-there are `kills` of this commit, or `minutes` are over. Writes <results_dir>/benchmarks/kills.json.
+with SIGKILL, the process alone or with all its workers, and runs it to the end: several times, two
+thirds of them at a random moment, the others as soon as a file is being written after one. Then all
+files must be those of an undisturbed run: the same paths, so nothing is left over, and the same
+bytes apart from times. FOLDER keeps every trial: the same command goes on with the next until there
+are `kills` of this commit, or `minutes` are over. Writes <results_dir>/benchmarks/kills.json.
+
+The undisturbed runs are started as one types them. Those that are killed begin with their imports
+done (benchmarks/warm.py), so that kills hit what matters and a trial costs seconds, not a minute;
+without a kill they end in the same files, too, which is checked before the first.
 """
 
 from __future__ import annotations
@@ -16,16 +21,19 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from benchmarks.warm import Call, Nursery, Process
 from para.cli import load_config
 from para.common import CommonConfig
 from para.files import atomic_write_json
@@ -36,8 +44,8 @@ log = logging.getLogger(__name__)
 
 STEPS = {
     "generate": "generate_demos dataset=objpos limit=6",
-    "train": "train limit=6 training.steps=60 training.checkpoint_every=5 workers=1",
-    "eval": "eval model=para episodes=2 batch=1 video=1 env.max_steps=40",
+    "train": "train limit=6 training.steps=40 training.checkpoint_every=4 workers=1",
+    "eval": "eval model=para episodes=2 batch=1 video=1 env.max_steps=10",
     "website": "make_website only=[two_stage_diagram,lr_success_map]",
 }
 """Script and arguments; each begins where the one before it ended."""
@@ -45,8 +53,15 @@ WHOLE = "reproduce splits=[lr] models=[para] episodes=1 website=false"
 """Begins with nothing."""
 ORDER = ("generate", "train", "eval", "website", "train", "eval", "generate", "reproduce")
 OPTIONS = {"kills", "minutes", "seed", "results_dir"}
-MOST_KILLS = 4
+MOST_KILLS = 6
 """Of one trial."""
+MOMENTS = ("start", "work", "writing", "end")
+"""What a kill hit, told by the files then: none was new or changed yet, some were, one was half
+written, all were as they will be."""
+ASIDE = re.compile(r"(^|/)\.[^/]*\.[0-9a-f]{16}(\.[^/]*)?(/|$)")
+"""Paths of what is being written (para/asides.py)."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Of torch's: it is read when torch is loaded."""
 TIMES = {"created", "seconds", "minutes", "samples_per_s", "checksum", "git"}
 """Keys of what differs between two runs of the same thing; a checksum is made of all the rest."""
 
@@ -60,7 +75,7 @@ class Task:
         words: Script and arguments.
         before: Folder with the files that it begins with; None: nothing.
         after: Folder with the files of an undisturbed run.
-        seconds: What that took.
+        seconds: What that takes a process that begins with its imports done.
     """
 
     name: str
@@ -76,18 +91,47 @@ def command(words: str) -> list[str]:
     return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "profile=smoke", *arguments]
 
 
-def start(words: str, place: Path) -> subprocess.Popen[bytes]:
-    """Begin a script in a folder; its temporary files go to place/tmp."""
+class Started(Protocol):
+    """What is needed of a process."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Exit status; raises subprocess.TimeoutExpired."""
+
+
+Start = Callable[[str, Path], Started]
+"""Begins a script (words) in a folder; its temporary files go to folder/tmp."""
+
+
+def variables(place: Path) -> dict[str, str]:
+    """Environment of a script that runs in a folder, which gets its folder for temporary files."""
     (place / "tmp").mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
+    return os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
+
+
+def cold(words: str, place: Path) -> Started:
+    """As one types it."""
     with open(place.with_suffix(".log"), "ab") as output:
         return subprocess.Popen(
-            command(words), cwd=place, env=environment, stdout=output, stderr=output,
+            command(words), cwd=place, env=variables(place), stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
 
 
-def finish(words: str, place: Path) -> str:
+def warm(nursery: Nursery) -> Start:
+    """With its imports done."""
+
+    def start(words: str, place: Path) -> Started:
+        with open(os.devnull) as nothing, open(place.with_suffix(".log"), "ab") as output:
+            call = Call(command(words)[1:], variables(place), str(place), [0, 1, 2], session=True)
+            files = [nothing.fileno(), output.fileno(), output.fileno()]
+            return Process(nursery.start(call, files))
+
+    return start
+
+
+def finish(words: str, place: Path, start: Start = cold) -> str:
     """Run a script to its end; what it said last if it failed."""
     status = start(words, place).wait()
     if status == 0:
@@ -96,19 +140,23 @@ def finish(words: str, place: Path) -> str:
     return f"exit status {status}: {said[-1] if said else ''}"
 
 
-def undisturbed(folder: Path) -> list[Task]:
-    """All that is done without a kill, once."""
+def undisturbed(folder: Path, start: Start) -> list[Task]:
+    """All that is done without a kill: once as one types it, once by `start`, to the same end."""
     tasks, before = [], None
     for name, words in (*STEPS.items(), ("reproduce", WHOLE)):
         before = None if name == "reproduce" else before
-        after, timed = folder / name, folder / f"{name}.json"
+        after, again, timed = folder / name, folder / "again", folder / f"{name}.json"
         if not timed.exists():
             log.info("undisturbed: %s", words)
             copy(before, after)
+            copy(before, again)
+            failure = finish(words, after)
             began = time.monotonic()
-            if failure := finish(words, after):
-                sys.exit(f"{words} failed without a kill: {failure}")
-            timed.write_text(json.dumps(time.monotonic() - began))
+            failure = failure or finish(words, again, start)
+            seconds = time.monotonic() - began
+            if failure or digests(again) != digests(after):
+                sys.exit(f"{words} without a kill: {failure or 'two runs, two ends'}")
+            timed.write_text(json.dumps(seconds))
         tasks.append(Task(name, words, before, after, json.loads(timed.read_text())))
         before = after
     return tasks
@@ -124,26 +172,30 @@ def copy(source: Path | None, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True)
 
 
-def trial(task: Task, chance: random.Random, place: Path) -> dict[str, Any]:
+def trial(task: Task, chance: random.Random, place: Path, start: Start = cold) -> dict[str, Any]:
     """Kill a task up to MOST_KILLS times, finish it, and compare."""
     copy(task.before, place)
+    theirs = digests(task.after)
     kills: list[dict[str, Any]] = []
     wanted, seconds = chance.randint(1, MOST_KILLS), task.seconds
     while len(kills) < wanted:
-        after, whom = chance.uniform(0.1, 1.0) * seconds, chance.choice(["all", "first"])
+        after, whom = chance.uniform(0.0, 1.0) * seconds, chance.choice(["all", "first"])
+        aimed, found = chance.random() < 1 / 3, states(place)
         process, began = start(task.words, place), time.monotonic()
-        try:
-            process.wait(after)
-            if kills or process.returncode:
-                break
+        ended = has_ended(process, after) or (aimed and not writes(process, place, found))
+        if not ended:
+            (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGKILL)
+            ended = process.wait() != -signal.SIGKILL
+        if not ended:
+            row = {"after_s": round(time.monotonic() - began, 2), "whom": whom, "aimed": aimed}
+            kills.append(row | {"moment": moment(place, found, theirs)})
+        elif kills or process.wait():
+            break
+        else:
             seconds = time.monotonic() - began  # it was faster: once more
             copy(task.before, place)
-        except subprocess.TimeoutExpired:
-            (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGKILL)
-            process.wait()
-            kills.append({"after_s": round(after, 2), "whom": whom})
-    failure = finish(task.words, place)
-    ours, theirs = digests(place), digests(task.after)
+    failure = finish(task.words, place, start)
+    ours = digests(place)
     return {
         "task": task.name,
         "kills": kills,
@@ -152,6 +204,45 @@ def trial(task: Task, chance: random.Random, place: Path) -> dict[str, Any]:
         "missing": sorted(theirs.keys() - ours.keys()),
         "different": sorted(k for k in ours.keys() & theirs.keys() if ours[k] != theirs[k]),
     }
+
+
+def states(place: Path) -> dict[str, tuple[int, int]]:
+    """Time of change [ns] and size of every file and folder, by path; not of temporary ones."""
+    found = {}
+    for path in place.rglob("*"):
+        name = path.relative_to(place).as_posix()
+        with suppress(FileNotFoundError):
+            if name.split("/", 1)[0] != "tmp":
+                state = path.stat()
+                found[name] = (state.st_mtime_ns if path.is_file() else 0, state.st_size)
+    return found
+
+
+def has_ended(process: Started, seconds: float) -> bool:
+    """Has it, after so many seconds at the latest?"""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def writes(process: Started, place: Path, before: Mapping[str, Any]) -> bool:
+    """Wait until a file is being written that was not before: True; the process ended: False."""
+    while not any(ASIDE.search(name) for name in states(place).keys() - before.keys()):
+        if has_ended(process, 0.002):
+            return False
+    return True
+
+
+def moment(place: Path, before: Mapping[str, Any], after: Mapping[str, str]) -> str:
+    """Which of MOMENTS it is, from the files before and those that there will be."""
+    now = states(place)
+    if any(ASIDE.search(name) for name in now.keys() - before.keys()):
+        return "writing"
+    if now == before:
+        return "start"
+    return "end" if after.items() <= digests(place).items() else "work"
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -204,7 +295,8 @@ def main() -> None:
     end = time.monotonic() + 60 * float(words.get("minutes", 15))
     commit, trials = git_hash(), folder / "trials.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = {task.name: task for task in undisturbed(folder / "undisturbed" / commit)}
+    start = warm(Nursery.open(ONE_THREAD))
+    tasks = {task.name: task for task in undisturbed(folder / "undisturbed" / commit, start)}
     rows = [json.loads(line) for line in trials.read_text().splitlines()] if trials.exists() else []
     rows = [row for row in rows if (row["git"], row["seed"]) == (commit, seed)]
     while sum(len(row["kills"]) for row in rows) < int(words.get("kills", 200)):
@@ -212,7 +304,7 @@ def main() -> None:
             break
         task = tasks[ORDER[len(rows) % len(ORDER)]]
         chance = random.Random(f"{seed} {len(rows)}")
-        row = trial(task, chance, folder / "trial") | {"git": commit, "seed": seed}
+        row = trial(task, chance, folder / "trial", start) | {"git": commit, "seed": seed}
         rows.append(row)
         with open(trials, "a") as file:
             file.write(json.dumps(row) + "\n")
@@ -225,15 +317,24 @@ def main() -> None:
 
 
 def summary(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Counts by task."""
+    """Counts by task; of kills also by moment."""
     faults = ("failure", "left_over", "missing", "different")
     counts = {
         name: {
             "trials": sum(row["task"] == name for row in rows),
-            "kills": sum(len(row["kills"]) for row in rows if row["task"] == name),
             "as_undisturbed": sum(
                 row["task"] == name and not any(row[fault] for fault in faults) for row in rows
             ),
+            "kills": sum(len(row["kills"]) for row in rows if row["task"] == name),
+            **{
+                moment: sum(
+                    kill["moment"] == moment
+                    for row in rows
+                    for kill in row["kills"]
+                    if row["task"] == name
+                )
+                for moment in MOMENTS
+            },
         }
         for name in dict.fromkeys(ORDER)
     }

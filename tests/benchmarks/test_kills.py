@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from benchmarks import kills
+from tests.killed import left_behind
 
 WRITER = """
 import sys, time
@@ -37,13 +38,32 @@ def task(tmp_path, monkeypatch):
 def test_killed_writers_end_in_the_same_files(task, tmp_path):
     rows = [kills.trial(task, random.Random(seed), tmp_path / "trial") for seed in range(3)]
     assert sum(len(row["kills"]) for row in rows) > 2
-    summary = kills.summary(rows, seed=0)
-    assert summary["total"]["as_undisturbed"] == 3, rows
-    assert summary["not_as_undisturbed"] == []
+    total = kills.summary(rows, seed=0)["total"]
+    assert total["as_undisturbed"] == 3, rows
+    assert total["kills"] == sum(total[moment] for moment in kills.MOMENTS)
+    assert total["writing"] > 0
+    assert kills.summary(rows, seed=0)["not_as_undisturbed"] == []
+
+
+def test_the_files_tell_what_a_kill_hit(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    before, after = kills.states(tmp_path), kills.digests(tmp_path) | {"b/c.txt": ""}
+    assert kills.moment(tmp_path, before, after) == "start"
+    (tmp_path / "tmp").mkdir()
+    assert kills.moment(tmp_path, before, after) == "start"
+    path = tmp_path / "b" / "c.txt"
+    path.parent.mkdir()
+    assert kills.moment(tmp_path, before, after) == "work"
+    aside = left_behind(path)
+    aside.touch()
+    assert kills.moment(tmp_path, before, after) == "writing"
+    assert kills.moment(tmp_path, kills.states(tmp_path), after) == "start"  # not of this run
+    aside.rename(path)
+    assert kills.moment(tmp_path, before, kills.digests(tmp_path)) == "end"
 
 
 def test_what_a_kill_changed_is_noticed(task, tmp_path, monkeypatch):
-    def finish(words: str, place) -> str:
+    def finish(words: str, place, start) -> str:
         (place / "3.txt").write_text("3 0\n")
         (place / "7.txt").unlink(missing_ok=True)
         (place / ".8.0123456789abcdef.txt").touch()
