@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -65,5 +66,39 @@ class Viewpoints(DemoSet):
         return task.random(np.random.default_rng([self.total, index]), layout, **view)
 
 
-DEMO_SETS: dict[str, DemoSet] = {"objpos": ObjPos(), "viewpoints": Viewpoints()}
+class GridViews(DemoSet):
+    """The grid of positions of `ObjPos`, seen from several views in turn.
+
+    Which view a position has is drawn once, so that the two have nothing to do with each other;
+    every view has equally many. Beside `ObjPos`, only the cameras differ.
+
+    Args:
+        thetas: Polar angles, as indices.
+        phis: Azimuths, as indices; every theta is combined with every phi.
+    """
+
+    total = GRID**2
+    on_grid = True
+
+    def __init__(self, thetas: Sequence[int], phis: Sequence[int]):
+        self.views = [(theta, phi) for theta in thetas for phi in phis]
+        self._order = np.random.default_rng([self.total, len(self.views)]).permutation(self.total)
+
+    def view(self, index: int) -> tuple[int, int]:
+        """See `DemoSet`."""
+        return self.views[int(self._order[index]) % len(self.views)]
+
+    def condition(self, index: int, task: Task, layout: str, env: EnvConfig) -> Condition:
+        """See `DemoSet`."""
+        theta, phi = self.view(index)
+        view = {"theta_deg": thetas_deg(env)[theta], "phi_deg": PHIS_DEG[phi]}
+        return task.grid(index, layout, **view)
+
+
+DEMO_SETS: dict[str, DemoSet] = {
+    "objpos": ObjPos(),
+    "viewpoints": Viewpoints(),
+    "objpos_8_views": GridViews((2, 6), (0, 2, 4, 6)),
+    "objpos_64_views": GridViews(range(THETAS), range(PHIS)),
+}
 """All data sets, by name."""

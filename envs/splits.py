@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,54 +9,16 @@ from typing import Any
 import numpy as np
 from omegaconf import MISSING
 
-from envs.base import TASKS, TRIES, Condition, EnvConfig, Task
+from envs.base import TASKS, Condition, EnvConfig, Task
 from envs.demos import DEMO_SETS
+from envs.regions import BY_INDEX, RegionConfig, ViewConfig, draw, grid_indices, inside, spread
 from envs.table import workspace as ws
-from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, thetas_deg
 from para.errors import ConfigError, UnknownNameError
 from para.fields import LOCAL, SEEDS, choice, marked, number, require, word
 from para.registry import Registry
 
 TESTS = ("ood", "sanity")
 """What is never trained on, and the training distribution."""
-OFF_GRID = 0.002
-"""Test positions keep at least this distance from every grid position [m]."""
-
-_HALVES = {"left": (1, -1), "right": (1, 1), "near": (0, -1), "far": (0, 1)}
-"""Region -> axis (0: x, 1: y) and sign of the half."""
-BY_INDEX = ("corner", "grid", "spread")
-"""Regions that are choices of grid positions."""
-REGIONS = ("all", *_HALVES, *BY_INDEX)
-
-
-@dataclass
-class RegionConfig:
-    """Positions on the workspace, which is [-0.195, 0.195] x [-0.30, 0.30] m around its centre."""
-
-    kind: str = choice("all", REGIONS)
-    """all | left | right | near | far | corner | grid | spread (as grid, but centred).
-    left: y < 0 (left in the default image); near: x < 0 (near the robot)."""
-    count: int | None = number(None, least=1, most=10_000)
-    """Number of grid positions (corner, grid, spread); None takes all of the region."""
-
-
-@dataclass
-class ViewConfig:
-    """Viewpoints on the 8 x 8 cap, by index: theta 0..7 is 0 ... env.theta_max_deg, phi 0..7 is
-    0 ... 315 deg.
-    """
-
-    thetas: list[int] = field(default_factory=lambda: [0])
-    phis: list[int] = field(default_factory=lambda: [0])
-
-    def rules(self, key: str, run: Any) -> None:
-        """At least one viewpoint, and all of them exist."""
-        for name, count in (("thetas", THETAS), ("phis", PHIS)):
-            indices = getattr(self, name)
-            require(
-                bool(indices) and set(indices) <= set(range(count)),
-                f"{key}.{name}={indices} must be indices from 0 to {count - 1}.",
-            )
 
 
 @dataclass
@@ -72,7 +33,7 @@ class TestConfig:
     """Fewest and most distractors; the number is drawn per episode."""
     jitter_of_training: bool = False
     """Draw training positions, moved by at most half a grid cell, instead of `positions`."""
-    avoid: RegionConfig | None = None
+    avoid: list[RegionConfig] | None = None
     """Nothing starts in the grid cells of these positions: within half a cell along both axes."""
 
     def rules(self, key: str, run: Any) -> None:
@@ -97,7 +58,10 @@ class SplitConfig:
     train_set: str = word(MISSING)
     """Name of the training set; splits that share it share training runs."""
     everywhere: bool = marked(LOCAL, False)
-    """Its first test covers the whole workspace, trained positions too, so it is not "held out"."""
+    """Its first test has trained positions, too, so it is not "held out"."""
+    curve: str | None = word(None, mark=LOCAL)
+    """Figure over numbers of demos or cameras that it is a point of, with all others that say so;
+    they test the same starts."""
 
     @property
     def demos(self) -> int | None:
@@ -261,20 +225,20 @@ class Regions(Split):
                 raise ConfigError(f"Split {cfg.name}: data set {cfg.dataset} has no position grid.")
             return indices
         if region.kind in BY_INDEX or self.task.anchors(self.layout) == 1:
-            return grid_indices(region)
+            return sorted({*grid_indices(region)} & {*indices})
         concerned = self.task.concerned(self.layout)
         starts = [demos.condition(i, self.task, self.layout, self.env) for i in indices]
         return [
             i
             for i, start in zip(indices, starts, strict=True)
-            if _inside(region, self.task.where(start, self.layout)[:concerned]).all()
+            if inside(region, self.task.where(start, self.layout)[:concerned]).all()
         ]
 
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
         """See `Split`."""
         config: TestConfig = getattr(self.cfg, test)
-        views, thetas = _spread(config.views.thetas, config.views.phis), thetas_deg(self.env)
-        avoid = grid_indices(config.avoid) if config.avoid else []
+        views = spread(config.views, self.env)
+        avoid = sorted({i for region in config.avoid or () for i in grid_indices(region)})
         held = config.positions, ws.grid_positions()[avoid]
         anywhere = RegionConfig(), ws.grid_positions()[[]]
         concerned, namings = self.task.concerned(self.layout), self.namings(test)
@@ -298,7 +262,7 @@ class Regions(Split):
             theta, phi = views[i % len(views)]
             fewest, most = config.distractors
             placed = self.task.draw(
-                lambda k, rng=rng, around=around: _draw(
+                lambda k, rng=rng, around=around: draw(
                     rng, *(held if k < concerned else anywhere), around[k]
                 ),
                 self.layout,
@@ -308,90 +272,10 @@ class Regions(Split):
             conditions.append(
                 replace(
                     placed,
-                    theta_deg=thetas[theta],
-                    phi_deg=PHIS_DEG[phi],
+                    theta_deg=theta,
+                    phi_deg=phi,
                     distractors=int(rng.integers(fewest, most + 1)),
                     seed=int(rng.integers(2**31)),
                 )
             )
         return conditions
-
-
-def grid_indices(region: RegionConfig) -> list[int]:
-    """Indices ix * 16 + iy of the grid positions in a region, sorted."""
-    ix, iy = np.divmod(np.arange(ws.GRID**2), ws.GRID)
-    if region.kind == "corner":
-        # Compact, nested blocks: square shells around each corner, nearest cells first.
-        per_corner, rest = divmod(region.count or 0, 4)
-        if rest or not 1 <= per_corner <= ws.GRID**2 // 4:
-            raise ConfigError(f"corner needs a count in 4, 8, ... 256, got {region.count}.")
-        di, dj = np.minimum(ix, ws.GRID - 1 - ix), np.minimum(iy, ws.GRID - 1 - iy)
-        order = np.lexsort((di, di**2 + dj**2, np.maximum(di, dj)))
-        corner = 2 * (ix >= ws.GRID // 2) + (iy >= ws.GRID // 2)
-        chosen = np.concatenate([order[corner[order] == c][:per_corner] for c in range(4)])
-    elif region.kind in ("grid", "spread"):
-        per_side = math.isqrt(region.count or 0)
-        if not 1 <= per_side <= ws.GRID or per_side**2 != region.count or ws.GRID % per_side:
-            raise ConfigError(
-                f"{region.kind} needs a count of 1, 4, 16, 64 or 256, got {region.count}."
-            )
-        step = ws.GRID // per_side
-        first = step // 2 if region.kind == "spread" else 0
-        chosen = np.flatnonzero((ix % step == first) & (iy % step == first))
-    else:
-        chosen = np.flatnonzero(_inside(region, ws.grid_positions()))
-        if region.count is not None:
-            raise ConfigError(
-                f"A count only makes sense for corner, grid and spread, not {region.kind}."
-            )
-    return sorted(int(i) for i in chosen)
-
-
-def nearest_grid_distance(positions: np.ndarray) -> np.ndarray:
-    """Distance (...) [m] of positions (..., 2) to the nearest position of the training grid."""
-    return np.linalg.norm(positions[..., None, :] - ws.grid_positions(), axis=-1).min(axis=-1)
-
-
-def _inside(region: RegionConfig, positions: np.ndarray) -> np.ndarray:
-    """Whether positions (n, 2) lie in a region that is not a choice of grid positions."""
-    if region.kind not in REGIONS:
-        raise UnknownNameError("region", region.kind, REGIONS)
-    if region.kind not in _HALVES:
-        return np.ones(len(positions), bool)
-    axis, sign = _HALVES[region.kind]
-    return sign * positions[:, axis] > 0
-
-
-def _spread(thetas: list[int], phis: list[int]) -> list[tuple[int, int]]:
-    """All viewpoints (theta, phi), ordered so that any prefix is spread over both angles."""
-    return [
-        (theta, phis[(round_ + k) % len(phis)])
-        for round_ in range(len(phis))
-        for k, theta in enumerate(thetas)
-    ]
-
-
-def _draw(
-    rng: np.random.Generator, region: RegionConfig, avoid: np.ndarray, around: np.ndarray | None
-) -> np.ndarray:
-    """One off-grid position (2,) [m]: uniform in the region, or in the grid cell around a point.
-
-    Args:
-        rng: Decides it.
-        region: Where it may lie.
-        avoid: (N, 2) middles of cells in which it does not lie.
-        around: (2,) middle of the cell in which it lies instead; None for none.
-    """
-    high = np.array([ws.X_HALF, ws.Y_HALF])
-    low, half_cell = -high, high / (ws.GRID - 1)
-    if around is not None:
-        low, high = np.maximum(low, around - half_cell), np.minimum(high, around + half_cell)
-    for _ in range(TRIES):
-        position = rng.uniform(low, high)
-        inside = around is not None or _inside(region, position[None]).all()
-        avoided = (np.abs(avoid - position) <= half_cell).all(axis=-1).any()
-        if inside and not avoided and nearest_grid_distance(position) >= OFF_GRID:
-            return position
-    raise ConfigError(
-        f"No start lies in region {region.kind} and outside what is avoided: none of {TRIES} draws."
-    )

@@ -22,6 +22,9 @@ PHIS_DEG = [45.0 * i for i in range(8)]
 RATES: dict[str, tuple[Any, Any]] = {
     "lr": (0.97, 0.02),
     "nf": (0.94, 0.25),
+    "demos_n1": (0.10, 0.02),
+    "demos_n2": (0.20, 0.03),
+    "demos_n256": (0.98, 0.90),
     "corner_n4": (0.30, 0.05),
     "corner_n8": (0.55, 0.10),
     "corner_n16": (0.80, 0.25),
@@ -33,6 +36,9 @@ RATES: dict[str, tuple[Any, Any]] = {
     ),
     "vp_lr": (0.95, 0.40),
     "vp_io": (0.85, 0.20),
+    "vp_train_1": (0.90, 0.30),
+    "vp_train_8": (0.95, 0.50),
+    "vp_train_64": (0.99, 0.80),
     "distractor": (0.96, 0.60),
     "video_n16": (0.80, 0.10),
     "video_n64": (0.90, 0.20),
@@ -58,6 +64,8 @@ def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> d
     elif split == "vp_io":
         theta = THETAS_DEG[index % 4 + (4 if test == "ood" else 0)]
         phi = PHIS_DEG[index // 4 % 8]
+    elif split.startswith("vp_train") and test == "ood":
+        theta, phi = THETAS_DEG[1] * (index % 7 + 0.5), PHIS_DEG[index // 7 % 8] + 22.5
     elif split == "distractor" and test == "ood":
         distractors = 4
     position = [round(float(x), 5), round(float(y), 5)]

@@ -20,7 +20,7 @@ from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from envs.table.workspace import grid_positions
 from para.camera import Camera
 from para.figures.drawing import Drawing
-from para.figures.maps import trained_positions, trained_views, view_of
+from para.figures.maps import View, angles_deg, trained_positions, trained_views, view_of
 from para.figures.scene import start_at, top_picture, view_picture
 from para.figures.sources import Sources
 from para.figures.style import TEST_INDIGO, TRAIN_GREEN, Theme, new_figure
@@ -130,8 +130,8 @@ def show_frame(axes: Axes, picture: np.ndarray, colour: str, label: str = "") ->
         )
 
 
-def tested_views(sources: Sources, split: str) -> list[tuple[int, int]]:
-    """Viewpoints (theta index, phi index) of the held-out test; phi 0 at theta = 0."""
+def tested_views(sources: Sources, split: str) -> list[View]:
+    """Viewpoints of the held-out test; phi 0 at theta = 0."""
     return sorted({view_of(start.theta_deg, start.phi_deg) for start in _tests(sources, split)})
 
 
@@ -143,7 +143,7 @@ _SAMPLE_VIEWS = {
 """Viewpoints (theta index, phi index) of the published figures, chosen by hand."""
 
 
-def _sample_views(split: str, tested: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _sample_views(split: str, tested: Sequence[View]) -> list[View]:
     """Eight of the tested viewpoints, evenly spread, unless they were chosen by hand."""
     spread = np.linspace(0, len(tested) - 1, min(8, len(tested)))
     return _SAMPLE_VIEWS.get(split) or [tested[round(i)] for i in spread]
@@ -158,11 +158,11 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
         part.set_facecolor("none")
     axes = upper.add_subplot(projection="polar")
     for views, mark, size in ((test, TEST_MARK, 5.5), (train, TRAIN_MARK, 6.5)):
-        angles = np.radians([PHIS_DEG[p] for _, p in views])
+        angles = np.radians([angles_deg(view)[1] for view in views])
         look: dict[str, Any] = {**mark, "markersize": size}
         axes.plot(
             angles,
-            [THETAS_DEG[t] for t, _ in views],
+            [angles_deg(view)[0] for view in views],
             **look,
             linestyle="none",
             markeredgecolor=theme.surface,
@@ -190,17 +190,16 @@ def polar_overview(sources: Sources, theme: Theme, split: str) -> Drawing:
     sample = _sample_views(split, test)
     for panel in panels[len(sample) :]:
         panel.set_visible(False)
-    for panel, letter, (theta, phi) in zip(panels, "ABCDEFGH", sample, strict=False):
-        trained = (theta, phi) in train
+    for panel, letter, shown in zip(panels, "ABCDEFGH", sample, strict=False):
+        trained, (theta, phi) = shown in train, angles_deg(shown)
         colour = TRAIN_GREEN if trained else TEST_INDIGO
-        view = {"theta_deg": THETAS_DEG[theta], "phi_deg": PHIS_DEG[phi]}
-        condition = start_at(sources.setting, (0, 0), **view)
+        condition = start_at(sources.setting, (0, 0), theta_deg=theta, phi_deg=phi)
         show_frame(panel, view_picture(condition, sources.setting.robot), colour, letter)
-        panel.set_xlabel(f"{THETAS_DEG[theta]:.0f}°, {PHIS_DEG[phi]:g}°", fontsize=9.5, labelpad=3)
-        beside = np.radians(PHIS_DEG[phi] + 90 if theta else 67.5)
+        panel.set_xlabel(f"{theta:.0f}°, {phi:g}°", fontsize=9.5, labelpad=3)
+        beside = np.radians(phi + 90 if theta else 67.5)
         axes.annotate(
             letter,
-            (np.radians(PHIS_DEG[phi]), THETAS_DEG[theta]),
+            (np.radians(phi), theta),
             xytext=(11 * np.cos(beside), 11 * np.sin(beside)),
             textcoords="offset points",
             ha="center",
@@ -225,10 +224,11 @@ def hemisphere_distribution(sources: Sources, theme: Theme) -> Drawing:
     rows = {}
     for name, shown in zip(("train", "test"), views, strict=True):
         phis = sorted({phi for theta, phi in shown if theta})
-        title = f"{name}: φ = {PHIS_DEG[phis[0]]:g}° to {PHIS_DEG[phis[-1]]:g}°"
+        azimuths = [angles_deg((1, phi))[1] for phi in phis]
+        title = f"{name}: φ = {azimuths[0]:g}° to {azimuths[-1]:g}°"
         rows[title] = [
-            start_at(sources.setting, (0, 0), theta_deg=THETAS_DEG[-1], phi_deg=PHIS_DEG[phi])
-            for phi in phis
+            start_at(sources.setting, (0, 0), theta_deg=THETAS_DEG[-1], phi_deg=phi)
+            for phi in azimuths
         ]
     _frame_rows(figure, sources, rows)
     alt = (

@@ -24,6 +24,11 @@ from para.figures.tasks import Stage
 from para.runs.identity import Setting
 from para.statistics import Rate
 
+View = tuple[float, float]
+"""A viewpoint as indices (theta, phi) into THETAS_DEG and PHIS_DEG; halves lie between two."""
+_STEP = 2 * np.pi / len(PHIS_DEG)
+"""From one azimuth to the next [rad]."""
+
 
 def draw_workspace(axes: Axes, theme: Theme) -> None:
     """The workspace [m] as the default camera sees it: y to the right, the robot at the top."""
@@ -108,12 +113,12 @@ def trained_positions(split: SplitConfig, setting: Setting) -> np.ndarray:
     return grid_positions()[training_indices(split, load_task(setting.task), setting.layout)]
 
 
-def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[tuple[int, int], Rate]:
-    """Successes and episodes of all seeds per viewpoint (theta index, phi index), for colours.
+def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[View, Rate]:
+    """Successes and episodes of all seeds per viewpoint, for colours.
 
     At theta = 0 all phi are one view.
     """
-    outcomes: dict[tuple[int, int], list[bool]] = {}
+    outcomes: dict[View, list[bool]] = {}
     for episode in episodes:
         condition = episode["condition"]
         view = view_of(condition["theta_deg"], condition["phi_deg"])
@@ -134,9 +139,7 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
         rates = view_rates(episodes)
         _draw_view_cells(axes, {v: r.value for v, r in rates.items()}, style.colour, theme)
         for theta, phi in trained:
-            axes.plot(
-                np.radians(PHIS_DEG[phi]), theta + 0.5 if theta else 0, **_trained_mark(theme)
-            )
+            axes.plot(phi * _STEP, theta + 0.5 if theta else 0, **_trained_mark(theme))
         total = sources.results.rate(split, model, "ood")
         title = (
             f"{style.label}  {total.successes}/{total.n}" if episodes else f"{style.label}: not run"
@@ -144,7 +147,7 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
         axes.set_title(title, loc="center", pad=14)
         if episodes:
             data[model] = {
-                f"{t},{p}": {"successes": r.successes, "n": r.n} for (t, p), r in rates.items()
+                f"{t:g},{p:g}": {"successes": r.successes, "n": r.n} for (t, p), r in rates.items()
             }
             words.append(f"{style.label} {percent(total)}")
     figure.legend(
@@ -173,7 +176,7 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
     return Drawing(figure, alt, data, missing_notes(models, MAIN_MODELS, split))
 
 
-def trained_views(split: str, setting: Setting) -> list[tuple[int, int]]:
+def trained_views(split: str, setting: Setting) -> list[View]:
     """Viewpoints (theta index, phi index) of the demos that train `split`; phi 0 at theta = 0."""
     config = load_split(split)
     indices = training_indices(config, load_task(setting.task), setting.layout)
@@ -181,11 +184,16 @@ def trained_views(split: str, setting: Setting) -> list[tuple[int, int]]:
     return sorted({(theta, phi if theta else 0) for theta, phi in views})
 
 
-def view_of(theta_deg: float, phi_deg: float) -> tuple[int, int]:
-    """The viewpoint (theta index, phi index) next to these angles; phi 0 at theta = 0."""
-    theta = int(np.argmin(np.abs(np.array(THETAS_DEG) - theta_deg)))
-    phi = int(np.argmin(np.abs(np.array(PHIS_DEG) - phi_deg % 360)))
+def view_of(theta_deg: float, phi_deg: float) -> View:
+    """The viewpoint at these angles, to half a step, as indices; phi 0 at theta = 0."""
+    theta = round(2 * theta_deg / THETAS_DEG[1]) / 2
+    phi = round(2 * (phi_deg % 360) / PHIS_DEG[1]) / 2 % len(PHIS_DEG)
     return theta, phi if theta else 0
+
+
+def angles_deg(view: View) -> tuple[float, float]:
+    """Polar angle and azimuth [deg] of a viewpoint that is told by indices."""
+    return view[0] * THETAS_DEG[1], view[1] * PHIS_DEG[1]
 
 
 def _trained_mark(theme: Theme) -> dict[str, Any]:
@@ -199,16 +207,13 @@ def _trained_mark(theme: Theme) -> dict[str, Any]:
     }
 
 
-def _draw_view_cells(
-    axes: Axes, values: dict[tuple[int, int], float], colour: str, theme: Theme
-) -> None:
+def _draw_view_cells(axes: Axes, values: dict[View, float], colour: str, theme: Theme) -> None:
     """Cells of the viewpoint cap: strength of the colour is the success rate, 0 ... 1."""
-    step = 2 * np.pi / len(PHIS_DEG)
     for (theta, phi), value in values.items():
         face = mix(colour, theme.surface, 0.04 + 0.96 * value)
-        width = step if theta else 2 * np.pi
+        width = _STEP if theta else 2 * np.pi
         axes.bar(
-            np.radians(PHIS_DEG[phi]),
+            phi * _STEP,
             1.0,
             width,
             bottom=theta,

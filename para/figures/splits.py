@@ -32,20 +32,31 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (_axis(name), _natural(name)))
 
 
-def numbered(prefix: str) -> dict[int, str]:
-    """Number of demos -> split, of those called <prefix><number>, by number."""
-    found = [(name.removeprefix(prefix), name) for name in split_names() if name.startswith(prefix)]
-    return dict(sorted((int(number), name) for number, name in found if number.isdecimal()))
+def on_curve(curve: str) -> list[str]:
+    """The splits that are points of a curve (`SplitConfig.curve`), sorted."""
+    return [name for name in split_names() if load_split(name).curve == curve]
+
+
+def demo_splits() -> dict[int, str]:
+    """Number of demos -> split of the curve over demonstrations, by number."""
+    return dict(sorted((load_split(name).demos, name) for name in on_curve("demonstrations")))
 
 
 def corner_splits() -> dict[int, str]:
-    """Number of demos -> split that trains on so many positions near the corners."""
-    return numbered("corner_n")
+    """Those of `demo_splits` that train near all four corners."""
+    found = demo_splits().items()
+    return {n: s for n, s in found if n >= 4 and load_split(s).train_positions.kind == "corner"}
 
 
 def sweep_splits() -> dict[int, str]:
     """Number of demos -> split of the sweep that is made for video backbones."""
-    return numbered("video_n")
+    return dict(sorted((load_split(name).demos, name) for name in on_curve("video")))
+
+
+def camera_splits() -> dict[int, str]:
+    """Number of trained viewpoints -> split of the curve over cameras, by number."""
+    views = {name: load_split(name).train_views for name in on_curve("cameras")}
+    return dict(sorted((len(v.thetas) * len(v.phis), name) for name, v in views.items()))
 
 
 def main_splits() -> list[str]:

@@ -159,7 +159,7 @@ def _draw_views(axes: PolarAxes, episodes: list[dict[str, Any]], style: ModelSty
     width = 2 * np.pi / len(PHIS_DEG)
     for (theta, phi), rate in view_rates(episodes).items():
         face = mix(style.colour, LIGHT.surface, 0.04 + 0.96 * rate.value)
-        angle = np.radians(PHIS_DEG[phi])
+        angle = phi * width
         axes.bar(
             angle,
             1,

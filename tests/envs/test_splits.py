@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 
-from envs import splits
+from envs import regions
 from envs.base import Condition, EnvConfig, load_task
-from envs.splits import (
+from envs.regions import (
     OFF_GRID,
     RegionConfig,
+    ViewConfig,
     grid_indices,
-    load_split,
     nearest_grid_distance,
+)
+from envs.splits import (
+    load_split,
     split_names,
     test_conditions,
     training_conditions,
@@ -24,6 +27,7 @@ from para.errors import ConfigError, UnknownNameError
 TASK = load_task("bowl_on_plate")
 SPLITS = split_names(TASK)
 VIEW_SPLITS = ["vp_lr", "vp_io"]
+SEVERAL_CAMERAS = ["vp_train_8", "vp_train_64"]
 LAYOUTS = ["together", "independent"]
 HALF_CELL = np.array([ws.X_HALF, ws.Y_HALF]) / (ws.GRID - 1)
 
@@ -31,6 +35,9 @@ HALF_CELL = np.array([ws.X_HALF, ws.Y_HALF]) / (ws.GRID - 1)
 SIZES = {
     "lr": (128, 100),
     "nf": (128, 100),
+    "demos_n1": (1, 100),
+    "demos_n2": (2, 100),
+    "demos_n256": (256, 100),
     "corner_n4": (4, 100),
     "corner_n8": (8, 100),
     "corner_n16": (16, 100),
@@ -41,6 +48,9 @@ SIZES = {
     "video_n64": (64, 100),
     "video_n256": (256, 100),
     "vp_default_to_all": (64, 168),
+    "vp_train_1": (256, 112),
+    "vp_train_8": (256, 112),
+    "vp_train_64": (256, 112),
     "vp_lr": (320, 112),
     "vp_io": (320, 128),
     "distractor": (256, 100),
@@ -125,7 +135,7 @@ def test_halves_hold_both_objects_when_they_are_independent(name, axis, trained)
         assert {np.sign(pose[axis]) for pose in condition.objects.values()} == {-trained}
 
 
-@pytest.mark.parametrize("name", [n for n in SPLITS if n not in VIEW_SPLITS])
+@pytest.mark.parametrize("name", [n for n in SPLITS if n not in VIEW_SPLITS + SEVERAL_CAMERAS])
 def test_sanity_starts_are_training_starts_moved_by_half_a_cell(name):
     split = load_split(name)
     train = ws.grid_positions()[training_indices(split, TASK)]
@@ -180,7 +190,7 @@ def _held_out(split, layout, env=None):
 @pytest.mark.parametrize("name", SPLITS)
 def test_held_out_starts_are_none_that_training_saw(name, layout):
     split = load_split(name)
-    assert split.everywhere == name.startswith("video_n")
+    assert split.everywhere == (name.startswith("video_n") or name == "demos_n256")
     assert _held_out(split, layout) or split.everywhere
 
 
@@ -233,9 +243,9 @@ def test_views_of_tests_move_with_those_of_demos():
 
 
 def test_what_is_avoided_can_leave_nothing(monkeypatch):
-    monkeypatch.setattr(splits, "TRIES", 20)
+    monkeypatch.setattr(regions, "TRIES", 20)
     split = load_split("lr")
-    split.ood.avoid = RegionConfig("right")
+    split.ood.avoid = [RegionConfig("right")]
     with pytest.raises(ConfigError, match="region right and outside what is avoided"):
         test_conditions(split, "ood", TASK, episodes=1)
 
@@ -286,7 +296,8 @@ def test_corners_are_nested_symmetric_blocks(n):
 @pytest.mark.parametrize(
     "names",
     [
-        ["corner_n4", "corner_n8", "corner_n16", "corner_n32", "corner_n64"],
+        [f"demos_n{n}" for n in (1, 2, 256)] + [f"corner_n{n}" for n in (4, 8, 16, 32, 64)],
+        ["vp_train_1", *SEVERAL_CAMERAS],
         ["video_n4", "video_n16", "video_n64", "video_n256", "distractor"],
     ],
 )
@@ -294,6 +305,51 @@ def test_splits_of_a_curve_test_the_same_positions(names):
     first, *others = (_positions(test_conditions(load_split(n), "ood", TASK)) for n in names)
     for other in others:
         assert (other == first).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_few_demos_stand_in_the_middle_or_in_the_corners(layout):
+    def trained(name):
+        return ws.grid_positions()[training_indices(load_split(name), TASK, layout)]
+
+    (middle,) = trained("demos_n1")
+    assert (np.abs(middle) <= HALF_CELL + 1e-9).all()
+    near_left, far_right = trained("demos_n2")
+    assert near_left == pytest.approx([-ws.X_HALF, -ws.Y_HALF])
+    assert far_right == pytest.approx([ws.X_HALF, ws.Y_HALF])
+    assert {tuple(p) for p in trained("demos_n2")} < {tuple(p) for p in trained("corner_n4")}
+    tested = [
+        TASK.where(c, layout)[0]
+        for c in test_conditions(load_split("corner_n8"), "ood", TASK, layout)
+    ]
+    assert not (np.abs(np.array(tested) - middle) <= HALF_CELL).all(-1).any()
+
+
+@pytest.mark.parametrize(("name", "cameras"), [("vp_train_8", 8), ("vp_train_64", 57)])
+def test_several_cameras_see_the_same_positions_in_turn(name, cameras):
+    split, one = load_split(name), load_split("vp_train_1")
+    starts, alone = training_conditions(split, TASK), training_conditions(one, TASK)
+    assert [c.objects for c in starts] == [c.objects for c in alone]
+    views = [_seen_view(start) for start in starts]
+    assert len(set(views)) == cameras
+    by_index = [_view(start) if start.theta_deg else start.phi_deg for start in starts]
+    assert {by_index.count(view) for view in by_index} == {256 // (8 if cameras == 8 else 64)}
+    # Neighbouring positions are not seen from neighbouring views: no row has one theta only.
+    thetas = np.array([start.theta_deg for start in starts]).reshape(ws.GRID, ws.GRID)
+    assert min(len(set(row)) for row in (*thetas, *thetas.T)) > 1
+    assert {_seen_view(c) for c in test_conditions(split, "sanity", TASK)} <= set(views)
+
+
+def test_views_between_those_of_the_cap_are_half_a_step_off():
+    views = {_seen_view(c) for c in test_conditions(load_split("vp_train_64"), "ood", TASK)}
+    steps = np.array(sorted(views)) / [THETAS_DEG[1], PHIS_DEG[1]]
+    assert len(steps) == 56
+    assert np.allclose(steps % 1, 0.5)
+    env = EnvConfig(theta_max_deg=14.0)
+    moved = test_conditions(load_split("vp_train_8"), "ood", TASK, env=env, episodes=20)
+    assert {round(c.theta_deg) for c in moved} == {1, 3, 5, 7, 9, 11, 13}
+    with pytest.raises(ConfigError, match="takes indices from 0 to 6"):
+        ViewConfig([7], between=True).rules("split.ood.views", None)
 
 
 def test_distractors():
