@@ -39,6 +39,7 @@ from para.common import CommonConfig
 from para.files import atomic_write_json
 from para.places import ROOT
 from para.system import git_hash, provenance
+from para.video import read_video
 
 log = logging.getLogger(__name__)
 
@@ -274,15 +275,20 @@ def _csv(path: Path) -> bytes:
     return "\n".join(",".join(row[i] for i in kept if i < len(row)) for row in rows).encode()
 
 
+def _pictures(path: Path) -> bytes:
+    return read_video(path).tobytes()
+
+
 def _nothing(path: Path) -> bytes:
     return b""
 
 
 UNTIMED = {
     **{".json": _json, ".jsonl": _json, ".csv": _csv},
+    ".mp4": _pictures,  # x264 does not always write the same pictures in the same bytes
     **{".log": _nothing, "seconds.json": _nothing},  # what a campaign's jobs said, and how long
 }
-"""How files are read in which something depends on the time, by suffix or name."""
+"""How files are read in which something depends on the time or chance, by suffix or name."""
 
 
 def main() -> None:
