@@ -48,11 +48,13 @@ class Seen:
         images: (B, 3, H, W) in [0, 1].
         camera: Of the images, (B,); read only by policies that are told it.
         state: (B, 4) normalised end-effector position in the policy's frame, and gripper.
+        told: (B, N) features of the instruction, of a policy that listens.
     """
 
     images: Tensor
     camera: Camera
     state: Tensor
+    told: Tensor | None = None
 
 
 class CoordinatesPolicy(Policy):
@@ -119,7 +121,7 @@ class CoordinatesPolicy(Policy):
         matrices = (batch[name].float() for name in ("intrinsics", "T_world_camera"))
         camera = Camera(*matrices, self.image_size, self.image_size)
         state = self._state(camera, batch["ee_position"].float(), batch["gripper"].float())
-        return Seen(batch["image"], camera, state)
+        return Seen(batch["image"], camera, state, batch.get("instruction"))
 
     def targets(self, batch: Mapping[str, Tensor], camera: Camera) -> tuple[Tensor, Tensor]:
         """Normalised actions (B, T, 4 or 8) of a training batch; (B, T) bool: can be learned."""
@@ -182,7 +184,7 @@ class CoordinatesPolicy(Policy):
         matrices = (m.float().to(images.device) for m in (exact.intrinsics, exact.T_world_camera))
         camera = Camera(*matrices, exact.width, exact.height)
         state = self._state(camera, *self._states(observations))
-        actions = self.actions(Seen(images, camera, state))
+        actions = self.actions(Seen(images, camera, state, self._told(observations)))
         positions, pixels = self.frame.decode(exact, double_on_cpu(self._coordinates(actions)))
         # labels are the commands "open" and "close": what is commanded is one of the two
         gripper = (actions[..., 3] > 0.5).float().cpu().numpy()

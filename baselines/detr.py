@@ -1,6 +1,7 @@
 """What the regressing opponents share: DETR's transformer, from image tokens to waypoints.
 
-Tokens are a latent, the proprioception (end-effector position and gripper) and the image; a decoder
+Tokens are a latent, the proprioception (end-effector position and gripper), the image, and the
+instruction where the policy is told one; a decoder
 with one learned query per waypoint regresses normalised positions and gripper, in the frame of the
 policy (`baselines/coordinates.py`).
 """
@@ -73,6 +74,11 @@ class WaypointRegressor(CoordinatesPolicy):
         self.decoder_norm = nn.LayerNorm(cfg.hidden)
         self.query = nn.Parameter(torch.randn(cfg.horizon, cfg.hidden))
         self.action = nn.Linear(cfg.hidden, self.action_size)
+        self.instruction_token: nn.Linear | None = None
+
+    def _listen(self, channels: int) -> None:
+        """See `Policy`: one more token; its bias is its embedding."""
+        self.instruction_token = nn.Linear(channels, self.cfg.hidden)
 
     def actions(self, seen: Seen, latent: Tensor | None = None) -> Tensor:
         """Normalised actions (B, T, 4 or 8); the latent token (B, 1, C) is zero where none is."""
@@ -81,6 +87,9 @@ class WaypointRegressor(CoordinatesPolicy):
             latent = image.new_zeros(len(image), 1, self.cfg.hidden)
         tokens = torch.cat([latent, self.state_token(seen.state)[:, None], image], 1)
         position = torch.cat([self.token_position, self.grid_position])
+        if self.instruction_token is not None:
+            tokens = torch.cat([tokens, self.instruction_token(seen.told)[:, None]], 1)
+            position = torch.cat([position, torch.zeros_like(position[:1])])
         for layer in self.encoder:
             tokens = layer(tokens, position)
         queries = torch.zeros_like(self.query).expand(len(tokens), -1, -1)

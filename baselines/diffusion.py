@@ -90,12 +90,17 @@ class DiffusionPolicy(CoordinatesPolicy):
         self.unet = ConditionalUnet1d(
             *(self.action_size, cfg.features + 4), cfg.widths, cfg.step_channels, cfg.kernel
         )
+        self.film: nn.Linear | None = None
         self.noising = DDPMScheduler(cfg.steps, **_SCHEDULE)
         self.denoising = DDIMScheduler(cfg.steps, clip_sample_range=cfg.clip, **_SCHEDULE)
         self.denoising.set_timesteps(cfg.inference_steps)
         generator = torch.Generator().manual_seed(_NOISE_SEED)
         noise = torch.randn(cfg.horizon, self.action_size, generator=generator)
         self.register_buffer("start", noise, persistent=False)
+
+    def _listen(self, channels: int) -> None:
+        """See `Policy`: the instruction scales and shifts the image's feature (FiLM)."""
+        self.film = nn.Linear(channels, 2 * self.cfg.features)
 
     def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
         """See `Policy.loss`. "noise" is the mean squared error of the predicted noise."""
@@ -124,6 +129,9 @@ class DiffusionPolicy(CoordinatesPolicy):
     def _condition(self, seen: Seen) -> Tensor:
         """What the policy sees as (B, features + 4)."""
         image = self.image(self.features(seen)[:, 0])
+        if self.film is not None:
+            scale, shift = self.film(seen.told).chunk(2, 1)
+            image = (1 + scale) * image + shift
         return torch.cat([image, seen.state.to(image.dtype)], 1)
 
     def _denoise(self, condition: Tensor) -> Tensor:

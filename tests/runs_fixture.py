@@ -37,5 +37,5 @@ def save_untrained(folder: Path, overrides: list[str], **changes: Any) -> None:
     """A policy that has learned nothing, as a run with these overrides leaves one."""
     cfg = load_config(TrainConfig, overrides)
     torch.manual_seed(0)
-    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
+    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size, cfg.text)
     save_policy(folder, policy.state_dict(), policy_meta(cfg, **changes))

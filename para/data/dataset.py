@@ -16,6 +16,8 @@ A batch is a dict of tensors; B samples, T waypoints, world frame, metres, image
     clip              (B, F, 3, H, W) float32  RGB in [0, 1] of frames 0, s, ... (F - 1) s ahead,
                                              only where a data set is asked for clips; frame 0 is
                                              `image`, and the last frame is repeated past the end
+    instruction       (B, N) float32         features of the instruction (para/text), only where a
+                                             data set is told how to read instructions
 
 A frame t and a step s determine everything: which samples are in batch s, and how they are
 augmented, is a pure function of (seed, s), so a resumed run sees the batches that it would have
@@ -36,14 +38,22 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from envs.base import TASKS, Condition
 from para.camera import Camera
 from para.data.augment import augment
 from para.data.config import AugmentConfig
-from para.data.format import decode_image, episode_path, read_episode, regenerate_command
+from para.data.format import (
+    EpisodeMeta,
+    decode_image,
+    episode_path,
+    read_episode,
+    regenerate_command,
+)
 from para.doubles import doubles_of
 from para.errors import DataError
 from para.policies.frames import FRAMES
 from para.seeds import Purpose, generator, torch_seed
+from para.text import Text
 
 Batch = dict[str, Tensor]
 
@@ -64,6 +74,7 @@ class DemoDataset:
         stride: Frames between waypoints.
         clip: F and s of the clips in a batch; None for no clips.
         cache_bytes: Memory for decoded frames.
+        text: How instructions are read; None: batches have none.
 
     Raises:
         DataError: No demos are left, a file is damaged, or image sizes differ.
@@ -77,6 +88,7 @@ class DemoDataset:
         stride: int = 3,
         clip: tuple[int, int] | None = None,
         cache_bytes: float = 1.5e9,
+        text: Text | None = None,
     ):
         cv2.setNumThreads(1)
         episodes = [read_episode(episode_path(folder, index)) for index in indices]
@@ -95,6 +107,9 @@ class DemoDataset:
         lengths = np.array([meta.num_samples for meta in self.metas])
         ends = np.cumsum(lengths)
         self._last = np.repeat(ends - 1, lengths)
+        self._demo = np.repeat(np.arange(len(used)), lengths)
+        self._instructions = [_instruction(meta) for meta in self.metas]
+        self._told = text.features(self._instructions) if text else None
 
         def stacked(name: str) -> np.ndarray:
             return np.concatenate([episode.arrays[name] for episode in used])
@@ -145,6 +160,8 @@ class DemoDataset:
             "padded": padded,
         }
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self._told is not None:
+            tensors["instruction"] = self._told[self._demo[samples]]
         if self.clip is None:
             return {"image": self._images(samples)} | tensors
         frames, stride = self.clip
@@ -152,6 +169,10 @@ class DemoDataset:
         times = np.minimum(times, self._last[samples][:, None])
         clip = self._images(times.ravel()).unflatten(0, times.shape)
         return {"image": clip[:, 0].contiguous(), "clip": clip} | tensors
+
+    def instructions(self, samples: np.ndarray) -> list[str]:
+        """What is to be done in sample numbers (B,)."""
+        return [self._instructions[demo] for demo in self._demo[samples]]
 
     def _images(self, samples: np.ndarray) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] of sample numbers (B,)."""
@@ -191,6 +212,14 @@ class DemoDataset:
         future = samples[:, None] + self.stride * np.arange(1, self.horizon + 1)
         last = self._last[samples][:, None]
         return np.minimum(future, last), future > last
+
+
+def _instruction(meta: EpisodeMeta) -> str:
+    """What a policy is told in a demo; older files do not say it, and follow from their start."""
+    if meta.instruction:
+        return meta.instruction
+    kind = TASKS.component(str(meta.task.get("kind")))
+    return kind.cls(kind.config(**meta.task)).instruct(Condition.from_dict(meta.condition))
 
 
 def batch_samples(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -8,8 +8,8 @@ z). Matrices follow `para.camera.Camera`.
     /                         attrs: format = "para-demo", format_version, checksum
     /data                     attrs: total = N
     /data/demo_0              attrs: num_samples = N, index, seed, dataset, robot, layout, success,
-                                     task, condition, env (JSON), environment_version,
-                                     code_version, mujoco_version
+                                     instruction, task, condition, env (JSON),
+                                     environment_version, code_version, mujoco_version
         actions               (N, 4) float32    commanded end-effector position and gripper opening
         obs/image             (bytes,) uint8    N PNG files (RGB, lossless), one after the other
         obs/image_offsets     (N + 1,) int64    frame i is obs/image[offsets[i] : offsets[i + 1]]
@@ -22,7 +22,8 @@ z). Matrices follow `para.camera.Camera`.
 Different from robomimic: images are compressed, and a file holds one episode, so that generation
 can be killed at any moment. A file has no time stamps: the same episode is the same bytes.
 `checksum` is BLAKE2b over every attribute and array, so a file that was altered is found. A file
-without environment_version is of version 1 of the simulated world. Files of format version 1, of
+without environment_version is of version 1 of the simulated world; one without an instruction is of
+a time when each task had one, the task's. Files of format version 1, of
 before tasks had names, are read by `para.data.version1`.
 """
 
@@ -86,6 +87,7 @@ class EpisodeMeta:
         env: The `EnvConfig` that made it, as plain data.
         success: Did the expert do the task?
         num_samples: N, the number of frames.
+        instruction: What a policy is told; "": the task's one.
         environment_version: Version of the simulated world, `envs.base.Task.version`.
         code_version: Version of PARA that made it.
         mujoco_version: Version of MuJoCo that simulated it.
@@ -104,6 +106,7 @@ class EpisodeMeta:
     environment_version: int
     code_version: str
     mujoco_version: str
+    instruction: str = ""
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,7 @@ def _to_attributes(meta: EpisodeMeta) -> dict[str, Any]:
 
 def _from_attributes(attributes: dict[str, Any]) -> EpisodeMeta:
     decoded = {key: parse_json(attributes[key]) for key in JSON_ATTRIBUTES}
-    values = {"environment_version": 1, **attributes, **decoded}
+    values = {"environment_version": 1, "instruction": "", **attributes, **decoded}
     MetaRecord.check(values)
     return EpisodeMeta(**values)
 

@@ -385,5 +385,6 @@ def record(
         environment_version=task.version,
         code_version=__version__,
         mujoco_version=mujoco.__version__,
+        instruction=task.instruct(demo.condition),
     )
     return Episode(meta, frames, {name: np.stack([row[name] for row in rows]) for name in rows[0]})

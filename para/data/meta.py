@@ -21,6 +21,7 @@ class MetaRecord(Record):
     condition: dict[str, Any]
     env: dict[str, Any]
     success: bool
+    instruction: str
     num_samples: int = Field(ge=1)
     environment_version: int = Field(ge=1)
     code_version: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from para.camera import Camera
@@ -9,8 +11,13 @@ from para.doubles import double_array
 from para.types import Observation
 
 
-def observations_of(batch: dict[str, Tensor]) -> list[Observation]:
-    """The samples of a batch (para/data/dataset.py) as what a policy sees when it acts."""
+def observations_of(
+    batch: dict[str, Tensor], instructions: Sequence[str] | None = None
+) -> list[Observation]:
+    """The samples of a batch (para/data/dataset.py) as what a policy sees when it acts.
+
+    `instructions`: of the samples, `DemoDataset.instructions`; None: none is told.
+    """
     images = (batch["image"].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     height, width = images.shape[1:3]
     arrays = {k: double_array(batch[k]) for k in ("intrinsics", "T_world_camera")}
@@ -22,6 +29,7 @@ def observations_of(batch: dict[str, Tensor]) -> list[Observation]:
             camera=Camera(arrays["intrinsics"][i], arrays["T_world_camera"][i], width, height),
             ee_position=ee_position[i],
             gripper=float(gripper[i]),
+            instruction=instructions[i] if instructions else "",
         )
         for i in range(len(images))
     ]

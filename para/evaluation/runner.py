@@ -24,7 +24,7 @@ from para.evaluation.chosen import chosen_policy
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
 from para.evaluation.results import Result
-from para.evaluation.trained import trained_runs
+from para.evaluation.trained import require_known, trained_runs
 from para.evaluation.worker import Evaluator, MakeFilm
 from para.executors import LocalExecutor
 from para.files import require_writable
@@ -60,7 +60,8 @@ def evaluate(
 
     Raises:
         CheckpointError: Nothing has been trained for this split; the message has the command.
-        ConfigError: `cfg.policy` was trained in something else, see `chosen_policy`.
+        ConfigError: `cfg.policy` was trained in something else, see `chosen_policy`; or a policy
+            does not know an instruction of the tests.
         WorkerError: A process died. What is finished is kept; the same command goes on.
     """
     cfg = cfg if make_film else replace(cfg, video=0)
@@ -71,6 +72,10 @@ def evaluate(
         )
         for test in cfg.tests
     }
+    task = build_task(cfg.task)
+    said = {task.instruct(start) for starts in conditions.values() for start in starts}
+    for run in runs:
+        require_known(run, said)
     jobs = [PolicyEvaluation(cfg, run, conditions) for run in runs]
     for folder in (cfg.outputs_dir, *(job.path.parent for job in jobs)):
         require_writable(folder)  # before the long work

@@ -10,7 +10,7 @@ from typing import Any
 
 from envs.base import TASKS, EnvConfig, build_task
 from envs.splits import training_conditions
-from para.errors import CheckpointError, ConfigError
+from para.errors import CheckpointError, ConfigError, UnknownNameError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import MAIN_MODELS, model_order
 from para.runs.commands import command_of
@@ -18,6 +18,7 @@ from para.runs.folders import find_runs, setting_of
 from para.runs.identity import ResultId, label
 from para.runs.labels import usual_backbone
 from para.runs.policy_file import policy_config, read_policy_meta, require_version
+from para.text import build_text
 
 _logger = logging.getLogger(__name__)
 
@@ -92,6 +93,15 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
     name = label(model, backbone, usual_backbone(cfg.profile))
     found = ResultId(setting_of(cfg), cfg.profile, cfg.split.name, model, backbone, cfg.seed)
     return TrainedRun(folder, name, found, meta)
+
+
+def require_known(run: TrainedRun, instructions: Collection[str]) -> None:
+    """Raise `ConfigError` unless a policy knows the instructions that it will be told."""
+    if text := build_text(policy_config(run.folder, run.meta).text):
+        try:
+            text.features(sorted(instructions))
+        except UnknownNameError as error:
+            raise ConfigError(f"{run.folder} was trained on other instructions. {error}") from error
 
 
 def _views(cfg: EvalConfig, env: EnvConfig) -> set[tuple[float, float]]:

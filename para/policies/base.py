@@ -5,7 +5,8 @@ Training batch (`para.data.dataset` makes it), torch tensors:
     ee_position (B, 3) [m]; gripper (B,) in [0, 1];
     waypoints (B, T, 3) [m]; waypoint_gripper (B, T) in [0, 1], commanded;
     waypoint_rotation (B, T, 3) [rad]; padded (B, T) bool. World frame throughout;
-    clip (B, F, 3, H, W) float in [0, 1] where a video model learns.
+    clip (B, F, 3, H, W) float in [0, 1] where a video model learns;
+    instruction (B, N) features of what is to be done (para/text), where policies are told it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from torch import Tensor, nn
 
 from para.backbones import BackboneConfig
 from para.backbones.weights import load_strict
-from para.errors import CheckpointError, ParaError
+from para.errors import CheckpointError, ConfigError, ParaError
 from para.fields import LOCAL, marked, number, word
 from para.policies.frames import WORLD, Frame
 from para.registry import Registry
+from para.text import Text, TextConfig, build_text
 from para.types import ActionChunk, Inference, Observation
 
 INFERENCE_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
@@ -73,6 +75,7 @@ class Policy(nn.Module, ABC):
         follows: Which of `WARPS` its labels can follow: after such a warp, what it is to answer is
             still a function of what it is told. The others are switched off when it is trained.
         frame: Of positions, as the policy's statistics have them.
+        text: Turns instructions into what it is told; None: it is told none.
 
     Args:
         cfg: The model's configuration.
@@ -87,6 +90,7 @@ class Policy(nn.Module, ABC):
         super().__init__()
         self.cfg = cfg
         self.image_size = image_size
+        self.text: Text | None = None
         for name in STATISTICS:
             start = torch.zeros(3) if name.endswith("mean") else torch.ones(3)
             self.register_buffer(name, start)
@@ -103,6 +107,22 @@ class Policy(nn.Module, ABC):
             if name.endswith("std"):
                 value = value.clamp(min=1e-3)
             getattr(self, name).copy_(value)
+
+    def listen(self, text: Text) -> None:
+        """Condition on instructions from now on: adds the layers that read their features.
+
+        Raises:
+            ConfigError: This policy cannot.
+        """
+        self.text = text
+        self._listen(text.channels)
+
+    def _listen(self, channels: int) -> None:
+        """Add layers for instructions of so many features."""
+        raise ConfigError(
+            f"The demos have several instructions, and model={self.cfg.name} reads none: add "
+            "text=none, or choose another model."
+        )
 
     def load(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load a whole state dict, from `source` (named in errors).
@@ -170,6 +190,17 @@ class Policy(nn.Module, ABC):
     ) -> list[ActionChunk]:
         """`predict` for images (B, 3, H, W) in [0, 1] on the policy's device."""
 
+    def _told(self, observations: Sequence[Observation]) -> Tensor | None:
+        """Features of instructions (B, N) on the policy's device; None where it is told none.
+
+        Raises:
+            UnknownNameError: It does not know one of them.
+        """
+        if self.text is None:
+            return None
+        told = self.text.features([observation.instruction for observation in observations])
+        return told.to(self.ee_mean.device)
+
     def _states(self, observations: Sequence[Observation]) -> tuple[Tensor, Tensor]:
         """End-effector positions (B, 3) [m] and grippers (B,) on the policy's device."""
         positions = np.stack([observation.ee_position for observation in observations])
@@ -187,11 +218,26 @@ POLICIES: Registry[Callable[[PolicyConfig, BackboneConfig, int], Policy]] = Regi
 """Policies by kind, with arguments (cfg, backbone_cfg, image_size)."""
 
 
-def build_policy(cfg: PolicyConfig, backbone_cfg: BackboneConfig, image_size: int) -> Policy:
+def build_policy(
+    cfg: PolicyConfig,
+    backbone_cfg: BackboneConfig,
+    image_size: int,
+    text_cfg: TextConfig | None = None,
+) -> Policy:
     """Build the policy that `cfg.kind` names, for images of image_size x image_size px.
+
+    Args:
+        cfg: The model.
+        backbone_cfg: The backbone.
+        image_size: H = W of the images [px].
+        text_cfg: How it is told instructions; None: not at all, and it has no layers for them.
 
     Raises:
         UnknownNameError: There is no such kind.
-        CheckpointError, ConfigError: See `para.backbones.build_backbone`.
+        CheckpointError, ConfigError: See `para.backbones.build_backbone` and `Policy.listen`.
     """
-    return POLICIES[cfg.kind](cfg, backbone_cfg, image_size)
+    policy = POLICIES[cfg.kind](cfg, backbone_cfg, image_size)
+    text = build_text(text_cfg)
+    if text and text.channels:
+        policy.listen(text)
+    return policy

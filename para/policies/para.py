@@ -18,6 +18,7 @@ from para.fields import number, require
 from para.heads import HEADS, Decoded, HeadConfig, Labels, frame_weights
 from para.heads.targets import masked_mean
 from para.policies.base import DEFAULT, POLICIES, WARPS, Policy, PolicyConfig
+from para.text.film import FilmBlock
 from para.types import ActionChunk, Inference, Observation
 
 _OFF_THE_MAP = -2.0
@@ -92,6 +93,11 @@ class ParaPolicy(Policy):
             if cfg.ee_pixel
             else None
         )
+        self.film: FilmBlock | None = None
+
+    def _listen(self, channels: int) -> None:
+        """See `Policy`: the instruction modulates the map."""
+        self.film = FilmBlock(self.backbone.out_channels, channels)
 
     def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
         """See `Policy.loss`. Parts in nats above the least possible: 0 is a perfect prediction."""
@@ -118,7 +124,8 @@ class ParaPolicy(Policy):
                 rotations=torch.cat([rotations[..., :2], turns[..., None]], -1),
                 visible=visible,
             )
-        features = self._features(batch["image"], ee_cells, ee_position, batch["gripper"].float())
+        state = ee_cells, ee_position, batch["gripper"].float()
+        features = self._features(batch["image"], *state, batch.get("instruction"))
         parts = self.head.loss(features, labels)
         outside = (heights < cfg.head.height_min) | (heights > cfg.head.height_max)
         scalars = {
@@ -161,7 +168,8 @@ class ParaPolicy(Policy):
         )
         ee_cells = self._ee_cells(torch.from_numpy(ee_pixels), torch.from_numpy(depth))
         ee_cells = ee_cells.to(ee_position.device)
-        features = self._features(images, ee_cells, ee_position, gripper)
+        told = self._told(observations)
+        features = self._features(images, ee_cells, ee_position, gripper, told)
         decoded = self.head.decode(features, subcell=inference.subcell)
         return self._chunks(decoded, observations)
 
@@ -192,18 +200,28 @@ class ParaPolicy(Policy):
         ]
 
     def _features(
-        self, images: Tensor, ee_cells: Tensor, ee_position: Tensor, gripper: Tensor
+        self,
+        images: Tensor,
+        ee_cells: Tensor,
+        ee_position: Tensor,
+        gripper: Tensor,
+        told: Tensor | None,
     ) -> Tensor:
         """Images (B, 3, H, W), end effector (cells (B, 2), metres (B, 3)) -> what the head reads.
 
+        `told`: features of the instructions (B, N), of a policy that listens.
         That is one map (B, C, h, w), or (B, F, C, h, w) with the end effector of now in each.
         """
         features, _ = self.backbone(images)
         if features.ndim == 4:
+            features = features if self.film is None else self.film(features, told)
             return self._with_state(features, ee_cells, ee_position, gripper)
         count = features.shape[1]
+        frames = features.flatten(0, 1)
+        if self.film is not None:
+            frames = self.film(frames, told.repeat_interleave(count, 0))
         states = (x.repeat_interleave(count, 0) for x in (ee_cells, ee_position, gripper))
-        return self._with_state(features.flatten(0, 1), *states).unflatten(0, (-1, count))
+        return self._with_state(frames, *states).unflatten(0, (-1, count))
 
     def _with_state(
         self, features: Tensor, ee_cells: Tensor, ee_position: Tensor, gripper: Tensor

@@ -48,6 +48,9 @@ class VideoPolicy(Policy):
         super().__init__(cfg, image_size)
         self.backbone = build_backbone(backbone_cfg, image_size, None)
 
+    def _listen(self, channels: int) -> None:
+        """See `Policy`: frames are predicted from what is seen alone."""
+
     def loss(self, batch: Mapping[str, Tensor], *, metrics: bool = False) -> dict[str, Tensor]:
         """The denoising loss of `batch["clip"]`; there are no metrics of actions."""
         loss = self.backbone.video_loss(batch["clip"])

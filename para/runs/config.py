@@ -143,10 +143,15 @@ class TrainConfig(CommonConfig):
     """scripts/train.py"""
 
     script: ClassVar[str] = "train"
-    packages: ClassVar[tuple[str, ...]] = ("para.backbones", "para.heads", "para.policies.base")
+    packages: ClassVar[tuple[str, ...]] = (
+        *("para.backbones", "para.heads", "para.text", "para.policies.base"),
+    )
 
     model: Any = MISSING
     backbone: Any = MISSING
+    text: Any = None
+    """How the policy is told instructions (configs/text), where the demos have several. Where they
+    have one, nothing is told, and training makes it null."""
     split: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recipe: RecipeConfig | None = None
@@ -187,6 +192,7 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
     from para.backbones import BACKBONES
     from para.heads import HEADS
     from para.policies.base import POLICIES
+    from para.text import TEXTS
 
     data = dict(data)
     plugins = data.get("plugins") or []
@@ -206,6 +212,8 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
                 ("backbone", BACKBONES),
             )
         }
+        if data.get("text") is not None:
+            parts["text"] = structured(TEXTS, data.pop("text"))
         if "head" in parts["model"]:
             parts["model"].head = structured(HEADS, parts["model"].head)
         cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), data)

@@ -29,11 +29,13 @@ class LabelParts:
 
     Attributes:
         model: Name of the policy, as in configs/model.
+        text: How it is told instructions where that is not the usual way, or "".
         recipe: Name of the recipe that training appends to it, or "".
         backbone: Name of the backbone where it is not the profile's own, or "".
     """
 
     model: str
+    text: str
     recipe: str
     backbone: str
 
@@ -43,7 +45,9 @@ def label_parts(label: str) -> LabelParts:
     name, _, backbone = label.partition("-")
     models = options("model")
     model = max((m for m in models if f"{name}_".startswith(f"{m}_")), key=len, default=name)
-    return LabelParts(model, name[len(model) + 1 :], backbone)
+    rest = name[len(model) + 1 :]
+    text = next((t for t in options("text") if f"{rest}_".startswith(f"{t}_")), "")
+    return LabelParts(model, text, rest[len(text) :].removeprefix("_"), backbone)
 
 
 def policy_title(model: str) -> str:
@@ -61,10 +65,11 @@ def model_overrides(label: str) -> tuple[list[str], list[str]]:
     para_two_stage-svd_tiny is trained by model=para recipe=two_stage backbone=svd_tiny.
     """
     parts = label_parts(label)
-    name = f"{parts.model}_{parts.recipe}" if parts.recipe else parts.model
+    name = "_".join(filter(None, (parts.model, parts.text, parts.recipe)))
     on_backbone = [f"backbone={parts.backbone}"] if parts.backbone else []
+    text = [f"text={parts.text}"] if parts.text else []
     recipe = [f"recipe={parts.recipe}"] if parts.recipe else []
-    return [f"model={parts.model}", *on_backbone, *recipe], [f"model={name}", *on_backbone]
+    return [f"model={parts.model}", *on_backbone, *text, *recipe], [f"model={name}", *on_backbone]
 
 
 def model_commands(label: str, rest: str) -> str:

@@ -218,6 +218,6 @@ def load_policy(folder: Path | str) -> tuple[Policy, dict[str, Any]]:
     tensors = read_policy_tensors(folder, meta)
     backbone = dataclasses.replace(cfg.backbone, weights="random")  # the file has the real ones
     with torch.random.fork_rng(devices=[]):
-        policy = build_policy(cfg.model, backbone, cfg.env.image_size)
+        policy = build_policy(cfg.model, backbone, cfg.env.image_size, cfg.text)
     policy.load(tensors, str(folder / POLICY))
     return policy.eval(), meta

@@ -15,6 +15,7 @@ from envs.splits import training_indices
 from para.data.dataset import Batch, BatchLoader, DemoDataset, batch_samples
 from para.data.generate import ensure_dataset
 from para.runs.config import TrainConfig
+from para.text import build_text
 from para.training.stages import needs_clips
 from para.training.state import Run
 
@@ -38,9 +39,10 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
     kept = [i for i in indices if i not in held_out]
     clip = (cfg.backbone.frames, cfg.backbone.frame_stride) if needs_clips(cfg) else None
     shape = (cfg.model.horizon, cfg.model.waypoint_stride, clip)
+    text = build_text(cfg.text)
     return (
-        DemoDataset(folder, kept, *shape),
-        DemoDataset(folder, sorted(held_out), *shape) if held_out else None,
+        DemoDataset(folder, kept, *shape, text=text),
+        DemoDataset(folder, sorted(held_out), *shape, text=text) if held_out else None,
     )
 
 

@@ -76,7 +76,7 @@ def build_learner(run: Run, accelerator: Accelerator, saved: dict[str, Tensors] 
     """
     cfg, training = run.cfg, run.cfg.training
     torch.manual_seed(cfg.seed)
-    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
+    policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size, cfg.text)
     policy.fit_normalisation(run.train_set.stats())
     if policy.backbone.learns_video:
         policy.backbone.fit_codec(run.train_set.spread(_CODEC_IMAGES))

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from envs.splits import load_split
+from envs.base import build_task
+from envs.splits import load_split, training_conditions
 from para.backbones.weights import load_strict
 from para.data.dataset import Batch
 from para.errors import CheckpointError
@@ -25,6 +26,7 @@ from para.runs.config import StageConfig, TrainConfig
 from para.runs.contents import POLICY
 from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta, read_policy_tensors
+from para.text.base import USUAL
 
 VIDEO = "backbone.video."
 """Prefix of the video model's tensors in the state dict of any policy on a video backbone."""
@@ -34,9 +36,23 @@ _MEAN_DECAY = 0.99
 def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
     """The runs that `cfg` asks for, in order: one per stage of its recipe, or `cfg` itself.
 
-    Each is augmented as far as the labels of what it trains can follow.
+    Each is augmented as far as the labels of what it trains can follow, and knows the instructions
+    of its demos. A policy that is told them in another way than usual says so in its name.
     """
-    return [_followed(stage) for stage in _stages(cfg)]
+    return [_followed(stage) for stage in _stages(_told(cfg))]
+
+
+def _told(cfg: TrainConfig) -> TrainConfig:
+    if cfg.text is None or cfg.text.instructions:
+        return cfg
+    task = build_task(cfg.task)
+    starts = training_conditions(cfg.split, task, cfg.layout, cfg.env) if task.namings else []
+    known = sorted({task.instruct(start) for start in starts})
+    if len(known) < 2:
+        return replace(cfg, text=None)
+    own = cfg.model.name if cfg.text.name == USUAL else f"{cfg.model.name}_{cfg.text.name}"
+    text = replace(cfg.text, instructions=known)
+    return replace(cfg, text=text, model=replace(cfg.model, name=own))
 
 
 def _followed(cfg: TrainConfig) -> TrainConfig:
@@ -55,7 +71,7 @@ def _stages(cfg: TrainConfig) -> list[TrainConfig]:
         steps += stage.steps
         if stage.losses == ["video"] and after is None:
             video = VideoConfig(name=name)
-            configs.append(replace(_with_stage(cfg, stage), model=video))
+            configs.append(replace(_with_stage(cfg, stage), model=video, text=None))
         else:
             suffix = "" if name == names[-1] else f"_{name}"
             model = replace(cfg.model, name=f"{cfg.model.name}_{cfg.recipe.name}{suffix}")

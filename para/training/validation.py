@@ -45,7 +45,7 @@ def validate(run: Run, learner: Learner, draw: bool) -> tuple[Row, np.ndarray | 
             value = policy.loss(to_device(batch, accelerator.device))["loss"]
         loss += float(value) * len(part) / count
         if policy.cfg.acts:
-            observations += pictures.observations_of(batch)
+            observations += pictures.observations_of(batch, held_out.instructions(part))
             chunks += policy.predict(observations[-len(part) :])
             positions = np.stack([chunk.positions for chunk in chunks[-len(part) :]])
             distance = np.linalg.norm(positions - batch["waypoints"].numpy(), axis=-1)

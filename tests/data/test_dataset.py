@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -14,8 +15,10 @@ from para.camera import Camera
 from para.data.config import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset, batch_samples
 from para.data.format import episode_path, write_episode
-from para.errors import DataError
+from para.errors import DataError, UnknownNameError
 from para.policies.frames import FRAMES
+from para.text import build_text
+from para.text.table import TableConfig
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,25 @@ def test_statistics_are_those_of_the_batches(folder):
         back, _ = frame.decode(camera, seen)
         torch.testing.assert_close(back, everything["waypoints"], atol=1e-5, rtol=0)
     assert len(stats) == 4 * len(FRAMES)
+
+
+def test_instructions_are_in_demos_and_batches_and_older_files_have_the_task_s(tmp_path):
+    said = ["put the red bowl on the plate", ""]
+    for index, instruction in enumerate(said):
+        episode = make_episode(index, frames=5)
+        meta = dataclasses.replace(episode.meta, instruction=instruction)
+        write_episode(episode_path(tmp_path, index), dataclasses.replace(episode, meta=meta))
+    known = [said[0], "put the bowl on the plate"]
+    text = build_text(TableConfig("table", instructions=known))
+    dataset = DemoDataset(tmp_path, range(2), text=text)
+    samples = np.array([7, 0])
+    assert dataset.instructions(samples) == known[::-1]
+    assert torch.equal(dataset.batch(samples)["instruction"], text.features(known[::-1]))
+    assert "instruction" not in DemoDataset(tmp_path, range(2)).batch(samples)
+    with pytest.raises(UnknownNameError, match="put the bowl"):
+        DemoDataset(
+            tmp_path, range(2), text=build_text(TableConfig("table", instructions=known[1:]))
+        )
 
 
 def test_failed_demos_are_left_out_and_listed(tmp_path):

@@ -146,3 +146,14 @@ def test_damaged_and_hostile_folders_are_refused_before_anything_runs(policy, tm
         chosen_policy(config(folder))
     assert str(folder) in str(caught.value)
     assert list(Path().iterdir()) == []
+
+
+def test_a_policy_of_another_task_or_of_other_instructions_is_refused(policy, tmp_path):
+    with pytest.raises(ConfigError, match="task=pick_named contradicts policy"):
+        chosen_policy(config(policy, "task=pick_named", "layout=together"))
+    told = [f"put the {colour} bowl on the blue plate" for colour in ("red", "green")]
+    text = f"text.instructions=[{','.join(told)}]"
+    save_untrained(tmp_path / "told", [*TRAINED, "task=pick_named", text])
+    with pytest.raises(ConfigError, match=r"other instructions.*put the red bowl on the blue"):
+        evaluate(config(tmp_path / "told", "workers=1"))
+    assert not Path("results").exists()

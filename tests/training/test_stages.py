@@ -29,6 +29,7 @@ from para.policies.base import build_policy
 from para.runs.config import TrainConfig, differences
 from para.runs.folders import find_runs, run_dir
 from para.runs.identity import Setting
+from para.runs.labels import model_overrides
 from para.runs.policy_file import load_policy
 from para.training import claims, loop
 from para.training.log import read_log
@@ -319,3 +320,24 @@ def _without_hidden(config, *overrides):
         other = load_config(TrainConfig, ["model=act", "model.horizon=4"]).model
         cfg = dataclasses.replace(cfg, model=other)
     return cfg
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "known"),
+    [
+        ([], "para", None),
+        (["text=clip"], "para", None),  # one instruction: there is nothing to tell
+        (["task=pick_named", "split=composition"], "para", 4),
+        (["task=pick_named", "split=distractor"], "para", 6),
+        (["task=pick_named", "split=distractor", "text=clip"], "para_clip", 6),
+        (["task=pick_named", "split=distractor", "text=none"], "para_none", 6),
+    ],
+)
+def test_a_run_knows_the_instructions_of_its_demos(tmp_path, overrides, name, known):
+    cfg = load_config(TrainConfig, ["profile=smoke", f"runs_dir={tmp_path}", *overrides])
+    (run,) = stage_configs(cfg)
+    assert run.model.name == name
+    assert (run.text and len(run.text.instructions)) == known
+    assert stage_configs(run) == [run]
+    training, _ = model_overrides(name)
+    assert set(training) <= {"model=para", *overrides}
