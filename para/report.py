@@ -19,12 +19,7 @@ from typing import Any
 from envs.splits import TESTS, load_split
 from para.errors import ResultError
 from para.evaluation.result_set import ResultSet, StoredResult
-from para.evaluation.results import (
-    MAIN_MODELS,
-    stage_steps,
-    total_minutes,
-    total_steps,
-)
+from para.evaluation.results import MAIN_MODELS, stage_steps, total_minutes, total_steps
 from para.figures.splits import main_splits, split_title, sweep_splits
 from para.figures.style import model_style
 from para.figures.video_charts import (
@@ -38,6 +33,7 @@ from para.figures.video_charts import (
     clip_source,
 )
 from para.files import atomic_write, read_json
+from para.floor_table import floors_table, measured_bounds
 from para.places import ROOT
 from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
@@ -67,7 +63,8 @@ def splits_table(numbers: Numbers, _: Path) -> str:
     """
     titles = [model_style(model).label for model in MAIN_MODELS]
     held_out, in_distribution = ([f"{t}, {w}" for t in titles] for w in ("held out", "in dist."))
-    lines = _head("split", "seeds", *held_out, "p (Holm)", *in_distribution)
+    named = ("best floor", "ceiling", "p (Holm)")
+    lines = _head("split", "seeds", *held_out, *named, *in_distribution)
     compared = {name: c for name in main_splits() if (c := numbers.comparison(name))}
     adjusted = holm([comparison.p_value for comparison in compared.values()])
     p_values = dict(zip(compared, map(format_p, adjusted), strict=True))
@@ -79,8 +76,8 @@ def splits_table(numbers: Numbers, _: Path) -> str:
         runs = [run for model in MAIN_MODELS for run in numbers.select(name, model)]
         seeds = str(len({run.seed for run in runs}) or "")
         title = f"{split_title(name)} (`{name}`)"
-        p_value = p_values.get(name, "")
-        lines.append(_row(title, seeds, *rates["ood"], p_value, *rates["sanity"]))
+        middle = (*measured_bounds(numbers, name), p_values.get(name, ""))
+        lines.append(_row(title, seeds, *rates["ood"], *middle, *rates["sanity"]))
     return "\n".join(lines)
 
 
@@ -358,6 +355,7 @@ TABLES: dict[str, Table] = {
     "video_scaling": video_scaling_table,
     "speed": speed_table,
     "coverage": coverage_table,
+    "floors": lambda _, results_dir: floors_table(results_dir),
 }
 
 

@@ -22,7 +22,8 @@ class EvalConfig(CommonConfig):
 
     split: Any = MISSING
     model: str | None = word(None)
-    """Model to evaluate; null: every trained model of the split."""
+    """Model to evaluate; null: every trained model of the split. Also colour, replay, mean: floors
+    that learn nothing; and expert, the ceiling (baselines/floors.py)."""
     policy: str | None = None
     """Folder of a policy, wherever it lies, or name of one that comes with the code; null: all of
     runs_dir. Task, robot, layout, profile, seed, camera and split are its own unless given."""

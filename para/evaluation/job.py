@@ -13,7 +13,6 @@ from typing import Any
 
 from envs.base import TASKS, Condition
 from envs.splits import TESTS
-from para.backbones import BACKBONES
 from para.errors import ResultError
 from para.evaluation.config import EvalConfig
 from para.evaluation.journal import Episodes, Journal
@@ -21,8 +20,6 @@ from para.evaluation.results import SCHEMA, Result, read_result, write_result
 from para.evaluation.rollout import rollout
 from para.evaluation.trained import TrainedRun
 from para.evaluation.worker import Chunk, condition_record, film_stem
-from para.heads import HEADS
-from para.policies.base import POLICIES
 from para.runs.code import code_digest
 from para.runs.folders import setting_of
 from para.system import git_hash, hardware, versions
@@ -198,18 +195,14 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
     Of the code that is the policy's, its backbone's and its head's, the environment's, and what
     they import: a change elsewhere repeats nothing.
     """
-    trained = run.meta["config"]
-    model = trained["model"]
-    parts: list[Any] = [rollout, TASKS[cfg.task.kind], POLICIES[model["kind"]]]
-    parts += [BACKBONES[trained["backbone"]["kind"]]]
-    parts += [HEADS[model["head"]["kind"]]] if "head" in model else []
+    parts = [rollout, TASKS[cfg.task.kind], *run.components()]
     depends = {
         "policy": run.meta["sha256"],
         "task": asdict(cfg.task),
         "env": asdict(cfg.env),
         "setting": run.id.setting.name,
         "batch": cfg.batch,
-        "inference": asdict(cfg.inference),
+        "inference": asdict(run.inference(cfg.inference)),
         "code": code_digest(parts),
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from baselines.floors import FLOORS
 from para.errors import ResultError, one_line
 from para.evaluation.convert import from_schema_1
 from para.evaluation.schema import ResultRecord
@@ -74,8 +75,9 @@ def _way_on() -> str:
 
 
 def model_order(label: str) -> tuple[int, str]:
-    """Sort key of policies: the main ones first, then the others by name."""
-    order = MAIN_MODELS.index(label) if label in MAIN_MODELS else len(MAIN_MODELS)
+    """Sort key of policies: the main ones first, others by name, floors, the ceiling."""
+    last = [*MAIN_MODELS, "", *FLOORS]
+    order = last.index(label if label in last else "")
     return order, label
 
 

@@ -16,11 +16,19 @@ import numpy as np
 from envs.base import Condition, Environment
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.ensemble import Ensemble
-from para.policies.base import Policy
 from para.types import ActionChunk, Inference, Observation
 
 WAIT_STEPS = 5
 """Control steps that pass when all waypoints of a plan have been reached already: 0.1 s."""
+
+
+class Predicts(Protocol):
+    """What can be rolled out: a policy, or one that learned nothing (baselines/floors.py)."""
+
+    def predict(
+        self, observations: Sequence[Observation], inference: Inference
+    ) -> list[ActionChunk]:
+        """A plan for each observation, in order."""
 
 
 class Recorder(Protocol):
@@ -40,7 +48,7 @@ class Recorder(Protocol):
 
 
 def rollout(
-    policy: Policy,
+    policy: Predicts,
     envs: Sequence[Environment],
     conditions: Sequence[Condition],
     inference: Inference,
@@ -54,7 +62,7 @@ def rollout(
     the policy plans again. With `inference.ensemble` a plan is first averaged with those before it.
 
     Args:
-        policy: In eval mode.
+        policy: Asked for all episodes that go on at once.
         envs: At least as many as there are conditions.
         conditions: Start conditions.
         inference: How the policy is run.

@@ -7,7 +7,7 @@ in the same result file apart from times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,13 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from baselines.floors import FLOORS
 from envs.base import build_task
 from envs.splits import test_conditions
 from para.evaluation.chosen import chosen_policy
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
 from para.evaluation.results import Result
-from para.evaluation.trained import require_known, trained_runs
+from para.evaluation.trained import TrainedRun, trained_runs
+from para.evaluation.unlearned import floor_run
 from para.evaluation.worker import Evaluator, MakeFilm
 from para.executors import LocalExecutor
 from para.files import require_writable
@@ -65,7 +67,7 @@ def evaluate(
         WorkerError: A process died. What is finished is kept; the same command goes on.
     """
     cfg = cfg if make_film else replace(cfg, video=0)
-    runs = trained_runs(cfg) if cfg.policy is None else [chosen_policy(cfg)]
+    runs = _policies(cfg)
     conditions = {
         test: test_conditions(
             cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes, cfg.env
@@ -75,7 +77,7 @@ def evaluate(
     task = build_task(cfg.task)
     said = {task.instruct(start) for starts in conditions.values() for start in starts}
     for run in runs:
-        require_known(run, said)
+        run.require_known(said)
     jobs = [PolicyEvaluation(cfg, run, conditions) for run in runs]
     for folder in (cfg.outputs_dir, *(job.path.parent for job in jobs)):
         require_writable(folder)  # before the long work
@@ -98,6 +100,12 @@ def evaluate(
         done.results[job.run.label] = job.finish()
         done.videos += job.videos()
     return done
+
+
+def _policies(cfg: EvalConfig) -> Sequence[TrainedRun]:
+    if cfg.policy is not None:
+        return [chosen_policy(cfg)]
+    return [floor_run(cfg)] if cfg.model in FLOORS else trained_runs(cfg)
 
 
 @contextmanager

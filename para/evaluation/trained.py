@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from envs.base import TASKS, EnvConfig, build_task
+import torch
+
+from envs.base import TASKS, EnvConfig, Environment, build_task
 from envs.splits import training_conditions
+from para.backbones import BACKBONES
 from para.errors import CheckpointError, ConfigError, UnknownNameError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import MAIN_MODELS, model_order
+from para.evaluation.rollout import Predicts
+from para.heads import HEADS
+from para.policies.base import POLICIES
 from para.runs.commands import command_of
 from para.runs.folders import find_runs, setting_of
 from para.runs.identity import ResultId, label
 from para.runs.labels import usual_backbone
-from para.runs.policy_file import policy_config, read_policy_meta, require_version
+from para.runs.policy_file import (
+    load_policy,
+    policy_config,
+    read_policy_meta,
+    require_version,
+)
 from para.text import build_text
+from para.types import Inference
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +50,37 @@ class TrainedRun:
     label: str
     id: ResultId
     meta: dict[str, Any]
+
+    def load(self, make_env: Callable[[], Environment], envs: Sequence[Environment]) -> Predicts:
+        """What `rollout` asks for plans.
+
+        Args:
+            make_env: Makes an environment of the evaluation's setting.
+            envs: Those that observations will come from; they need not be there yet.
+        """
+        policy, _ = load_policy(self.folder)
+        return policy.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def inference(self, asked: Inference) -> Inference:
+        """How it is run where `asked` is what the command line says."""
+        return asked
+
+    def require_known(self, instructions: Collection[str]) -> None:
+        """Raise `ConfigError` unless the policy knows the instructions that it will be told."""
+        if text := build_text(policy_config(self.folder, self.meta).text):
+            try:
+                text.features(sorted(instructions))
+            except UnknownNameError as error:
+                raise ConfigError(
+                    f"{self.folder} was trained on other instructions. {error}"
+                ) from error
+
+    def components(self) -> list[Any]:
+        """Classes whose code its plans depend on."""
+        trained = self.meta["config"]
+        model = trained["model"]
+        head = [HEADS[model["head"]["kind"]]] if "head" in model else []
+        return [POLICIES[model["kind"]], BACKBONES[trained["backbone"]["kind"]], *head]
 
 
 def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
@@ -93,15 +136,6 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
     name = label(model, backbone, usual_backbone(cfg.profile))
     found = ResultId(setting_of(cfg), cfg.profile, cfg.split.name, model, backbone, cfg.seed)
     return TrainedRun(folder, name, found, meta)
-
-
-def require_known(run: TrainedRun, instructions: Collection[str]) -> None:
-    """Raise `ConfigError` unless a policy knows the instructions that it will be told."""
-    if text := build_text(policy_config(run.folder, run.meta).text):
-        try:
-            text.features(sorted(instructions))
-        except UnknownNameError as error:
-            raise ConfigError(f"{run.folder} was trained on other instructions. {error}") from error
 
 
 def _views(cfg: EvalConfig, env: EnvConfig) -> set[tuple[float, float]]:

@@ -18,7 +18,7 @@ from para.evaluation.journal import Episodes
 from para.evaluation.results import FILE_NAMES
 from para.evaluation.rollout import Recorder, rollout
 from para.evaluation.trained import TrainedRun
-from para.runs.policy_file import load_policy
+from para.runs.identity import ResultId
 from para.types import Inference
 
 
@@ -87,20 +87,20 @@ class Evaluator:
         torch.set_num_threads(1)  # the processes share the cores
         cv2.setNumThreads(1)
         self._make_env = partial(build_task(task).environment, robot, layout, env)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._inference = inference
         self._split, self._films, self._make_film = split, films, make_film
         self._envs: list[Any] = []
-        self._folder: Path | None = None
+        self._loaded: ResultId | None = None
 
     def __call__(self, chunk: Chunk) -> Episodes:
         """Run a chunk, record what is to be recorded, return the episodes' records."""
-        self._load(chunk.run.folder)
+        self._load(chunk.run)
         while len(self._envs) < len(chunk.conditions):
             self._envs.append(self._make_env())
         films = {index - chunk.first: self._film(chunk, index) for index in chunk.record}
         try:
-            outcomes = rollout(self._policy, self._envs, chunk.conditions, self._inference, films)
+            inference = chunk.run.inference(self._inference)
+            outcomes = rollout(self._policy, self._envs, chunk.conditions, inference, films)
             for i, film in films.items():
                 film.finish(self._envs[i])
         except BaseException:
@@ -118,10 +118,9 @@ class Evaluator:
             for i, (condition, outcome) in enumerate(zip(chunk.conditions, outcomes, strict=True))
         ]
 
-    def _load(self, folder: Path) -> None:
-        if self._folder != folder:
-            policy, _ = load_policy(folder)
-            self._policy, self._folder = policy.to(self._device), folder
+    def _load(self, run: TrainedRun) -> None:
+        if self._loaded != run.id:
+            self._policy, self._loaded = run.load(self._make_env, self._envs), run.id
 
     def _film(self, chunk: Chunk, index: int) -> Film:
         subtitle = f"{self._split.title}\nstart {index} {self._split.test_titles[chunk.test]}"

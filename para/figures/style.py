@@ -24,6 +24,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from baselines.floors import FLOORS
 from para.files import atomic_write
 from para.runs.labels import label_parts, policy_title
 
@@ -114,7 +115,8 @@ def model_style(name: str) -> ModelStyle:
     """Style of a policy by its label in results; unknown ones get a fixed style of their own."""
     parts = label_parts(name)
     rest = [part for part in (parts.recipe, parts.backbone) if part]
-    label = _LABELS.get(name) or ", ".join([policy_title(parts.model), *rest])
+    floor = FLOORS[name].title if name in FLOORS else None
+    label = floor or _LABELS.get(name) or ", ".join([policy_title(parts.model), *rest])
     if name in _LOOKS:
         return ModelStyle(label, *_LOOKS[name])
     if parts.model in _LOOKS:

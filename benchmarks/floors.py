@@ -1,0 +1,100 @@
+"""What can be done without recognising anything, and what at best, on every split of every task.
+
+    python benchmarks/floors.py [task=NAME] [split=NAME] [episodes=100] [key=value ...]
+
+Evaluates the floors and the ceiling of baselines/floors.py on the held-out test of a task's splits,
+with the keys of scripts/eval.py, and writes <results_dir>/benchmarks/floors.json. A row has each
+one's successes and n, the best floor, and `headline`: that is at most 25 %, so that the split can
+say something. Floors that replay demos are "not run" where there are none. The rows of tasks and
+splits that are not named stay as they are in the file.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from baselines.floors import FLOORS  # noqa: E402
+from envs.base import TASKS, load_task  # noqa: E402
+from envs.splits import split_names  # noqa: E402
+from para.cli import load_config  # noqa: E402
+from para.compose import given  # noqa: E402
+from para.errors import DataError, ResultError  # noqa: E402
+from para.evaluation.config import EvalConfig  # noqa: E402
+from para.evaluation.results import success_rate  # noqa: E402
+from para.evaluation.runner import evaluate  # noqa: E402
+from para.files import atomic_write_json, read_json  # noqa: E402
+from para.floor_table import HIGHEST_FLOOR, best_floor  # noqa: E402
+from para.system import git_hash, hardware, versions  # noqa: E402
+
+
+def measure(overrides: list[str], task: str, layout: str, split: str) -> dict[str, Any]:
+    """The row of a split: every floor on its held-out starts."""
+    places = (f"task={task}", f"layout={layout}", f"split={split}")
+    measured: dict[str, dict[str, int] | None] = {}
+    for floor in FLOORS:
+        asked = (f"model={floor}", "tests=[ood]", "video=0")
+        cfg = load_config(EvalConfig, [*overrides, *places, *asked])
+        try:
+            rate = success_rate(evaluate(cfg).results[floor])
+        except DataError as error:
+            sys.stderr.write(f"{error}\n")
+            measured[floor] = None
+            continue
+        measured[floor] = {"successes": rate.successes, "n": rate.n}
+        sys.stdout.write(f"{task} {layout} {split} {floor}: {rate}\n")
+    row = {"task": task, "layout": layout, "robot": cfg.robot, "split": split, "floors": measured}
+    name, best = best_floor(row)
+    return row | {"best": name, "headline": bool(best and best.value <= HIGHEST_FLOOR)}
+
+
+def main() -> None:
+    """Measure what is named, or everything."""
+    overrides = sys.argv[1:]
+    said = given(overrides)
+    rest = [o for o in overrides if o.split("=")[0] not in ("task", "split", "layout")]
+    results_dir = load_config(EvalConfig, rest).results_dir
+    path = Path(results_dir) / "benchmarks" / "floors.json"
+    before = read_json(path, ResultError)["rows"] if path.exists() else []
+    rows = {(r["task"], r["layout"], r["robot"], r["split"]): r for r in before}
+    for name in [said["task"]] if "task" in said else TASKS.options():
+        task = load_task(name)
+        for split in [said["split"]] if "split" in said else split_names(task):
+            for layout in [said["layout"]] if "layout" in said else task.layouts:
+                row = measure(rest, name, layout, split)
+                rows[row["task"], row["layout"], row["robot"], row["split"]] = row
+                atomic_write_json(
+                    path,
+                    {
+                        "command": "benchmarks/floors.py",
+                        "git": git_hash(),
+                        "hardware": hardware(),
+                        "versions": versions(),
+                        "starts": "dev",
+                        "appearance": "fixed",
+                        "highest_floor": HIGHEST_FLOOR,
+                        "finding": finding([*rows.values()]),
+                        "rows": [rows[key] for key in sorted(rows)],
+                    },
+                )
+
+
+def finding(rows: list[dict[str, Any]]) -> str:
+    """What the rows say, in a sentence."""
+    high = [row for row in rows if not row["headline"]]
+    by = sorted({row["best"] for row in high if row["best"]})
+    if not high:
+        return "Every split's best floor is at most 25 %."
+    return (
+        f"{len(high)} of {len(rows)} splits are solved by more than 25 % without recognising "
+        f"anything (by {', '.join(by)}): with fixed appearance they show where a policy acts, not "
+        "that it knows what it sees. Headlines need splits with a low floor."
+    )
+
+
+if __name__ == "__main__":
+    main()

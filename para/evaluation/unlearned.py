@@ -1,0 +1,104 @@
+"""Floors and the ceiling (baselines/floors.py) as policies that an evaluation can name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from baselines.floors import FLOORS, Demo, Floor, Given
+from envs.base import TASKS, Environment, build_task
+from envs.splits import training_indices
+from para.data.dataset import HAND_DOWN
+from para.data.format import check_dataset, dataset_dir, episode_path, read_episode
+from para.evaluation.config import EvalConfig
+from para.evaluation.trained import TrainedRun
+from para.fields import require
+from para.runs.folders import setting_of
+from para.runs.identity import ResultId
+from para.types import Inference
+
+NO_BACKBONE = "none"
+"""What results call the backbone of a policy that has none."""
+STRIDE = 3
+"""Demo frames (0.1 s each) between waypoints."""
+WHOLE = 1000
+"""Waypoints that are executed before a floor looks again: all of its plan."""
+
+
+@dataclass(frozen=True)
+class FloorRun(TrainedRun):
+    """A floor, beside trained policies: no steps, no weights.
+
+    Attributes:
+        demos: Indices of the demos that it is given.
+    """
+
+    demos: tuple[int, ...] = ()
+
+    def load(self, make_env: Callable[[], Environment], envs: Sequence[Environment]) -> Floor:
+        """See `TrainedRun`."""
+        given = Given(make_env, envs, [read_demo(self.folder, index) for index in self.demos])
+        return FLOORS[self.id.model](given)
+
+    def inference(self, asked: Inference) -> Inference:
+        """See `TrainedRun`: a floor's plan is executed as a whole."""
+        return replace(asked, execute=WHOLE, ensemble=False)
+
+    def require_known(self, instructions: Collection[str]) -> None:
+        """See `TrainedRun`: what a task may say is known."""
+
+    def components(self) -> list[Any]:
+        """See `TrainedRun`."""
+        return [FLOORS[self.id.model]]
+
+
+def floor_run(cfg: EvalConfig) -> FloorRun:
+    """The floor that `cfg.model` names, on `cfg.split`.
+
+    Raises:
+        ConfigError: It is asked for with a backbone.
+        DataError: It needs demos and they are not there; names the command that makes them.
+    """
+    name = str(cfg.model)
+    require(
+        cfg.backbone is None, f"model={name} learns nothing and has no backbone: leave it away."
+    )
+    setting = setting_of(cfg)
+    folder = dataset_dir(cfg.data_dir, setting.name, cfg.split.dataset, cfg.env.image_size)
+    demos: tuple[int, ...] = ()
+    if FLOORS[name].uses_demos:
+        chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
+        made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
+        metas = check_dataset(folder, chosen, made_with, TASKS[cfg.task.kind].version)
+        demos = tuple(meta.index for meta in metas if meta.success)
+    digest = hashlib.sha256()
+    for index in demos:
+        for item in dataclasses.astuple(read_demo(folder, index)):
+            digest.update(np.ascontiguousarray(item).tobytes())
+    meta = {
+        "sha256": digest.hexdigest(),
+        "finished": True,
+        "config": {"model": {"name": name, "kind": name}, "backbone": {"kind": NO_BACKBONE}},
+        "backbone": {"name": NO_BACKBONE, "init": NO_BACKBONE},
+        "training": {"steps": 0, "minutes": 0.0, "demos": len(demos)},
+    }
+    found = ResultId(setting, cfg.profile, cfg.split.name, name, NO_BACKBONE, cfg.seed)
+    return FloorRun(folder, name, found, meta, demos)
+
+
+def read_demo(folder: Path, index: int) -> Demo:
+    """A demo's first image and its waypoints."""
+    episode = read_episode(episode_path(folder, index))
+    last = episode.meta.num_samples - 1
+    frames = np.minimum(np.arange(STRIDE, last + STRIDE, STRIDE), last)
+    poses = episode.arrays["obs/ee_pose"][frames].astype(np.float64)
+    turns = Rotation.from_quat(poses[:, 3:], scalar_first=True) * HAND_DOWN.inv()
+    gripper = episode.arrays["actions"][frames, 3].astype(np.float64)
+    return Demo(episode.images([0])[0], poses[:, :3], gripper, turns.as_euler("xyz"))
