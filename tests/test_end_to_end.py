@@ -61,7 +61,7 @@ def test_from_nothing_to_a_website_and_git_sees_nothing_of_it(tmp_path: Path):
     files = {path: path.read_bytes() for path in (smoke / "data").rglob("*.hdf5")}
     assert len(files) == 6
 
-    train = ("model=para", "limit=6", "training.checkpoint_every=10", "training.steps=120")
+    train = ("model=para", "limit=6", "training.checkpoint_every=10", "training.steps=60")
     training = subprocess.Popen(
         command("train", *train), cwd=checkout, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -76,13 +76,14 @@ def test_from_nothing_to_a_website_and_git_sees_nothing_of_it(tmp_path: Path):
 
     run(*command("train", *train))
     (meta,) = (smoke / "runs").rglob("policy.json")
-    assert json.loads(meta.read_text())["training"]["steps"] == 120
+    assert json.loads(meta.read_text())["training"]["steps"] == 60
     rows = (meta.parent / "log.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[0]) for row in rows]
     assert steps == sorted(set(steps)), "no step was logged twice"
     assert "lready trained" in run(*command("train", *train))
 
-    printed = run(*command("eval", "model=para", "episodes=2", "batch=2", "video=1"))
+    short = ("episodes=2", "batch=2", "env.max_steps=40", "workers=1")  # films of a second
+    printed = run(*command("eval", "model=para", "video=1", *short))
     (path,) = (smoke / "results").rglob("seed0.json")
     result = read_result(path)
     assert [e["test"] for e in result["episodes"]] == ["ood"] * 2 + ["sanity"] * 2

@@ -20,14 +20,18 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from envs.base import TASKS
+from envs.splits import SPLITS
 from para.asides import scratch_folder
+from para.backbones import BACKBONES
 from para.errors import ParaError
 from para.figures.drawing import Drawing
 from para.figures.episodes import EpisodeTask, shoot
 from para.figures.sources import PUBLISHED_FILE, NotRun, Sources
 from para.figures.style import THEMES, save_figure, themed
 from para.files import atomic_write, atomic_write_json, not_a_file, read_json, seal
-from para.registry import Registry
+from para.heads import HEADS
+from para.policies.base import POLICIES
 from para.runs.code import code_digest
 
 log = logging.getLogger(__name__)
@@ -281,7 +285,8 @@ def _code_hash(make: Callable[..., Any], simulates: bool) -> str:
     """
     import matplotlib
 
-    registries = list(Registry.groups.values()) if simulates else ()
+    # By name: which others have been imported by now depends on what this process did before.
+    registries = (BACKBONES, HEADS, POLICIES, SPLITS, TASKS) if simulates else ()
     components = [registry[name] for registry in registries for name in registry]
     return f"{matplotlib.__version__} {code_digest([make, *components])}"
 

@@ -11,6 +11,7 @@ from para.figures.build import Asset, build
 from para.figures.registry import assets, build_assets
 from para.figures.sources import Sources
 from para.figures.style import THEMES, themed
+from para.registry import Registry
 
 ASSETS = assets()
 FIGURES = [name for name, asset in ASSETS.items() if asset.kind == "figure"]
@@ -97,6 +98,13 @@ def chart_only(folder, out):
         folder, folder / "runs", folder / "data", out, only=["per_theta_chart"], progress=False
     )
     return asset
+
+
+def test_what_else_a_process_imported_changes_no_key(monkeypatch):
+    draw, code_hash = ASSETS["lr_success_map"].make, build_module._code_hash.__wrapped__
+    key = code_hash(draw.func, True)
+    monkeypatch.setattr(Registry, "groups", {})
+    assert code_hash(draw.func, True) == key
 
 
 def test_the_same_picture_is_copied_from_the_folder_beside(tmp_path, monkeypatch):

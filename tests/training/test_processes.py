@@ -19,24 +19,34 @@ from para.places import ROOT
 from para.training.log import read_log
 from para.training.loop import train
 
+pytestmark = pytest.mark.xdist_group("processes")  # they share what two of them trained
+
 HERE = Path(__file__).parent
 SHARD = ["training.shard=true"]
 
 
-@pytest.fixture
-def launch(tmp_path):
-    """launch("image", 2, (runs, stop_at, overrides), ...): train with two processes.
+class Lab:
+    """A folder in which processes train, and what they left there.
 
-    `launcher`: module and arguments that start them; None is torchrun.
+    Args:
+        folder: Empty.
     """
-    demos = make_dataset(tmp_path / "demos", episodes=4, size=32)
 
-    def start(kind, processes, *runs, launcher=None):
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._demos = make_dataset(folder / "demos", episodes=4, size=32)
+
+    def start(self, kind, processes, *runs, launcher=None):
+        """start("image", 2, (runs, stop_at, overrides), ...): train with two processes.
+
+        `launcher`: module and arguments that start them; None is torchrun.
+        """
         listed = [dict(zip(("runs", "stop_at", "overrides"), run, strict=True)) for run in runs]
         torchrun = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
+        demos, folder = str(self._demos), str(self._folder)
         command = [
             *(sys.executable, *(("-m", *(launcher or torchrun)) if processes > 1 else ())),
-            *(str(HERE / "one_of_several.py"), kind, str(demos), str(tmp_path), json.dumps(listed)),
+            *(str(HERE / "one_of_several.py"), kind, demos, folder, json.dumps(listed)),
         ]
         paths = [ROOT, HERE, HERE.parent / "data", HERE.parent / "models"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
@@ -44,11 +54,29 @@ def launch(tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    def folder(runs):
-        (found,) = (tmp_path / runs).glob("*/*/*/*/seed0")
+    def of(self, runs):
+        """The run in a folder of runs."""
+        (found,) = (self._folder / runs).glob("*/*/*/*/seed0")
         return found
 
-    return start, folder
+
+def sharded_and_not(lab: Lab, kind: str) -> None:
+    """All that two processes do with one policy, in one start."""
+    lab.start(
+        *(kind, 2),
+        ("plain", None, []),
+        ("whole", None, SHARD),
+        *(("killed", 4, SHARD), ("killed", None, SHARD)),
+        *(("mixed", 4, SHARD), ("mixed", None, [])),
+    )
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Lab:
+    """Where `sharded_and_not` trained on images."""
+    lab = Lab(tmp_path_factory.mktemp("images"))
+    sharded_and_not(lab, "image")
+    return lab
 
 
 def assert_close(a: Path, b: Path) -> None:
@@ -69,29 +97,23 @@ def assert_close(a: Path, b: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_sharded_training_is_training(kind, launch):
+def test_sharded_training_is_training(kind, request, tmp_path):
     """It agrees with unsharded training, resumes to the bit, and its checkpoints are like any."""
-    start, folder = launch
-    start(
-        *(kind, 2),
-        ("plain", None, []),
-        ("whole", None, SHARD),
-        *(("killed", 4, SHARD), ("killed", None, SHARD)),
-        *(("mixed", 4, SHARD), ("mixed", None, [])),
-    )
-    assert_close(folder("plain"), folder("whole"))
-    assert_same(folder("whole"), folder("killed"))
-    assert_close(folder("whole"), folder("mixed"))
+    if kind == "image":
+        lab = request.getfixturevalue("images")
+    else:
+        sharded_and_not(lab := Lab(tmp_path), kind)
+    assert_close(lab.of("plain"), lab.of("whole"))
+    assert_same(lab.of("whole"), lab.of("killed"))
+    assert_close(lab.of("whole"), lab.of("mixed"))
 
 
 @pytest.mark.slow
-def test_accelerates_fsdp_file_shards(launch):
-    start, folder = launch
+def test_accelerates_fsdp_file_shards(images):
     file = str(ROOT / "configs" / "accelerate" / "fsdp.yaml")
     words = ("accelerate.commands.launch", "--config_file", file, "--num_processes", "2")
-    start("image", 2, ("asked", None, []), launcher=words)
-    start("image", 2, ("told", None, SHARD))
-    assert_same(folder("asked"), folder("told"))
+    images.start("image", 2, ("asked", None, []), launcher=words)
+    assert_same(images.of("asked"), images.of("whole"))
 
 
 def test_deepspeed_is_refused(config, monkeypatch):
@@ -101,12 +123,10 @@ def test_deepspeed_is_refused(config, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_that_accumulates(launch):
+def test_two_processes_are_one_that_accumulates(images):
     """The batches of one step are the same, whoever computes them."""
-    start, folder = launch
-    start("image", 1, ("one", None, ["training.accumulate=2"]))
-    start("image", 2, ("two", None, []))
-    assert_close(folder("one"), folder("two"))
+    images.start("image", 1, ("one", None, ["training.accumulate=2"]))
+    assert_close(images.of("one"), images.of("plain"))
 
 
 def test_sharding_needs_processes_to_share_between(config, datasets):
