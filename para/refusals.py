@@ -37,6 +37,7 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\berrno = (\d+)")
+_IN_TEXT = re.compile(r"\[Errno (\d+)\]")
 
 
 def refusal(error: BaseException) -> str | None:
@@ -52,7 +53,10 @@ def refusal(error: BaseException) -> str | None:
             f"process more, {_AGAIN}."
         )
     if isinstance(error, shutil.Error):  # a list of (from, to, why)
-        return f"{one_line(error.args[0][0][1], 300)}: {one_line(error.args[0][0][2], 300)}."
+        _, target, why = error.args[0][0]
+        if found := _IN_TEXT.search(str(why)):
+            return refusal(OSError(int(found[1]), os.strerror(int(found[1])), str(target)))
+        return f"{one_line(target, 300)}: {one_line(why, 300)}."
     if isinstance(error, OSError) and error.errno is not None:
         what = os.strerror(error.errno)
         where = f"{one_line(error.filename, 300)}: " if error.filename is not None else ""

@@ -6,12 +6,15 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from para.cli import para_main
 from para.errors import ParaError
 from para.executors import LocalExecutor, WorkerError, stateless
+from para.places import ROOT
 from para.refusals import refusal
 from para.runs.config import TrainConfig
 
@@ -33,7 +36,11 @@ def refused(number: int, path: str | None = "outputs/x.json") -> OSError:
         (refused(errno.EIO, None), ("Input/output error",)),
         (OSError(errno.EFBIG, "write failed in HDF5"), ("File too large (write failed in HDF5)",)),
         (RuntimeError("Can't close (errno = 27, ...)"), ("File too large (Can't close", "ulimit")),
-        (shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]), ("b: [Errno 28]",)),
+        (
+            shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+            ("b: No space left on device. Free some space", "same command"),
+        ),
+        (shutil.Error([("a", "b", "it is a pipe")]), ("b: it is a pipe.",)),
         (MemoryError(), ("Not enough memory (MemoryError)", "workers=1", "batch_size")),
         (RuntimeError("can't start new thread"), ("Not enough memory (can't start",)),
         (ImportError("libtorch.so: failed to map segment from shared object"), ("Not enough",)),
@@ -97,3 +104,18 @@ def test_scripts_and_their_workers_say_it(capsys, tmp_path, monkeypatch):
         list(LocalExecutor(workers=1).run(stateless(_write), ["runs/x"]))
     assert isinstance(failed.value, ParaError)
     assert "Traceback" not in str(failed.value)
+
+
+def test_an_evaluation_without_memory_says_so(tmp_path):
+    """A limit of 1 GiB of addresses, as a batch system sets it, is hit while torch is loaded."""
+    resource = pytest.importorskip("resource")
+    script = ROOT / "scripts" / "eval.py"
+    done = subprocess.run(
+        [sys.executable, script, "policy=para_lr", "episodes=1", "video=0", "workers=1"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)),
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: Not enough memory ("), line
+    assert "workers=1" in line
+    assert (done.returncode, done.stdout) == (2, "")

@@ -99,6 +99,13 @@ def choose_backend() -> str:
     subprocess, and remembered in the cache folder. If neither works MUJOCO_GL is "disable": physics
     still runs, and the first `Renderer` raises an error that names the packages to install.
     """
+    chosen = _choose()
+    if chosen.lower().strip() == "osmesa":  # its library brings LLVM along when mujoco is imported
+        _load_triton_first()
+    return chosen
+
+
+def _choose() -> str:
     if chosen := os.environ.get("MUJOCO_GL"):
         if reason := _unusable(chosen):
             os.environ[_REFUSED] = f"MUJOCO_GL={chosen!r}: {reason}"

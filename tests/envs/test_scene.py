@@ -18,6 +18,7 @@ from envs.table.expert import FRAME_STEPS, run_expert
 from envs.table.reach import reach_errors, task_points
 from envs.table.viewpoints import LOOK_AT, PHIS_DEG, THETAS_DEG, viewpoint_camera
 from para.errors import ConfigError, RenderError
+from para.places import ROOT
 
 TASK = load_task("bowl_on_plate")
 
@@ -264,3 +265,25 @@ def test_a_probe_of_a_backend_that_does_not_exist_says_why():
     result = rendering.probe_backend("nonsense")
     assert not result["works"]
     assert "nonsense" in result["reason"]
+
+
+def test_osmesa_draws_or_is_refused_in_one_sentence():
+    """Software rendering without EGL, where its library is installed."""
+    code = (
+        "from envs.table.env import make\n"
+        "from para.errors import RenderError\n"
+        "try: print(make('bowl_on_plate', robot='hand').frame().std() > 10)\n"
+        "except RenderError as error: print(error)\n"
+    )
+    unset = {k: v for k, v in os.environ.items() if k != "PYOPENGL_PLATFORM"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**unset, "PYTHONPATH": str(ROOT), "MUJOCO_GL": "osmesa"},
+        capture_output=True, text=True, timeout=200, check=True,
+    )  # fmt: skip
+    (said,) = done.stdout.splitlines()
+    if rendering.probe_backend("osmesa")["works"]:
+        assert said == "True"
+    else:
+        assert "MUJOCO_GL='osmesa'" in said
+        assert "libosmesa6" in said

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from para.cli import load_config
 from para.errors import ConfigError, ParaError
 from para.fields import check
+from para.refusals import refusal
 from para.website import make
 from para.website.build import build_site
 from para.website.config import MakeWebsiteConfig
@@ -98,3 +102,23 @@ def test_what_a_killed_build_left_is_removed(here):
     build_site("outputs/results", here, [], "site")
     assert not left.exists()
     assert sorted(p.name for p in here.iterdir()) == ["empty", "foreign", "outputs", "site"]
+
+
+@pytest.mark.parametrize("copies", [0, 1, 3], ids="{} files fit".format)
+def test_a_full_disk_leaves_the_last_good_site_and_says_so(here, monkeypatch, copies):
+    """Static files, results and pictures all go through `shutil.copyfile`."""
+    before, fitting, copy = tree(here), iter(range(copies)), shutil.copyfile
+
+    def full(source, target, **options):
+        if next(fitting, None) is None:
+            Path(target).write_bytes(Path(source).read_bytes()[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        return copy(source, target, **options)
+
+    names = sorted(path.name for path in here.iterdir())
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        build_site("outputs/results", here, [], "site")
+    assert ": No space left on device. Free some space" in refusal(caught.value)
+    assert tree(here) == before
+    assert sorted(path.name for path in here.iterdir()) == names  # no half site beside it either
