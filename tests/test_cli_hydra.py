@@ -103,23 +103,34 @@ def test_a_component_without_a_schema_is_refused(tmp_path, capsys):
     assert "KIND_schema" in message
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("flags", "parts"),
-    [
-        ("--info searchpath", ["para://train", "hydra.conf"]),
-        ("--info defaults", ["profile/laptop", "schema/train"]),
-        ("--cfg hydra", ["output_subdir: null", "multirun"]),
-        ("--cfg job --package training", ["# @package training", "steps: 800"]),
-        ("--hydra-help", ["hydra/launcher: basic"]),
-        ("-sc install=bash", ["hydra_bash_completion"]),
-    ],
-)
-def test_flags_of_hydra(flags, parts, tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags.split()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+FLAGS = {
+    "--info searchpath": ["para://train", "hydra.conf"],
+    "--info defaults": ["profile/laptop", "schema/train"],
+    "--cfg hydra": ["output_subdir: null", "multirun"],
+    "--cfg job --package training": ["# @package training", "steps: 800"],
+    "--hydra-help": ["hydra/launcher: basic"],
+    "-sc install=bash": ["hydra_bash_completion"],
+}
+
+
+def test_flags_of_hydra(tmp_path):
+    """One after the other in one process: they end without doing any work."""
+    train = str(ROOT / "scripts" / "train.py")
+    code = (
+        "import runpy, sys\n"
+        f"for flags in {list(FLAGS)!r}:\n"
+        f"    sys.argv = [{train!r}, *flags.split()]\n"
+        "    print('called')\n"
+        "    try:\n"
+        f"        runpy.run_path({train!r}, run_name='__main__')\n"
+        "    except SystemExit as leaving:\n"
+        "        assert not leaving.code\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert [part for part in parts if part not in done.stdout] == [], done.stdout
+    _, *said = done.stdout.split("called\n")
+    for text, parts in zip(said, FLAGS.values(), strict=True):
+        assert [part for part in parts if part not in text] == [], text
     assert list(tmp_path.iterdir()) == []
 
 

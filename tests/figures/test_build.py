@@ -13,6 +13,8 @@ from para.figures.sources import Sources
 from para.figures.style import THEMES, themed
 from para.registry import Registry
 
+pytestmark = pytest.mark.xdist_group("figures")  # the pictures are drawn once
+
 ASSETS = assets()
 FIGURES = [name for name, asset in ASSETS.items() if asset.kind == "figure"]
 NEED_MORE = {"method_diagram", "latency_bars", "frame_0", "frame_2"}
