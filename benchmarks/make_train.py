@@ -32,7 +32,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         seconds = {target: timed(clone, target) for target in ("setup", "train")}
         cfg = load_config(EvalConfig)
-        (path,) = (clone / cfg.results_dir).glob("*/laptop/lr/para-*/seed0.json")
+        (path,) = (clone / cfg.results_dir).glob("*/laptop/dev/lr/para-*/seed0.json")
         result = read_result(path)
     row = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

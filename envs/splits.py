@@ -19,6 +19,8 @@ from para.registry import Registry
 
 TESTS = ("ood", "sanity")
 """What is never trained on, and the training distribution."""
+STARTS = ("dev", "final")
+"""Two draws of every test: decisions are made on the first, published is the second."""
 
 
 @dataclass
@@ -95,13 +97,22 @@ class Split(ABC):
         task: What is to be done.
         layout: One of the task's.
         env: What demos and tests are made in; None: the default.
+        starts: Which draw of the tests, of STARTS.
 
     Raises:
         ConfigError: The task cannot be split so (`SplitConfig.unfit`).
     """
 
-    def __init__(self, cfg: Any, task: Task, layout: str, env: EnvConfig | None = None):
+    def __init__(
+        self,
+        cfg: Any,
+        task: Task,
+        layout: str,
+        env: EnvConfig | None = None,
+        starts: str = STARTS[0],
+    ):
         self.cfg, self.task, self.layout, self.env = cfg, task, layout, env or EnvConfig()
+        self.starts = starts
         cfg.require_fit(task, task.cfg.name)
 
     @abstractmethod
@@ -118,7 +129,7 @@ class Split(ABC):
 
     @abstractmethod
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
-        """Start conditions of a test.
+        """Start conditions of a test; others for each of `self.starts`.
 
         Args:
             test: ood (what the policy never saw, unless the split says `everywhere`) or sanity
@@ -161,12 +172,14 @@ def test_conditions(
     layout: str | None = None,  # noqa: PT028
     episodes: int | None = None,  # noqa: PT028
     env: EnvConfig | None = None,  # noqa: PT028
+    starts: str = STARTS[0],  # noqa: PT028
 ) -> list[Condition]:
-    """See `Split.test_conditions`; a test is one of TESTS."""
-    if test not in TESTS:
-        raise UnknownNameError("test", test, TESTS)
+    """See `Split.test_conditions`; a test is one of TESTS, `starts` one of STARTS."""
+    for what, name, known in (("test", test, TESTS), ("starts", starts, STARTS)):
+        if name not in known:
+            raise UnknownNameError(what, name, known)
     layout = layout or task.layouts[0]
-    return SPLITS[split.kind](split, task, layout, env).test_conditions(test, episodes)
+    return SPLITS[split.kind](split, task, layout, env, starts).test_conditions(test, episodes)
 
 
 test_conditions.__test__ = False  # not a test of pytest's
@@ -194,10 +207,10 @@ class RegionsConfig(SplitConfig):
 
 @SPLITS.register("regions", RegionsConfig)
 class Regions(Split):
-    """Test conditions are a function of the split, its `test_seed`, the task, the layout and the
-    views of the environment only: every policy faces the same ones, so policies are compared in
-    pairs. They are drawn one by one, so the first n of a test are the same whatever n is. No test
-    position lies on the training grid.
+    """Test conditions are a function of the split, its `test_seed`, which of STARTS they are, the
+    task, the layout and the views of the environment only: every policy faces the same ones, so
+    policies are compared in pairs. They are drawn one by one, so the first n of a test are the same
+    whatever n is. No test position lies on the training grid.
     """
 
     cfg: RegionsConfig
@@ -250,7 +263,8 @@ class Regions(Split):
             )
         # Neither the split's name nor its regions enter the seed: corner_n4 ... corner_n64 and
         # distractor test the same positions.
-        entropy = [self.cfg.test_seed, TESTS.index(test)]
+        number = TESTS.index(test) + len(TESTS) * STARTS.index(self.starts)
+        entropy = [self.cfg.test_seed, number]
         order = np.random.default_rng(entropy).permutation(len(training))
         conditions = []
         for i in range(config.episodes if episodes is None else episodes):

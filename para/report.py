@@ -19,7 +19,13 @@ from typing import Any
 from envs.splits import TESTS, load_split
 from para.errors import ResultError
 from para.evaluation.result_set import ResultSet, StoredResult
-from para.evaluation.results import MAIN_MODELS, stage_steps, total_minutes, total_steps
+from para.evaluation.results import (
+    MAIN_MODELS,
+    stage_steps,
+    total_minutes,
+    total_steps,
+    world_words,
+)
 from para.figures.splits import main_splits, split_title, sweep_splits
 from para.figures.style import model_style
 from para.figures.video_charts import (
@@ -127,14 +133,14 @@ def _setting(runs: Sequence[StoredResult]) -> str:
     steps = sorted({total_steps(result) for result in results})
     seeds = sorted({result["seed"] for result in results})
     evaluations = [result["config"]["evaluation"] for result in results]
-    physics = sorted({run.version for run in runs})
+    worlds = sorted({run.world for run in runs})
     precisions = sorted({evaluation.get("precision", "fp32") for evaluation in evaluations})
     return (
         f"Seeds {', '.join(map(str, seeds))}; {', '.join(map(str, steps))} steps, "
         f"{min(minutes):.1f}-{max(minutes):.1f} minutes of one core each, backbone from scratch; "
         f"inference in {' or '.join(precisions)}; {'; '.join(machines)}; {dates[0]}"
         + (f" to {dates[-1]}" if dates[1:] else "")
-        + f"; physics {' and '.join(map(str, physics))}."
+        + f"; {'; '.join(map(world_words, worlds))}."
     )
 
 

@@ -45,7 +45,9 @@ RATES: dict[str, tuple[Any, Any]] = {
 }
 MODELS = ("para", "regression")
 HERE = "bowl_on_plate-panda-together/laptop"
-"""Setting and profile of all results that are made here, as folders spell them."""
+"""Setting and profile of all that is made here, as folders spell them."""
+RESULTS = f"{HERE}/dev"
+"""Setting, profile and starts of the results."""
 
 
 def _condition(split: str, test: str, index: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -142,6 +144,7 @@ def make_result(
             "stages": ["MISS", "GRASP", "PLACE"],
         },
         "backbone": {"name": model.partition("-")[2] or "laptop_cnn", "init": "random"},
+        "augment": "colour",
         "training": {"minutes": 3.5 + 0.1 * seed, "steps": 1500, "demos": 128},
         "hardware": {"cpu": "Example CPU", "cores": 2, "gpu": None, "memory_gb": 8.0},
         "config": {

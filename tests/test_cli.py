@@ -104,7 +104,7 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train +split=lr", ["split is chosen already", "write split=lr"]),
         ("train ++split=lr", ["split is chosen already"]),
         ("train split=null", ["split 'None'", "distractor, lr,"]),
-        ("train +experiment=corner", ["experiment 'corner'", "corner_n8_camera_augmented"]),
+        ("train +experiment=corner", ["experiment 'corner'", "corner_n8_colour_only"]),
         ("train experiment=video_two_stage", ["add it with +experiment=video_two_stage"]),
         ("train seed=???", ["Nothing sets seed"]),
         ("train seed=${nope}", ["seed=${nope}", "'nope' not found", "without it: 0"]),

@@ -62,12 +62,12 @@ def test_what_comes_from_different_simulated_worlds_is_not_compared(tmp_path: Pa
     write(tmp_path, "regression", seed=0, successes=5)
     text = "<!-- splits -->\n<!-- /splits -->\n<!-- setting -->\n<!-- /setting -->\n"
     filled = fill(text, tmp_path)
-    assert "; physics 1." in filled
+    assert "; physics 1, dev starts." in filled
     assert "p = " in filled
     write(tmp_path, "para", seed=0, successes=9, version=2)
     filled = fill(text, tmp_path)
-    assert "; physics 1 and 2." in filled
-    assert "n=10 (physics 1)" in filled
+    assert "; physics 1, dev starts; physics 2, dev starts." in filled
+    assert "n=10 (physics 1, dev starts)" in filled
     assert "physics 2)" not in filled
     assert "p = " not in filled
 
@@ -76,5 +76,5 @@ def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):
     write(tmp_path, "para", seed=0, successes=3)
     path = result_path(tmp_path, make_result("lr", "para", seed=1))
     path.write_text("{}")
-    with pytest.raises(ResultError, match=r"lr/para-laptop_cnn/seed1\.json"):
+    with pytest.raises(ResultError, match=r"lr/para-laptop_cnn-colour/seed1\.json"):
         fill("", tmp_path)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from envs.splits import STARTS
 from para.common import CommonConfig
 from para.executors import ExecutorConfig
 from para.fields import SEEDS, choice, number, require
@@ -23,6 +24,8 @@ class ReproduceConfig(CommonConfig):
     models: list[str] = MISSING
     """Policies by their names in results: para, act, para_two_stage-svd_tiny."""
     seeds: list[int] = number([0], least=0, most=SEEDS)
+    starts: str = choice("final", STARTS)
+    """dev | final: decide on dev, publish on final (docs/protocol.md)."""
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference in evaluations: fp32 | bf16."""
     episodes: int | None = number(None, least=1, most=100_000)

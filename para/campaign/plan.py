@@ -10,7 +10,7 @@ from para.campaign.config import ReproduceConfig
 from para.campaign.job import Job
 from para.cli import load_config
 from para.runs.config import TrainConfig
-from para.runs.folders import run_dir
+from para.runs.folders import run_dir, run_id
 from para.runs.labels import model_overrides
 from para.training.stages import stage_configs
 
@@ -46,14 +46,16 @@ def plan(cfg: ReproduceConfig) -> list[Job]:
     for seed in cfg.seeds:
         for split in splits:
             for label in cfg.models:
-                training, evaluation = model_overrides(label)
+                training, evaluation = model_overrides(label, augment=False)
                 rest = [f"split={split.name}", f"seed={seed}", *common]
                 train = f"train {split.train_set} {label} seed{seed}"
                 if train not in jobs:
                     needs = (demos[split.dataset].name, *shared.needs(train, [*training, *rest]))
                     arguments = (*training, *rest, "workers=1")
                     jobs[train] = Job(train, "train", "train", arguments, needs)
-                test = (f"precision={cfg.precision}", "workers=1", "video=0")
+                augment = run_id(load_config(TrainConfig, [*training, *rest])).augment
+                test = (f"augment={augment}", f"starts={cfg.starts}")
+                test += (f"precision={cfg.precision}", "workers=1", "video=0")
                 test += (f"episodes={cfg.episodes}",) if cfg.episodes else ()
                 arguments = (*evaluation, *rest, *test)
                 name = f"eval {split.name} {label} seed{seed}"

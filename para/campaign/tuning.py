@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envs.splits import load_split
+from envs.splits import STARTS, load_split
 from para.campaign.config import ReproduceConfig
 from para.campaign.job import Job
 from para.campaign.run import CampaignRun
@@ -29,7 +29,7 @@ from para.evaluation.results import read_result
 from para.executors import build_executor
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
-from para.runs.folders import run_dir, setting_of
+from para.runs.folders import run_dir, run_id, setting_of
 from para.runs.identity import ResultId, place
 from para.runs.labels import label_parts, model_overrides
 from para.runs.policy_file import read_policy_meta
@@ -81,8 +81,9 @@ class Try:
     def outcome(self) -> dict[str, Any]:
         """What came of it; see the module's docstring."""
         cfg, evaluation = self.config, dict(key.split("=", 1) for key in self.evaluate)
-        where = (setting_of(cfg), cfg.profile, cfg.split.name, cfg.model.name, cfg.backbone.name)
-        result = read_result(ResultId(*where, cfg.seed).path(evaluation["results_dir"]))
+        where = (setting_of(cfg), cfg.profile, STARTS[0], cfg.split.name)
+        policy = (cfg.model.name, cfg.backbone.name, run_id(cfg).augment, cfg.seed)
+        result = read_result(ResultId(*where, *policy).path(evaluation["results_dir"]))
         rate = Rate.of([e["success"] for e in result["episodes"] if e["test"] == TEST])
         meta = read_policy_meta(run_dir(cfg))
         return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from para.fields import number
+from para.fields import number, word
 
 GEOMETRIC = ("crop", "shift", "scale", "rotate_deg", "camera_rotate_deg")
 """Augmentations that move labels and camera matrices with the image, by key."""
@@ -19,6 +20,10 @@ class AugmentConfig:
     before training, and the configuration that results keep says so.
     """
 
+    name: str = word("none")
+    """Part of the identity of runs and results: policies of several lie side by side."""
+    without_geometry: str | None = word(None)
+    """Name of what is left where the geometric ones are switched off; null: the same."""
     crop: float = number(0.0, least=0, below=1)
     """Largest fraction of the image cut away by a random crop (resized back to full size)."""
     shift: float = number(0.0, least=0, below=1)
@@ -43,4 +48,16 @@ class AugmentConfig:
         """What is left for a policy whose labels follow the keys in `follows`, of `GEOMETRIC`."""
         if self.force:
             return self
-        return replace(self, **{key: 0.0 for key in GEOMETRIC if key not in follows})
+        left = replace(self, **{key: 0.0 for key in GEOMETRIC if key not in follows})
+        if self.without_geometry and not any(getattr(left, key) for key in GEOMETRIC):
+            left = replace(left, name=self.without_geometry, without_geometry=None)
+        return left
+
+
+def named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The augmentation of an older file, which had no name yet, with the name that it has now."""
+    if "name" in values:
+        return dict(values)
+    if any(values.get(key) for key in GEOMETRIC):
+        return {**values, "name": "camera"}
+    return {**values, "name": "colour" if any(values.values()) else "none"}

@@ -12,6 +12,7 @@ from para.evaluation.results import read_result
 from para.evaluation.trained import TrainedRun, trained_run
 from para.pretrained import policy_folder
 from para.runs.contents import POLICY_META
+from para.runs.folders import run_id
 from para.runs.policy_file import load_policy, policy_config, read_policy_meta
 
 _WORD = re.compile(r"[\w.]{1,80}", re.ASCII)
@@ -61,6 +62,7 @@ def chosen_policy(cfg: EvalConfig) -> TrainedRun:
         "seed": (cfg.seed, trained.seed),
         "model": (cfg.model, trained.model.name),
         "backbone": (cfg.backbone, trained.backbone.name),
+        "augment": (cfg.augment, run_id(trained).augment),
     }
     for key, (ours, theirs) in asked.items():
         if ours not in (None, theirs):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from envs.splits import TESTS
+from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
 from para.compose import given
 from para.fields import choice, number, require, word
@@ -29,6 +29,10 @@ class EvalConfig(CommonConfig):
     runs_dir. Task, robot, layout, profile, seed, camera and split are its own unless given."""
     backbone: str | None = word(None)
     """Backbone to evaluate; null: every trained one."""
+    augment: str | None = word(None)
+    """Augmentation that the policies follow; null: every one that was trained with."""
+    starts: str = choice(STARTS[0], STARTS)
+    """dev | final: decide on dev, publish on final (docs/protocol.md)."""
     tests: list[str] = choice(list(TESTS), TESTS)
     episodes: int | None = number(None, least=1, most=100_000)
     """Episodes per test; null: as many as the split says."""

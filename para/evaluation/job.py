@@ -46,7 +46,10 @@ class PolicyEvaluation:
         self.journal = Journal(unfinished / f"{run.id.stem}.jsonl", self.key, self.stages)
         if cfg.fresh:
             self.journal.chunks.clear()
-        self.before = None if cfg.fresh else self._result_before()
+        found = self._result_before()
+        self.earlier = self._earlier(found)
+        same = found is not None and found.get("evaluation", {}).get("key") == self.key
+        self.before = found if same and not cfg.fresh else None
         known = self._chunks_before() | self.journal.chunks
         self.done: dict[tuple[str, int], Episodes] = {
             (test, number): known[test, number]
@@ -123,7 +126,7 @@ class PolicyEvaluation:
             yield number, first, starts[first : first + batch]
 
     def _result_before(self) -> Result | None:
-        """The result file of an earlier run of this very evaluation, if there is one."""
+        """The result file that lies where this one will, if there is one."""
         if not self.path.exists():
             return None
         try:
@@ -131,7 +134,15 @@ class PolicyEvaluation:
         except ResultError as error:
             _logger.warning("%s It is replaced now.", error)
             return None
-        return result if result.get("evaluation", {}).get("key") == self.key else None
+        return result
+
+    def _earlier(self, found: Result | None) -> list[dict[str, str]]:
+        """The evaluations on final starts that came before this one, under the same name."""
+        if found is None or self.cfg.starts != "final":
+            return []
+        evaluation = found.get("evaluation", {})
+        last = {"created": found["created"], "git": found["git"], "key": evaluation.get("key", "")}
+        return [*evaluation.get("earlier", []), *([last] if last["key"] != self.key else [])]
 
     def _chunks_before(self) -> dict[tuple[str, int], Episodes]:
         chunks: dict[tuple[str, int], Episodes] = {}
@@ -156,6 +167,7 @@ class PolicyEvaluation:
         return {
             "schema": SCHEMA,
             "split": cfg.split.name,
+            "starts": cfg.starts,
             "model": self.run.label,
             "seed": cfg.seed,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -171,6 +183,7 @@ class PolicyEvaluation:
             "layout": cfg.layout,
             "profile": cfg.profile,
             "backbone": meta["backbone"],
+            "augment": self.run.id.augment,
             # "start" tells the steps and minutes of the stages before, where a recipe has some
             "training": meta["training"]
             | {"sha256": meta["sha256"]}  # of the weights
@@ -184,6 +197,7 @@ class PolicyEvaluation:
             "evaluation": {
                 "key": self.key,
                 "seconds": round(sum(e["seconds"] for e in episodes), 1),
+                **({"earlier": self.earlier} if self.earlier else {}),
             },
             "episodes": episodes,
         }

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from envs.splits import TESTS, SplitConfig
+from envs.splits import STARTS, TESTS, SplitConfig
 from para.errors import ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.result_set import ResultSet
@@ -20,10 +20,11 @@ from para.evaluation.results import (
     MAIN_MODELS,
     Result,
     compare,
-    physics_version,
     rates_by_theta,
     stage_counts,
     success_rate,
+    world,
+    world_words,
 )
 from para.evaluation.runner import Evaluation
 from para.evaluation.trained import next_step
@@ -128,16 +129,18 @@ def committed_lines(cfg: EvalConfig, results: Mapping[str, Result]) -> list[str]
     if cfg.is_reference:
         return []
     setting = setting_of(cfg)
-    reference = ResultSet.load(cfg.reference, place("", setting, cfg.profile, cfg.split.name))
+    folders = [place("", setting, cfg.profile, starts, cfg.split.name) for starts in STARTS]
+    reference = ResultSet.load(cfg.reference, *folders)
     for item in reference.left_out:
         _logger.warning("%s/%s: %s It is left out here.", item.folder, item.name, item.reason)
     rates = {model: reference.rate(cfg.split.name, model, "ood") for model in MAIN_MODELS}
-    words = [f"{m} {100 * r.value:.1f} % n={r.n}" for m, r in rates.items() if r.n]
+    words = [f"{m} {100 * r.value:.0f} % n={r.n}" for m, r in rates.items() if r.n]
     if not words:
         return []
-    shown = {physics_version(r.data) for m in rates for r in reference.select(cfg.split.name, m)}
-    same = shown == {physics_version(result) for result in results.values()}
-    note = "" if same else f" (physics {', '.join(map(str, sorted(shown)))})"
+    shown = {r.world for m in rates for r in reference.select(cfg.split.name, m)}
+    same = shown == {world(result) for result in results.values()}
+    worlds = "; ".join(world_words(of).removesuffix(" starts") for of in sorted(shown))
+    note = "" if same else f" ({worlds})"
     return [f"Committed, {cfg.split.test_titles['ood']}: {', '.join(words)}{note}"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from para.errors import ParaError, ResultError
-from para.evaluation.results import Result, physics_version, read_result, result_id
+from para.evaluation.results import Result, physics_version, read_result, result_id, world
 from para.runs.identity import ResultId, Setting
 from para.statistics import Comparison, Rate, compare_over_seeds
 
@@ -65,6 +65,11 @@ class StoredResult:
         return physics_version(self.data)
 
     @property
+    def world(self) -> tuple[int, bool]:
+        """See `para.evaluation.results.world`."""
+        return world(self.data)
+
+    @property
     def model(self) -> str:
         """The policy's label in tables."""
         return self.data["model"]
@@ -95,7 +100,8 @@ class ResultSet:
     """Results, by path, and the files that were left out.
 
     What differs in setting or profile is never pooled or compared: narrow a set with `of` first.
-    Nor is what comes from different versions of the simulated world; see `select`.
+    Nor is what comes from different versions of the simulated world or draws of the tests; see
+    `select`.
     """
 
     folder: Path
@@ -103,11 +109,11 @@ class ResultSet:
     left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def load(cls, folder: Path | str, part: Path | str = "") -> ResultSet:
-        """Read every result file under `folder`, or its subfolder `part`; name what is unusable."""
+    def load(cls, folder: Path | str, *parts: Path | str) -> ResultSet:
+        """Read every result file under `folder`, or under its `parts`; name what is unusable."""
         folder = Path(folder)
         results, left_out = [], []
-        for path in sorted((folder / part).rglob("*.json")):
+        for path in sorted(p for part in parts or ("",) for p in (folder / part).rglob("*.json")):
             place = path.relative_to(folder)
             if place.parts[0] in OTHER_FOLDERS or any(part.startswith(".") for part in place.parts):
                 continue  # a name with a dot: a file that is being written
@@ -127,11 +133,12 @@ class ResultSet:
     def select(self, split: str, model: str) -> list[StoredResult]:
         """The results of one policy (its label) on one split, by seed.
 
-        Of several versions of the simulated world only the newest: they are never pooled.
+        Of several versions of the simulated world only the newest, and of dev and final starts the
+        final ones: they are never pooled.
         """
         chosen = [r for r in self.results if (r.split, r.model) == (split, model)]
-        newest = max((r.version for r in chosen), default=None)
-        return sorted((r for r in chosen if r.version == newest), key=lambda r: r.seed)
+        newest = max((r.world for r in chosen), default=None)
+        return sorted((r for r in chosen if r.world == newest), key=lambda r: r.seed)
 
     def models(self, split: str) -> list[str]:
         """Labels of the policies that were evaluated on `split`, sorted."""
@@ -150,7 +157,8 @@ class ResultSet:
     ) -> Rate:
         """Success rate over all training seeds, on the starts that every one of them faced.
 
-        Results of an older version of the simulated world are not pooled with newer ones.
+        Results of an older version of the simulated world, or on dev starts, are not pooled with
+        newer ones, or on final starts.
 
         Args:
             split: Name of the split.
@@ -158,11 +166,7 @@ class ResultSet:
             test: ood | sanity.
             which: Says of a record whether its episode counts; None: all do.
         """
-        runs = self.select(split, model)
-        newest = max((physics_version(run.data) for run in runs), default=None)
-        tables = [
-            _by_start(run, test, which) for run in runs if physics_version(run.data) == newest
-        ]
+        tables = [_by_start(run, test, which) for run in self.select(split, model)]
         starts = sorted(set.intersection(*map(set, tables))) if tables else []
         return Rate.over_seeds([[table[start] for start in starts] for table in tables])
 
@@ -176,7 +180,7 @@ class ResultSet:
     ) -> Comparison | None:
         """Two policies on the seeds and starts that both have; None where there are none.
 
-        Results of different versions of the simulated world are no pairs.
+        Results of different versions of the simulated world, or on different starts, are no pairs.
 
         Args:
             split: Name of the split.
@@ -187,7 +191,7 @@ class ResultSet:
         """
         ours, theirs = (
             {
-                (run.seed, physics_version(run.data)): _by_start(run, test, which)
+                (run.seed, run.world): _by_start(run, test, which)
                 for run in self.select(split, model)
             }
             for model in (first, second)

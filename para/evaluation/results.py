@@ -1,4 +1,4 @@
-"""Result files: one JSON per (setting, profile, split, policy, seed), the source of every number.
+"""Result files: one JSON per (setting, profile, starts, split, policy, seed), all numbers' source.
 
 What they hold: para/evaluation/schema.py. Where a file lies is said by
 `para.runs.identity.ResultId`, and `StoredResult.read` checks it.
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from baselines.floors import FLOORS
+from envs.splits import STARTS
+from para.data.config import named
 from para.errors import ResultError, one_line
 from para.evaluation.convert import from_schema_1
 from para.evaluation.schema import ResultRecord
@@ -33,11 +35,23 @@ Result = dict[str, Any]
 def result_id(result: Result) -> ResultId:
     """What a result is of."""
     environment, backbone = result["environment"], result["backbone"]["name"]
+    model = result["model"].partition("@")[0].removesuffix(f"-{backbone}")
     return ResultId(
         Setting(environment["task"], environment["robot"], environment["layout"]),
-        *(result["profile"], result["split"]),
-        *(result["model"].removesuffix(f"-{backbone}"), backbone, result["seed"]),
+        *(result["profile"], starts_of(result), result["split"]),
+        *(model, backbone, augment_of(result), result["seed"]),
     )
+
+
+def starts_of(result: Result) -> str:
+    """dev | final: which draw of the tests; files of before there were two have the first."""
+    return result.get("starts", STARTS[0])
+
+
+def augment_of(result: Result) -> str:
+    """Name of the augmentation, as far as the policy followed it."""
+    recorded = result["config"].get("training", {}).get("augment") or {}
+    return result.get("augment") or named(recorded)["name"]
 
 
 def write_result(path: Path | str, result: Result) -> None:
@@ -79,6 +93,20 @@ def model_order(label: str) -> tuple[int, str]:
     last = [*MAIN_MODELS, "", *FLOORS]
     order = last.index(label if label in last else "")
     return order, label
+
+
+def world(result: Result) -> tuple[int, bool]:
+    """What results must share to be paired or pooled: physics, and which draw of the tests.
+
+    Of several worlds the greatest is the one to show: the newest, and final starts above dev ones.
+    """
+    return physics_version(result), starts_of(result) == "final"
+
+
+def world_words(world: tuple[int, bool]) -> str:
+    """What `world` gives in words: physics 2, final starts."""
+    version, final = world
+    return f"physics {version}, {'final' if final else 'dev'} starts"
 
 
 def physics_version(result: Result) -> int:
@@ -147,6 +175,12 @@ def compare(first: Result, second: Result, test: str = "ood") -> Comparison:
             simulated world was another one.
     """
     versions = physics_version(first), physics_version(second)
+    if starts_of(first) != starts_of(second):
+        raise ResultError(
+            f"{first['model']} was evaluated on {starts_of(first)} starts, {second['model']} on "
+            f"{starts_of(second)} ones: they cannot be compared. Evaluate both with the same "
+            "starts=..."
+        )
     if versions[0] != versions[1]:
         raise ResultError(
             f"{first['model']} was evaluated with physics {versions[0]}, {second['model']} with "

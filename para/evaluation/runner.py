@@ -21,6 +21,7 @@ from rich.table import Column
 from baselines.floors import FLOORS
 from envs.base import build_task
 from envs.splits import test_conditions
+from para.errors import ConfigError
 from para.evaluation.chosen import chosen_policy
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation, films_dir
@@ -31,6 +32,7 @@ from para.evaluation.worker import Evaluator, MakeFilm
 from para.executors import LocalExecutor
 from para.files import require_writable
 from para.statistics import Rate
+from para.system import git_hash
 
 
 @dataclass
@@ -62,15 +64,21 @@ def evaluate(
 
     Raises:
         CheckpointError: Nothing has been trained for this split; the message has the command.
-        ConfigError: `cfg.policy` was trained in something else, see `chosen_policy`; or a policy
-            does not know an instruction of the tests.
+        ConfigError: `cfg.policy` was trained in something else, see `chosen_policy`; a policy does
+            not know an instruction of the tests; or the reference's final starts would be looked
+            at from an uncommitted state.
         WorkerError: A process died. What is finished is kept; the same command goes on.
     """
     cfg = cfg if make_film else replace(cfg, video=0)
+    if cfg.starts == "final" and cfg.is_reference and git_hash().endswith("-dirty"):
+        raise ConfigError(
+            f"starts=final results_dir={cfg.results_dir} publishes numbers, and there are changes "
+            "that no commit has. Commit them first, or evaluate into another results_dir."
+        )
     runs = _policies(cfg)
     conditions = {
         test: test_conditions(
-            cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes, cfg.env
+            cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes, cfg.env, cfg.starts
         )
         for test in cfg.tests
     }

@@ -125,6 +125,7 @@ class TrainedWithRecord(Record):
     backbone: KindRecord | None = None
     model: dict[str, Any] | None = None
     split: dict[str, Any] | None = None
+    augment: dict[str, Any] | None = None
 
 
 class EvaluatedWithRecord(Record):
@@ -144,18 +145,30 @@ class ConfigRecord(Record):
     training: TrainedWithRecord = Field(default_factory=TrainedWithRecord)
 
 
+class EarlierEvaluation(Record):
+    """A result on final starts that stood here before: they should be looked at once."""
+
+    created: Text
+    git: Text
+    key: Text
+
+
 class EvaluationRecord(Record):
     """Of the evaluation as a whole."""
 
     key: Text
     """What the outcome depends on, as a hash."""
     seconds: Amount = 0.0
+    earlier: list[EarlierEvaluation] = Field(default_factory=list)
+    """Of the same policy's name on final starts: each of them is a look at what should decide."""
 
 
 class ResultRecord(Record):
     """A whole result file."""
 
     split: Text
+    starts: Literal["dev", "final"] = "dev"
+    """Which draw of the tests; files of before there were two have the first."""
     model: Text
     seed: Count
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d")
@@ -163,6 +176,8 @@ class ResultRecord(Record):
     environment: EnvironmentRecord
     profile: Text
     backbone: BackboneRecord
+    augment: Text | None = None
+    """What the policy followed of its augmentation; where it is missing, `config.training` says."""
     training: TrainingRecord
     hardware: Hardware
     config: ConfigRecord

@@ -13,16 +13,16 @@ import torch
 from envs.base import TASKS, EnvConfig, Environment, build_task
 from envs.splits import training_conditions
 from para.backbones import BACKBONES
-from para.errors import CheckpointError, ConfigError, UnknownNameError
+from para.errors import CheckpointError, ConfigError, ParaError, UnknownNameError
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import MAIN_MODELS, model_order
 from para.evaluation.rollout import Predicts
 from para.heads import HEADS
 from para.policies.base import POLICIES
 from para.runs.commands import command_of
-from para.runs.folders import find_runs, setting_of
-from para.runs.identity import ResultId, label
-from para.runs.labels import usual_backbone
+from para.runs.folders import find_runs, run_id, setting_of
+from para.runs.identity import ResultId
+from para.runs.labels import run_label
 from para.runs.policy_file import (
     load_policy,
     policy_config,
@@ -95,7 +95,7 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
     setting, split = setting_of(cfg), cfg.split
     folders = find_runs(
         *(cfg.runs_dir, setting, cfg.profile, split.train_set),
-        *(cfg.model, cfg.backbone, cfg.seed),
+        *(cfg.model, cfg.backbone, cfg.augment, cfg.seed),
     )
     if not folders:
         what = f"model={cfg.model}" if cfg.model else "any model"
@@ -113,7 +113,6 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
     meta = read_policy_meta(folder)
     require_version(meta, TASKS[cfg.task.kind].version, folder)
     trained = policy_config(folder, meta)
-    model, backbone = trained.model.name, trained.backbone.name
     size, horizon = trained.env.image_size, trained.model.horizon
     if size != cfg.env.image_size:
         raise ConfigError(
@@ -133,9 +132,11 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
         )
     if not meta["finished"]:
         _logger.warning("%s: training has not finished; evaluating what there is.", folder)
-    name = label(model, backbone, usual_backbone(cfg.profile))
-    found = ResultId(setting_of(cfg), cfg.profile, cfg.split.name, model, backbone, cfg.seed)
-    return TrainedRun(folder, name, found, meta)
+    found = ResultId(
+        *(setting_of(cfg), cfg.profile, cfg.starts, cfg.split.name),
+        *(trained.model.name, trained.backbone.name, run_id(trained).augment, cfg.seed),
+    )
+    return TrainedRun(folder, run_label(found, trained.model.kind), found, meta)
 
 
 def _views(cfg: EvalConfig, env: EnvConfig) -> set[tuple[float, float]]:
@@ -148,6 +149,7 @@ def training_command(cfg: EvalConfig) -> str:
     """The command that trains what `cfg` would evaluate."""
     words = [f"model={cfg.model or MAIN_MODELS[0]}", f"split={cfg.split.name}"]
     words += [f"backbone={cfg.backbone}"] if cfg.backbone else []
+    words += [f"augment={cfg.augment}"] if cfg.augment else []
     return command_of("train", cfg, *words)
 
 
@@ -162,7 +164,7 @@ def next_step(cfg: EvalConfig, evaluated: Collection[str]) -> tuple[str, str]:
     for model in MAIN_MODELS:
         if model not in own:
             what = "a PARA of your own" if model == MAIN_MODELS[0] else "its opponent"
-            train = training_command(replace(cfg, model=model, backbone=None))
+            train = training_command(replace(cfg, model=model, backbone=None, augment=None))
             return f"{what} on the same split", train
     if trained - {*evaluated}:
         reason = "all that is trained for this split, on the same starts"
@@ -174,8 +176,6 @@ def next_step(cfg: EvalConfig, evaluated: Collection[str]) -> tuple[str, str]:
 def _labels_of_trained(cfg: EvalConfig) -> set[str]:
     place = (cfg.runs_dir, setting_of(cfg), cfg.profile, cfg.split.train_set)
     try:
-        names = [folder.parent.name for folder in find_runs(*place, seed=cfg.seed)]
-    except CheckpointError:  # a damaged run is named when it is evaluated, not by what only advises
+        return {trained_run(cfg, folder).label for folder in find_runs(*place, seed=cfg.seed)}
+    except ParaError:  # a damaged run is named when it is evaluated, not by what only advises
         return set()
-    usual = usual_backbone(cfg.profile)
-    return {label(*name.split("-", 1), usual) for name in names}

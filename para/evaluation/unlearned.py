@@ -89,7 +89,8 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
         "backbone": {"name": NO_BACKBONE, "init": NO_BACKBONE},
         "training": {"steps": 0, "minutes": 0.0, "demos": len(demos)},
     }
-    found = ResultId(setting, cfg.profile, cfg.split.name, name, NO_BACKBONE, cfg.seed)
+    where = (setting, cfg.profile, cfg.starts, cfg.split.name)
+    found = ResultId(*where, name, NO_BACKBONE, "none", cfg.seed)
     return FloorRun(folder, name, found, meta, demos)
 
 

@@ -106,7 +106,8 @@ def run_folder(sources: Sources, result: StoredResult) -> Path:
 
     _, trained = recorded_configs(sources, result)
     train_set = trained["split"]["train_set"]
-    policy = {"model": result.id.model, "backbone": result.id.backbone, "seed": result.seed}
+    names = ("model", "backbone", "augment", "seed")
+    policy = {name: getattr(result.id, name) for name in names}
     folders = find_runs(sources.runs_dir, sources.setting, sources.profile, train_set, **policy)
     if not folders:
         raise NotRun(

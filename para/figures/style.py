@@ -114,7 +114,7 @@ SUCCESS_GREEN, FAIL_RED = "#1a9873", "#d1495b"
 def model_style(name: str) -> ModelStyle:
     """Style of a policy by its label in results; unknown ones get a fixed style of their own."""
     parts = label_parts(name)
-    rest = [part for part in (parts.recipe, parts.backbone) if part]
+    rest = [part for part in (parts.recipe, parts.backbone, parts.augment) if part]
     floor = FLOORS[name].title if name in FLOORS else None
     label = floor or _LABELS.get(name) or ", ".join([policy_title(parts.model), *rest])
     if name in _LOOKS:

@@ -2,7 +2,7 @@
 
     python scripts/train.py model=para split=lr
     python -m para.pretrained.ship \\
-        runs/bowl_on_plate-panda-together/laptop/left/para-resnet18/seed0 para_lr
+        runs/bowl_on_plate-panda-together/laptop/left/para-resnet18-camera/seed0 para_lr
     python scripts/eval.py policy=para_lr
 
 Large weights are stored as 16-bit floats, which halves the file. That moves predictions a little:

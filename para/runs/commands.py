@@ -8,14 +8,17 @@ from para.cli import load_config
 from para.common import CommonConfig
 from para.places import typed
 from para.runs.config import TrainConfig
-from para.runs.labels import PROFILE
+from para.runs.folders import run_id
+from para.runs.labels import PROFILE, usual_augment, usual_backbone
 
 
 def command(script: str, cfg: TrainConfig) -> str:
     """The shell command that runs train or eval (`script`) on what `cfg` trains."""
     words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
-    if cfg.backbone.name != load_config(TrainConfig, [f"profile={cfg.profile}"]).backbone.name:
+    if cfg.backbone.name != usual_backbone(cfg.profile):
         words.append(f"backbone={cfg.backbone.name}")
+    if (own := run_id(cfg).augment) != usual_augment(cfg.profile, cfg.model.kind):
+        words.append(f"augment={own}")
     return command_of(script, cfg, *words)
 
 
@@ -28,8 +31,8 @@ def command_of(script: str, cfg: CommonConfig, *words: str) -> str:
     named = [f"profile={cfg.profile}"] if cfg.profile != PROFILE else []
     named += [f"task={cfg.task.name}"] if cfg.task.name != usual.task.name else []
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
-    for key in ("robot", "layout", "seed", *folders):
-        if getattr(cfg, key) != getattr(usual, key):
+    for key in ("robot", "layout", "seed", "starts", *folders):
+        if getattr(cfg, key, None) != getattr(usual, key, None):
             named.append(f"{key}={getattr(cfg, key)}")
     for item in fields(cfg.env):
         value = getattr(cfg.env, item.name)

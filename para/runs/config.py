@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from envs.base import TASKS
 from envs.splits import SPLITS
 from para.common import CommonConfig
-from para.data.config import AugmentConfig
+from para.data.config import AugmentConfig, named
 from para.errors import ConfigError, one_line
 from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require, word
 from para.registry import Registry, load_plugin
@@ -214,6 +214,8 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         }
         if data.get("text") is not None:
             parts["text"] = structured(TEXTS, data.pop("text"))
+        if isinstance(augment := data.get("augment"), Mapping):
+            data["augment"] = named(augment)
         if "head" in parts["model"]:
             parts["model"].head = structured(HEADS, parts["model"].head)
         cfg = OmegaConf.merge(OmegaConf.structured(TrainConfig), data)

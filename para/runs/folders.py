@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from para.common import CommonConfig
-from para.errors import one_line
+from para.data.config import named
+from para.errors import ConfigError, one_line
 from para.policies.base import POLICIES
 from para.runs.config import TrainConfig
 from para.runs.contents import POLICY_META
-from para.runs.identity import RunId, Setting, place
+from para.runs.identity import RunId, Setting, place, policy_folder
 from para.runs.policy_file import read_policy_meta
 
 _logger = logging.getLogger(__name__)
@@ -23,9 +25,10 @@ def setting_of(cfg: CommonConfig) -> Setting:
 
 def run_id(cfg: TrainConfig) -> RunId:
     """What identifies the run that `cfg` asks for."""
+    augment = cfg.augment.followed(POLICIES[cfg.model.kind].follows)
     return RunId(
         *(setting_of(cfg), cfg.profile, cfg.split.train_set),
-        *(cfg.model.name, cfg.backbone.name, cfg.seed),
+        *(cfg.model.name, cfg.backbone.name, augment.name, cfg.seed),
     )
 
 
@@ -41,6 +44,7 @@ def find_runs(
     train_set: str,
     model: str | None = None,
     backbone: str | None = None,
+    augment: str | None = None,
     seed: int | None = None,
 ) -> list[Path]:
     """Folders of runs that have a policy to evaluate, sorted; None matches every name or seed.
@@ -55,17 +59,25 @@ def find_runs(
     group = place(runs_dir, setting, profile, train_set)
     for path in sorted(group.glob(f"*/seed*/{POLICY_META}")):
         folder = path.parent
-        own_model, _, own_backbone = folder.parent.name.partition("-")
-        if (
-            model not in (None, own_model)
-            or backbone not in (None, own_backbone)
-            or (seed is not None and folder.name != f"seed{seed}")
+        parts = [*folder.parent.name.split("-"), "", ""]
+        wanted = zip((model, backbone, augment), parts, strict=False)
+        if any(name not in (None, own) for name, own in wanted) or (
+            seed is not None and folder.name != f"seed{seed}"
         ):
             continue  # not read, so that another policy's damage is no obstacle
         config = read_policy_meta(folder)["config"]
-        says = f"{config['model']['name']}-{config['backbone']['name']}/seed{config['seed']}"
+        says = f"{_policy_in(config)}/seed{config['seed']}"
         if says != f"{folder.parent.name}/{folder.name}":
             _logger.warning("%s says that it is %s: left out.", path, one_line(says))
         elif POLICIES.config(config["model"]["kind"]).acts:
             found.append(folder)
     return found
+
+
+def _policy_in(config: dict[str, Any]) -> str:
+    """The folder of the policy that a recorded configuration trains."""
+    parts = (config["model"]["name"], config["backbone"]["name"], named(config["augment"])["name"])
+    try:
+        return policy_folder(*parts)
+    except ConfigError:
+        return "-".join(parts)

@@ -1,10 +1,11 @@
 """What identifies a training run or a result, and where it lies. Nobody else makes these paths.
 
-    runs/<setting>/<profile>/<training set>/<model>-<backbone>/seed<k>/
-    results/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json
+    runs/<setting>/<profile>/<training set>/<model>-<backbone>-<augment>/seed<k>/
+    results/<setting>/<profile>/<starts>/<split>/<model>-<backbone>-<augment>/seed<k>.json
 
-A setting is what an episode is made in: task, robot and layout: <task>-<robot>-<layout>. All
-parts are always spelled out, so nothing that differs can share a place; they also stand in the
+A setting is what an episode is made in: task, robot and layout: <task>-<robot>-<layout>. Augment is
+what the policy could follow of the augmentation that was asked for. All parts are always spelled
+out, so nothing that differs can share a place; they also stand in the
 files themselves.
 """
 
@@ -51,6 +52,7 @@ class RunId:
         train_set: Name of the training set.
         model: The policy's own name, without the backbone.
         backbone: The backbone's name.
+        augment: Name of the augmentation, as far as the policy follows it.
         seed: Training seed.
     """
 
@@ -59,6 +61,7 @@ class RunId:
     train_set: str
     model: str
     backbone: str
+    augment: str
     seed: int
 
     def folder(self, runs_dir: Path | str) -> Path:
@@ -67,8 +70,9 @@ class RunId:
 
     @property
     def leaf(self) -> Path:
-        """<model>-<backbone>/seed<k>: the run among those of one training set."""
-        return Path(policy_folder(self.model, self.backbone)) / f"seed{self.seed}"
+        """<model>-<backbone>-<augment>/seed<k>: the run among those of one training set."""
+        folder = policy_folder(self.model, self.backbone, self.augment)
+        return Path(folder) / f"seed{self.seed}"
 
 
 @dataclass(frozen=True, order=True)
@@ -78,45 +82,54 @@ class ResultId:
     Attributes:
         setting: What its episodes are made in.
         profile: Name of the profile.
+        starts: dev | final.
         split: Name of the split.
         model: The policy's own name, without the backbone.
         backbone: The backbone's name.
+        augment: Name of the augmentation, as far as the policy followed it.
         seed: Training seed.
     """
 
     setting: Setting
     profile: str
+    starts: str
     split: str
     model: str
     backbone: str
+    augment: str
     seed: int
 
     def path(self, results_dir: Path | str) -> Path:
         """The result file; `ConfigError` for a name that could leave `results_dir`."""
-        folder = place(results_dir, self.setting, self.profile, self.split)
-        return folder / policy_folder(self.model, self.backbone) / f"seed{self.seed}.json"
+        folder = place(results_dir, self.setting, self.profile, self.starts, self.split)
+        policy = policy_folder(self.model, self.backbone, self.augment)
+        return folder / policy / f"seed{self.seed}.json"
 
     @property
     def stem(self) -> str:
         """One name for files about it that lie in a common folder."""
-        parts = (self.setting.name, self.profile, self.split)
-        policy = policy_folder(self.model, self.backbone)
+        parts = (self.setting.name, self.profile, self.starts, self.split)
+        policy = policy_folder(self.model, self.backbone, self.augment)
         return "_".join((*map(_checked_path, parts), policy, f"seed{self.seed}"))
 
 
-def place(root: Path | str, setting: Setting, profile: str, name: str) -> Path:
-    """Folder of all runs on the training set `name`, or of all results on the split `name`."""
-    return Path(root) / setting.name / _checked(profile) / _checked(name)
+def place(root: Path | str, setting: Setting, profile: str, *names: str) -> Path:
+    """Folder of all runs on a training set, or of all results on some starts of a split."""
+    return Path(root, setting.name, *map(_checked, (profile, *names)))
 
 
-def policy_folder(model: str, backbone: str) -> str:
-    """<model>-<backbone>, as folders are called."""
-    return f"{_checked(model)}-{_checked(backbone)}"
+def policy_folder(model: str, backbone: str, augment: str) -> str:
+    """<model>-<backbone>-<augment>, as folders are called."""
+    return "-".join(map(_checked, (model, backbone, augment)))
 
 
-def label(model: str, backbone: str, usual_backbone: str | None) -> str:
-    """A policy's name in tables: the backbone is named where it is not the profile's own."""
-    return model if backbone == usual_backbone else f"{model}-{backbone}"
+def label(
+    model: str, backbone: str, augment: str, usual_backbone: str | None, usual_augment: str | None
+) -> str:
+    """A policy's name in tables: <model>[-<backbone>][@<augment>], what is usual left out."""
+    on = "" if backbone == usual_backbone else f"-{backbone}"
+    with_ = "" if augment == usual_augment else f"@{augment}"
+    return f"{model}{on}{with_}"
 
 
 def _checked(name: str) -> str:

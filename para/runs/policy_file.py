@@ -47,11 +47,16 @@ class _Named(Record):
     kind: Text
 
 
+class _Augment(Record):
+    name: Text | None = None
+
+
 class _Config(Record):
     """What is read of the configuration without building anything; the rest is checked then."""
 
     model: _Named
     backbone: _Named
+    augment: _Augment
     env: dict[str, Any]
     seed: Count
 

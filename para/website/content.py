@@ -14,11 +14,11 @@ from para.evaluation.result_set import ResultSet, StoredResult, at_theta, theta_
 from para.evaluation.results import (
     MAIN_MODELS,
     model_order,
-    physics_version,
     reads_video,
     stage_counts,
     total_minutes,
     total_steps,
+    world_words,
 )
 from para.figures.splits import in_order, sweep_splits
 from para.figures.tasks import Stage, stages_of
@@ -53,7 +53,8 @@ class Number:
         theta: Polar angle of the view [deg] that it is restricted to, or None.
         rate: Over all training seeds.
         runs: The result files, one per seed.
-        note: "physics 1" where others beside it come from a newer simulated world, else "".
+        note: "physics 1, dev starts" where others beside it are of a newer simulated world or of
+            final starts, else "".
     """
 
     split: str
@@ -146,8 +147,8 @@ class Numbers:
         rate = self.results.rate(split, model, test, which)
         if not rate.n:
             return None
-        newest = max(r.version for r in self.results.results)
-        note = f"physics {runs[0].version}" if runs[0].version < newest else ""
+        newest = max(r.world for r in self.results.results)
+        note = world_words(runs[0].world) if runs[0].world < newest else ""
         return Number(split, model, test, theta, rate, tuple(runs), note)
 
     @property
@@ -173,7 +174,7 @@ class Numbers:
     ) -> Comparison | None:
         """Paired test on the seeds and starts of both policies; exact McNemar with one seed.
 
-        Results of different versions of the simulated world are no pairs.
+        Results of different versions of the simulated world, or on different starts, are no pairs.
         """
         which = None if theta is None else at_theta(theta)
         return self.results.compare(split, first, second, test, which)
@@ -210,12 +211,12 @@ class Beside:
     Attributes:
         run: The result.
         tests: Held out, in distribution: (the user's number, the committed one), None if not run.
-        versions: Of the simulated world, the user's and the committed one, where they differ.
+        worlds: Theirs in words, where they differ.
     """
 
     run: StoredResult
     tests: tuple[tuple[Number | None, Number | None], ...]
-    versions: tuple[int, int] | None
+    worlds: tuple[str, str] | None
 
 
 def beside(own: Numbers, reference: Numbers) -> list[Beside]:
@@ -229,11 +230,8 @@ def beside(own: Numbers, reference: Numbers) -> list[Beside]:
             for test in TESTS
         )
         found = numbers.select(run.split, run.model)
-        versions = (
-            physics_version(run.data),
-            physics_version(found[0].data if found else run.data),
-        )
-        rows.append(Beside(run, tests, versions if versions[0] != versions[1] else None))
+        worlds = world_words(run.world), world_words((found[0] if found else run).world)
+        rows.append(Beside(run, tests, worlds if worlds[0] != worlds[1] else None))
     return rows
 
 
@@ -244,7 +242,7 @@ def describe(runs: Sequence[StoredResult]) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
     plural = "Seeds" if "," in seeds else "Seed"
     dates = _span([run.data["created"][:10] for run in runs], str)
-    physics = _span([run.version for run in runs], str)
+    worlds = sorted({run.world for run in runs})
     minutes = _span([total_minutes(run.data) for run in runs], short)
     return (
         f"{plural} {seeds}. Training: {minutes} min, "
@@ -252,7 +250,7 @@ def describe(runs: Sequence[StoredResult]) -> str:
         f"{_span([run.data['training']['demos'] for run in runs], short)} demos. "
         f"Backbone: {'; '.join(sorted({backbone(run) for run in runs}))}. "
         f"Hardware: {'; '.join(sorted({hardware(run) for run in runs}))}. Measured {dates} with "
-        f"physics {physics}."
+        f"{'; '.join(map(world_words, worlds)).capitalize()}."
     )
 
 

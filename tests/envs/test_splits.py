@@ -13,6 +13,7 @@ from envs.regions import (
     nearest_grid_distance,
 )
 from envs.splits import (
+    STARTS,
     load_split,
     split_names,
     test_conditions,
@@ -107,19 +108,19 @@ def test_other_test_seeds_give_other_starts(name):
     assert not set(before) & set(test_conditions(split, "ood", TASK))
 
 
-@pytest.mark.parametrize(
-    ("name", "axis", "trained"), [("lr", 1, -1), ("nf", 0, -1)], ids=["lr", "nf"]
-)
-def test_halves(name, axis, trained):
+@pytest.mark.parametrize("test", ["ood", "sanity"])
+@pytest.mark.parametrize("name", SPLITS)
+def test_dev_and_final_starts_share_nothing(name, test):
     split = load_split(name)
-    train = ws.grid_positions()[training_indices(split, TASK)]
-    assert (np.sign(train[:, axis]) == trained).all()
-    # Tests lie in the other half and reach to its ends in both directions.
-    held_out = _positions(test_conditions(split, "ood", TASK))
-    assert (np.sign(held_out[:, axis]) == -trained).all()
-    span = [2 * ws.X_HALF, 2 * ws.Y_HALF]
-    span[axis] /= 2
-    assert (np.ptp(held_out, axis=0) > 0.93 * np.array(span)).all()
+    dev, final = (test_conditions(split, test, TASK, starts=starts) for starts in STARTS)
+    assert dev == test_conditions(split, test, TASK)
+    assert len(final) == len(dev)
+    assert not {tuple(c.objects.values()) for c in final} & {tuple(c.objects.values()) for c in dev}
+    assert not {c.seed for c in final} & {c.seed for c in dev}
+    views = [[(c.theta_deg, c.phi_deg) for c in starts] for starts in (dev, final)]
+    assert views[0] == views[1]
+    with pytest.raises(UnknownNameError, match="dev, final"):
+        test_conditions(split, test, TASK, starts="finale")
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def test_everything_is_taken_over_from_the_policy_unless_given(policy):
 def test_a_policy_of_any_folder_is_evaluated_and_filmed(policy, tmp_path):
     few = ["episodes=2", "tests=[ood]", "env.max_steps=4", "workers=1", "video=1"]
     done = evaluate(config(policy, *few), VideoRecorder)
-    path = Path("results/bowl_on_plate-hand-together/smoke/distractor/para-resnet18/seed3.json")
+    path = Path(
+        "results/bowl_on_plate-hand-together/smoke/dev/distractor/para-resnet18-camera/seed3.json"
+    )
     assert list(done.paths.values()) == [path]
     result = read_result(path)
     assert (len(result["episodes"]), result["seed"]) == (2, 3)

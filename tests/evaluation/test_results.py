@@ -78,7 +78,7 @@ def _result(model="para", successes=(True, True, False), test="ood"):
 
 def test_round_trip(tmp_path):
     path = result_id(_result()).path(tmp_path)
-    expected = "bowl_on_plate-panda-together/laptop/lr/para-resnet18/seed0.json"
+    expected = "bowl_on_plate-panda-together/laptop/dev/lr/para-resnet18-none/seed0.json"
     assert path.relative_to(tmp_path).as_posix() == expected
     write_result(path, _result())
     assert read_result(path) == _result()
@@ -121,6 +121,12 @@ def test_schema_1_is_read_as_schema_2(tmp_path):
             "model=para backbone=svd_tiny recipe=two_stage",
             "model=para_two_stage backbone=svd_tiny",
         ),
+        ("para@colour", "model=para augment=colour", "model=para augment=colour"),
+        (
+            "para_volume-dinov2_vits14@none",
+            "model=para_volume backbone=dinov2_vits14 augment=none",
+            "model=para_volume backbone=dinov2_vits14 augment=none",
+        ),
     ],
 )
 def test_commands_of_a_label(label, training, evaluation):
@@ -133,14 +139,18 @@ def test_commands_of_a_label(label, training, evaluation):
 def test_names():
     setting = Setting("bowl_on_plate", "hand", "independent")
     assert setting.name == "bowl_on_plate-hand-independent"
-    assert label("para", "resnet18", "resnet18") == "para"
-    assert label("para", "dinov2_vits14", "resnet18") == "para-dinov2_vits14"
+    usual = ("resnet18", "camera")
+    assert label("para", "resnet18", "camera", *usual) == "para"
+    assert label("para", "resnet18", "colour", *usual) == "para@colour"
+    assert label("para", "dinov2_vits14", "camera", *usual) == "para-dinov2_vits14"
+    assert label("para", "dinov2_vits14", "none", *usual) == "para-dinov2_vits14@none"
 
 
 @pytest.mark.parametrize("name", ["../../evil", "", "a/b", "a-b", "x" * 81, "a b", ".."])
 def test_names_from_files_never_become_paths(name, tmp_path):
-    for field in ("profile", "split", "model", "backbone"):
-        parts = {"profile": "p", "split": "s", "model": "m", "backbone": "b"} | {field: name}
+    fields = ("profile", "starts", "split", "model", "backbone", "augment")
+    for field in fields:
+        parts = dict.fromkeys(fields, "x") | {field: name}
         with pytest.raises(ConfigError, match="cannot name a run or a result"):
             ResultId(Setting(), **parts, seed=0).path(tmp_path)
     with pytest.raises(ConfigError, match="cannot name a run or a result"):
@@ -351,6 +361,36 @@ def test_versions_of_the_simulated_world_are_never_mixed(tmp_path):
         new["environment"]["version"] = wrong
         with pytest.raises(ResultError, match=r"environment\.version is"):
             write_result(tmp_path / "x.json", new)
+
+
+def test_dev_and_final_starts_are_never_pooled_or_paired(tmp_path):
+    for seed, starts in ((0, "dev"), (0, "final"), (1, "final")):
+        write_result_file(tmp_path, make_result("lr", "para", seed) | {"starts": starts})
+    write_result_file(tmp_path, make_result("lr", "regression") | {"starts": "dev"})
+    found = ResultSet.load(tmp_path).of(Setting(), "laptop")
+    assert [(r.seed, r.id.starts) for r in found.select("lr", "para")] == [
+        (0, "final"),
+        (1, "final"),
+    ]
+    assert found.rate("lr", "para", "ood").n == 2 * 96
+    assert found.compare("lr", "para", "regression", "ood") is None
+    first, second = make_result("lr", "para"), make_result("lr", "regression")
+    with pytest.raises(ResultError, match="final starts, regression on dev ones"):
+        compare(first | {"starts": "final"}, second | {"starts": "dev"})
+
+
+def test_files_of_before_starts_and_names_of_augmentations():
+    result = make_result("lr", "para")
+    del result["augment"]
+    for recorded, name in (
+        (None, "none"),
+        ({"hue": 0.0}, "none"),
+        ({"hue": 0.02, "shift": 0.0}, "colour"),
+        ({"hue": 0.02, "shift": 0.1}, "camera"),
+        ({"name": "mine", "hue": 0.02}, "mine"),
+    ):
+        result["config"]["training"] = {"augment": recorded}
+        assert (result_id(result).starts, result_id(result).augment) == ("dev", name)
 
 
 def test_committed_results_are_valid():

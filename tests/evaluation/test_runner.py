@@ -29,6 +29,7 @@ from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta, save_policy
+from para.training.stages import stage_configs
 from para.video import probe_video
 from tests.runs_fixture import policy_meta
 
@@ -37,7 +38,8 @@ pytestmark = pytest.mark.xdist_group("runner")  # what most of them read is eval
 ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
 SETTING = "bowl_on_plate-hand-together/smoke"
-JOURNAL = "bowl_on_plate-hand-together_smoke_lr_para-resnet18_seed0.jsonl"
+AUGMENTS = {"para": "camera", "regression": "colour"}
+JOURNAL = "bowl_on_plate-hand-together_smoke_dev_lr_para-resnet18-camera_seed0.jsonl"
 
 
 def _folders(root):
@@ -46,7 +48,8 @@ def _folders(root):
 
 def _train(root, *overrides):
     """A run folder with an untrained policy in it."""
-    cfg = load_config(TrainConfig, ["profile=smoke", *_folders(root), *overrides])
+    asked = load_config(TrainConfig, ["profile=smoke", *_folders(root), *overrides])
+    (cfg,) = stage_configs(asked)
     torch.manual_seed(0)
     policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size)
     folder = run_dir(cfg)
@@ -86,7 +89,10 @@ def test_results(evaluated):
     assert list(done.results) == ["para", "regression"]
     assert done.new_episodes == 20
     for model, path in done.paths.items():
-        assert path == root / "results" / SETTING / f"lr/{model}-resnet18/seed0.json"
+        assert (
+            path
+            == root / "results" / SETTING / f"dev/lr/{model}-resnet18-{AUGMENTS[model]}/seed0.json"
+        )
         result = read_result(path)
         assert (result["model"], result["robot"], result["profile"]) == (model, "hand", "smoke")
         kinds = [(e["test"], e["index"]) for e in result["episodes"]]
@@ -132,6 +138,26 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
         cfg = _config(root, change)
         job = PolicyEvaluation(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
         assert job.before is None
+
+
+@pytest.mark.slow
+def test_every_look_at_final_starts_is_kept(evaluated, tmp_path):
+    root, _ = evaluated
+    asked = ("model=para", "starts=final", "tests=[ood]", "episodes=2", f"results_dir={tmp_path}")
+    (path,) = evaluate(_config(root, *asked)).paths.values()
+    assert path.is_relative_to(tmp_path / SETTING / "final" / "lr")
+    first = read_result(path)
+    assert (first["starts"], first["evaluation"].get("earlier")) == ("final", None)
+    evaluate(_config(root, *asked, "env.max_steps=50"))
+    looks = read_result(path)["evaluation"]["earlier"]
+    assert [look["key"] for look in looks] == [first["evaluation"]["key"]]
+
+
+def test_final_starts_are_published_from_a_commit_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("para.evaluation.runner.git_hash", lambda: "abc-dirty")
+    asked = ("starts=final", f"results_dir={tmp_path}", f"reference_dir={tmp_path}")
+    with pytest.raises(ConfigError, match="no commit has"):
+        evaluate(_config(tmp_path, *asked))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from para.figures.style import BASELINE_ORANGE, LIGHT, PARA_BLUE, themed
 from para.runs.config import TrainConfig
 from para.runs.policy_file import save_policy
 from para.statistics import hierarchical_interval, wilson
-from tests.results_fixture import HERE
+from tests.results_fixture import HERE, RESULTS
 from tests.runs_fixture import policy_meta
 
 COLOURS = {"para": PARA_BLUE, "regression": BASELINE_ORANGE}
@@ -27,14 +27,16 @@ def light():
 
 
 def records(campaign, split, model, test="ood"):
-    files = sorted((campaign / HERE / split / f"{model}-laptop_cnn").glob("seed*.json"))
+    files = sorted((campaign / RESULTS / split / f"{model}-laptop_cnn-colour").glob("seed*.json"))
     return [e for f in files for e in json.loads(f.read_text())["episodes"] if e["test"] == test]
 
 
 def by_seed(campaign, split, model, theta):
     """Successes (seeds, starts) at a polar angle, straight from the files."""
     rows = {}
-    for path in sorted((campaign / HERE / split / f"{model}-laptop_cnn").glob("seed*.json")):
+    for path in sorted(
+        (campaign / RESULTS / split / f"{model}-laptop_cnn-colour").glob("seed*.json")
+    ):
         for e in json.loads(path.read_text())["episodes"]:
             if e["test"] == "ood" and round(e["condition"]["theta_deg"], 1) == theta:
                 rows.setdefault(path, []).append(e["success"])
@@ -168,7 +170,7 @@ def test_learning_curves_draw_the_logged_losses(sources):
 def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign, caplog):
     from results_fixture import make_result, write_result
 
-    run = tmp_path / "runs" / HERE / "left" / "para-resnet18" / "seed0"
+    run = tmp_path / "runs" / HERE / "left" / "para-resnet18-colour" / "seed0"
     run.mkdir(parents=True)
     rows = [{"step": s, "seconds": s / 3, "loss": 1 / s, "lr": 0.001} for s in range(1, 1001)]
     (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -184,7 +186,10 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign, 
     save_policy(run, {}, meta)
     (path,) = curves.keep_curves(kept)
     curve = curves.read_curve(path)
-    assert path == tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18" / "seed0.csv"
+    assert (
+        path
+        == tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18-colour" / "seed0.csv"
+    )
     assert (curve.train_set, curve.model, curve.seed) == ("left", "para", 0)
     assert len(curve.step) <= curves.MOST_ROWS
     assert (curve.step[0], curve.step[-1]) == (1, 1000)

@@ -454,23 +454,30 @@ def test_another_policys_damage_is_no_obstacle(trained, tmp_path, caplog):
     _, summary = trained
     where = (tmp_path, Setting(robot="hand"), "smoke", "left")
     group = tmp_path.joinpath(*summary.folder.parts[-5:-2])
-    for name in ("para-resnet18", "act-resnet18", "regression-resnet18"):
+    for name in ("para-resnet18-camera", "act-resnet18-colour", "regression-resnet18-colour"):
         shutil.copytree(summary.folder, group / name / "seed0")
-    (group / "act-resnet18" / "seed0" / "policy.json").write_text("{")
+    (group / "act-resnet18-colour" / "seed0" / "policy.json").write_text("{")
     found = find_runs(*where, model="para")
-    assert [folder.parent.name for folder in found] == ["para-resnet18"]
-    with pytest.raises(CheckpointError, match=r"act-resnet18/seed0/policy\.json is damaged"):
+    assert [folder.parent.name for folder in found] == ["para-resnet18-camera"]
+    with pytest.raises(CheckpointError, match=r"act-resnet18-colour/seed0/policy\.json is damaged"):
         find_runs(*where)
     assert find_runs(*where, model="regression") == []
-    assert "says that it is para-resnet18/seed0: left out" in caplog.text
+    assert "says that it is para-resnet18-camera/seed0: left out" in caplog.text
 
 
 def test_find_runs(trained):
     cfg, summary = trained
     where = (cfg.runs_dir, Setting(robot="hand"), "smoke", "left")
     assert find_runs(*where) == [summary.folder]
-    assert find_runs(*where, model="para", backbone="resnet18", seed=0) == [summary.folder]
-    for other in ({"model": "regression"}, {"backbone": "convnext_pico"}, {"seed": 1}):
+    assert find_runs(*where, model="para", backbone="resnet18", augment="camera", seed=0) == [
+        summary.folder
+    ]
+    for other in (
+        {"model": "regression"},
+        {"backbone": "convnext_pico"},
+        {"augment": "none"},
+        {"seed": 1},
+    ):
         assert find_runs(*where, **other) == []
     assert find_runs(cfg.runs_dir, Setting(robot="panda"), "smoke", "left") == []
 
@@ -485,9 +492,9 @@ def test_run_dir_names_all_that_identifies_a_run(config):
         ]
     }
     assert list(names.values()) == [
-        "bowl_on_plate-panda-together/smoke/left/para-resnet18/seed0",
-        "bowl_on_plate-hand-independent/smoke/left/para-resnet18/seed3",
-        "bowl_on_plate-panda-together/smoke/near/regression-resnet18/seed0",
+        "bowl_on_plate-panda-together/smoke/left/para-resnet18-camera/seed0",
+        "bowl_on_plate-hand-independent/smoke/left/para-resnet18-camera/seed3",
+        "bowl_on_plate-panda-together/smoke/near/regression-resnet18-colour/seed0",
     ]
 
 

@@ -15,28 +15,31 @@ from para.errors import ParaError
 from para.policies.base import POLICIES
 from para.registry import options
 from para.runs.config import TrainConfig
+from para.runs.folders import run_dir
 from para.training.loop import train
 from para.training.stages import stage_configs
 
 COLOUR = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}
+NAMES = ("name", "without_geometry")
 CAMERA = {"shift": 0.15, "scale": 0.15, "rotate_deg": 15.0, "camera_rotate_deg": 8.0}
 
 
 def augment(*overrides: str) -> dict[str, float]:
     """What is switched on."""
     cfg = load_config(TrainConfig, overrides).augment
-    return {key: value for key, value in asdict(cfg).items() if value}
+    return {key: value for key, value in asdict(cfg).items() if value and key not in NAMES}
 
 
 def trained(*overrides: str) -> dict[str, float]:
     """What is switched on in the run that these overrides ask for."""
     (cfg,) = stage_configs(load_config(TrainConfig, overrides))
-    return {key: value for key, value in asdict(cfg.augment).items() if value}
+    return {key: value for key, value in asdict(cfg.augment).items() if value and key not in NAMES}
 
 
 def test_augmentation_is_one_key():
-    assert options("augment") == ["camera", "colour", "none"]
-    assert augment() == augment("augment=colour") == augment("profile=paper") == COLOUR
+    assert options("augment") == ["camera", "colour", "forced", "none"]
+    assert augment("augment=colour") == COLOUR
+    assert augment() == augment("profile=paper") == COLOUR | CAMERA
     assert augment("augment=none") == augment("augment=none", "profile=smoke") == {}
     assert augment("augment=camera") == COLOUR | CAMERA
     assert augment("augment=none", "augment.shift=0.1") == {"shift": 0.1}
@@ -50,11 +53,23 @@ def test_a_policy_gets_what_it_can_follow(model):
     follows = POLICIES[POLICIES.schema(model).kind].follows
     expected = COLOUR | {key: value for key, value in CAMERA.items() if key in follows}
     assert trained(f"model={model}", "augment=camera") == expected
-    assert trained(f"model={model}") == COLOUR
+    assert trained(f"model={model}") == expected
+    assert trained(f"model={model}", "augment=colour") == COLOUR
+
+
+def test_what_was_followed_names_the_run():
+    def folder(*overrides: str) -> str:
+        return run_dir(load_config(TrainConfig, overrides)).parts[-2]
+
+    assert folder("model=para") == "para-resnet18-camera"
+    assert folder("model=para", "augment=colour") == "para-resnet18-colour"
+    assert folder("model=regression") == folder("model=regression", "augment=colour")
+    assert folder("model=regression", "augment=forced") == "regression-resnet18-forced"
+    assert folder("model=regression", "augment=none") == "regression-resnet18-none"
 
 
 def test_a_control_keeps_what_it_cannot_follow():
-    told = ("model=regression", "augment=camera", "augment.force=true")
+    told = ("model=regression", "augment=forced")
     assert trained(*told) == COLOUR | CAMERA | {"force": True}
 
 

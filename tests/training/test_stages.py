@@ -85,16 +85,16 @@ def test_stages_are_runs_with_names_of_their_own(config):
         recipe: ["/".join(run_dir(c).parts[-3:]) for c in stage_configs(config(recipe))]
         for recipe in ("two_stage", "frozen", "joint", "heads_only")
     }
-    video = "left/video-svd_tiny/seed0"
+    video = "left/video-svd_tiny-camera/seed0"
     assert folders == {
-        "two_stage": [video, "left/para_two_stage-svd_tiny/seed0"],
-        "frozen": [video, "left/para_frozen-svd_tiny/seed0"],
-        "joint": ["left/para_joint-svd_tiny/seed0"],
-        "heads_only": ["left/para_heads_only-svd_tiny/seed0"],
+        "two_stage": [video, "left/para_two_stage-svd_tiny-camera/seed0"],
+        "frozen": [video, "left/para_frozen-svd_tiny-camera/seed0"],
+        "joint": ["left/para_joint-svd_tiny-camera/seed0"],
+        "heads_only": ["left/para_heads_only-svd_tiny-camera/seed0"],
     }
     short = stage_configs(load_config(TrainConfig, ["backbone=svd_tiny", "recipe=two_stage_short"]))
     assert [run_dir(c).parts[-2] for c in short] == (
-        ["video_short-svd_tiny", "para_two_stage_short-svd_tiny"]
+        ["video_short-svd_tiny-camera", "para_two_stage_short-svd_tiny-camera"]
     )
     assert start_folder(short[1]) == run_dir(short[0])
     first, second = stage_configs(config("two_stage"))
@@ -122,7 +122,7 @@ def test_the_video_stage_depends_on_neither_policy_nor_reading(config):
     longer = stage_configs(config("two_stage", "backbone.frames=4"))[0]
     assert differing(longer) == {"backbone.frames"}
     everywhere = stage_configs(config("two_stage", "recipe.stages.video.split=video_n256"))
-    assert run_dir(everywhere[0]).parts[-3:] == ("spread_n256", "video-svd_tiny", "seed0")
+    assert run_dir(everywhere[0]).parts[-3:] == ("spread_n256", "video-svd_tiny-camera", "seed0")
     assert start_folder(everywhere[1]) == run_dir(everywhere[0])
 
 
@@ -145,7 +145,7 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets):
     unet = [key for key in trained if key.startswith("backbone.video.")]
     assert all(torch.equal(after[key], trained[key]) for key in unet)
     meta = json.loads((summary.folder / "policy.json").read_text())
-    assert meta["start"]["run"] == "video-svd_tiny/seed0"
+    assert meta["start"]["run"] == "video-svd_tiny-camera/seed0"
     assert meta["start"]["training"]["steps"] == 5
     policy, _ = load_policy(summary.folder)
     assert policy.backbone.video.codec.std.max() < 10
@@ -154,7 +154,7 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets):
     names = [
         f.parent.name for f in find_runs(summary.folder.parents[4], Setting(), "laptop", "left")
     ]
-    assert names == ["para_frozen-svd_tiny", "para_two_stage-svd_tiny"]
+    assert names == ["para_frozen-svd_tiny-camera", "para_two_stage-svd_tiny-camera"]
 
 
 @pytest.mark.parametrize("stage", [0, 1])

@@ -13,7 +13,14 @@ from para.website import build
 from para.website.build import Source, build_site
 from para.website.config import MakeWebsiteConfig
 from para.website.make import make_website
-from tests.results_fixture import HERE, make_result, result_path, write_result, write_results
+from tests.results_fixture import (
+    HERE,
+    RESULTS,
+    make_result,
+    result_path,
+    write_result,
+    write_results,
+)
 from tests.website.made_up_assets import make_assets
 from tests.website.page_tree import parse
 
@@ -53,8 +60,8 @@ def test_text_from_results_is_escaped(tmp_path):
     assert not page.find(onload=None)
     assert HOSTILE in page.find("tr", data_run=None)[0].text
     link = page.find("tr", data_run=None)[0].find("a")[0].attributes["href"]
-    assert link == f"results/{HERE}/lr/para-laptop_cnn/seed0.json"
-    names = [f"{HERE}/lr/para-laptop_cnn/seed{k}.json" for k in (1, 2)]
+    assert link == f"results/{RESULTS}/lr/para-laptop_cnn-colour/seed0.json"
+    names = [f"{RESULTS}/lr/para-laptop_cnn-colour/seed{k}.json" for k in (1, 2)]
     assert [item.name for item in site.left_out] == names  # their names could leave the folder
     note = page.find(id="left-out")[0].text
     assert HOSTILE in note
@@ -64,11 +71,19 @@ def test_text_from_results_is_escaped(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        (f"{HERE}/lr/para-laptop_cnn/seed1.json", '{"schema": 1, "split": "l', "damaged"),
-        (f"{HERE}/lr/para-laptop_cnn/seed1.json", json.dumps({"schema": 99}), "schema 99"),
-        (f"{HERE}/lr/para-laptop_cnn/seed1.json", json.dumps(make_result("nf")), "lies elsewhere"),
+        (f"{RESULTS}/lr/para-laptop_cnn-colour/seed1.json", '{"schema": 1, "split": "l', "damaged"),
         (
-            f"{HERE}/lr/para-laptop_cnn/seed1.json",
+            f"{RESULTS}/lr/para-laptop_cnn-colour/seed1.json",
+            json.dumps({"schema": 99}),
+            "schema 99",
+        ),
+        (
+            f"{RESULTS}/lr/para-laptop_cnn-colour/seed1.json",
+            json.dumps(make_result("nf")),
+            "lies elsewhere",
+        ),
+        (
+            f"{RESULTS}/lr/para-laptop_cnn-colour/seed1.json",
             json.dumps(make_result("lr", seed=0)),
             "lies elsewhere",
         ),
@@ -105,7 +120,7 @@ def test_figures_link_to_the_files_that_they_were_made_from(tmp_path):
     assert site.left_out == ()  # the folder of the benchmarks is no foreign one
     page = parse((tmp_path / "out" / "index.html").read_text())
     links = [a.attributes["href"] for a in page.find(id=f"fig-{figure.name}")[0].find("a")]
-    expected = f"results/{HERE}/lr/para-laptop_cnn/seed0.json"
+    expected = f"results/{RESULTS}/lr/para-laptop_cnn-colour/seed0.json"
     assert links == [expected, "results/benchmarks/latency.json"]
     assert (tmp_path / "out" / links[1]).read_text() == "{}"
 
@@ -217,7 +232,7 @@ def test_own_results_stand_beside_the_reference_and_are_mixed_into_nothing(tmp_p
     assert f"n = {committed.n}" in numbers[4]
     assert numbers[5] == "not run"
     links = [a.attributes["href"] for a in row.find("a")]
-    assert links[0] == f"own/results/{HERE}/lr/para-laptop_cnn/seed1.json"
+    assert links[0] == f"own/results/{RESULTS}/lr/para-laptop_cnn-colour/seed1.json"
     assert all((tmp_path / "both" / link).is_file() for link in links)
     mine = parse((tmp_path / "both" / "own" / "index.html").read_text())
     assert "Your results" in mine.find(id="own")[0].text
@@ -256,5 +271,5 @@ def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path, cap
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 1
-    assert "lr/regression-laptop_cnn/seed0.json" in capsys.readouterr().out
-    assert "lr/regression-laptop_cnn/seed0.json" in page.read_text()
+    assert "lr/regression-laptop_cnn-colour/seed0.json" in capsys.readouterr().out
+    assert "lr/regression-laptop_cnn-colour/seed0.json" in page.read_text()

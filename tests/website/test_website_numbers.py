@@ -15,7 +15,14 @@ from scipy.stats import binomtest
 
 from para.statistics import compare_over_seeds, hierarchical_interval
 from para.website.build import build_site
-from tests.results_fixture import HERE, make_result, make_video_result, write_result, write_results
+from tests.results_fixture import (
+    HERE,
+    RESULTS,
+    make_result,
+    make_video_result,
+    write_result,
+    write_results,
+)
 from tests.website.page_tree import Node, parse
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +229,7 @@ def test_what_was_not_run_says_so_with_the_command(campaign):
     summary = page.find(data_table="summary")[0]
     row = next(r for r in summary.find("tr") if "Left → right viewpoints" in r.text)
     para, act, difference = row.find("td")[:3]
-    assert para.find("a", href=f"results/{HERE}/vp_lr/para-laptop_cnn/seed0.json")
+    assert para.find("a", href=f"results/{RESULTS}/vp_lr/para-laptop_cnn-colour/seed0.json")
     assert act.find("summary")[0].text == "not run"
     assert act.find("code")[0].text == (
         "python scripts/train.py model=regression split=vp_lr && "
@@ -241,7 +248,7 @@ def test_several_seeds_are_pooled_and_each_is_linked(campaign):
     )
     assert "n = 192" in rate.text
     seeds = [n.attributes["href"] for n in rate.find("a")][1:]
-    assert seeds == [f"results/{HERE}/lr/para-laptop_cnn/seed{k}.json" for k in (0, 1)]
+    assert seeds == [f"results/{RESULTS}/lr/para-laptop_cnn-colour/seed{k}.json" for k in (0, 1)]
     words = [n.text for n in page.walk() if "provenance" in n.classes]
     assert any("Seeds 0, 1. Training: 3.5 to 3.6 min, 1500 steps, 128 demos." in w for w in words)
 
@@ -256,7 +263,7 @@ def test_other_policies_are_shown_and_other_settings_and_profiles_not_mixed_in(c
     )  # fmt: skip
     assert "n = 192" in rate.text  # two seeds of 96, not the hand's or the paper profile's
     for place in ("bowl_on_plate-hand-together/laptop", "bowl_on_plate-panda-together/paper"):
-        assert page.find("tr", data_run=f"{place}/lr/para-laptop_cnn/seed0.json")
+        assert page.find("tr", data_run=f"{place}/dev/lr/para-laptop_cnn-colour/seed0.json")
 
 
 def test_a_split_and_a_policy_that_the_page_does_not_name_have_a_table(campaign):
@@ -273,7 +280,7 @@ def test_video_policies_have_tables_of_their_own(campaign):
     rows = page.find(data_table="video-total")[0].find("tbody")[0].find("tr")
     two_stage, joint = rows[0].find("td"), rows[1].find("td")
     assert [
-        bool(c.find("a", href=f"results/{HERE}/lr/para_two_stage-svd_tiny/seed0.json"))
+        bool(c.find("a", href=f"results/{RESULTS}/lr/para_two_stage-svd_tiny/seed0.json"))
         for c in two_stage
     ] == ([True, True, False, False, False])
     assert [c.text for c in two_stage[2:]] == ["1000 + 300", "90 %", "4K + 3K"]
