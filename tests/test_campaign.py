@@ -14,17 +14,22 @@ from pathlib import Path
 import psutil
 import pytest
 
-from para.campaign.config import ReproduceConfig
+from para.campaign.cells import GROUPS, campaigns
+from para.campaign.config import CampaignConfig, PartConfig, ReproduceConfig
+from para.campaign.cost import EXPECTED_S, estimate
 from para.campaign.job import Job
 from para.campaign.plan import plan
 from para.campaign.run import CampaignError, CampaignRun
 from para.cli import load_config
+from para.commands import reproduce
 from para.errors import UnknownNameError
 from para.evaluation.config import EvalConfig
 from para.executors import LocalExecutor
 from para.fields import check
 from para.places import ROOT, typed
+from para.registry import options
 from para.runs.config import TrainConfig
+from tests.results_fixture import make_result, write_result
 
 
 def _config(**changes: object) -> ReproduceConfig:
@@ -35,7 +40,7 @@ def _config(**changes: object) -> ReproduceConfig:
 def test_splits_with_the_same_training_set_share_one_run():
     jobs = plan(
         _config(splits=["lr", "nf", "distractor"], models=["para", "regression"], seeds=[0, 1])
-    )
+    ).jobs
     kinds = [job.kind for job in jobs]
     assert kinds.count("demos") == 1
     assert kinds.count("eval") == 3 * 2 * 2
@@ -50,29 +55,95 @@ def test_splits_with_the_same_training_set_share_one_run():
 
 def test_every_job_comes_after_what_it_needs():
     seen: set[str] = set()
-    for job in plan(_config()):
+    for job in plan(_config(splits=["lr", "vp_lr"], seeds=[0, 1])).jobs:
         assert set(job.needs) <= seen
         seen.add(job.name)
     assert job.kind == "website"
 
 
-@pytest.mark.parametrize("campaign", ["main", "video_recipes", "video_sweep"])
-def test_every_campaign_can_be_planned(campaign):
-    cfg = load_config(ReproduceConfig, [f"campaign={campaign}"])
-    jobs = plan(cfg)
-    assert sum(job.kind == "eval" for job in jobs) == len(cfg.splits) * len(cfg.models)
-    scripts = {"train": TrainConfig, "eval": EvalConfig}
-    for job in jobs:
-        if job.kind in scripts:
-            loaded = load_config(scripts[job.kind], job.arguments)
-            check(loaded)
-            if job.kind == "eval":
-                assert (loaded.precision, loaded.episodes) == (cfg.precision, cfg.episodes)
+NAMED = [f"{group}={name}" for group in GROUPS for name in options(group)]
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_every_campaign_can_be_planned(named):
+    """Each training and each evaluation once; their calls are those of the cells."""
+    cfg = load_config(ReproduceConfig, [named, "website=false"])
+    (cells,) = campaigns(cfg).values()
+    planned = plan(cfg)
+    assert planned.by_campaign.keys() == cfg.campaigns.keys() == {named}
+    evaluations = [job for job in planned.jobs if job.kind == "eval"]
+    assert len({job.work.output for job in evaluations}) == len(evaluations) == len(cells)
+    loaded = [load_config(EvalConfig, job.arguments) for job in evaluations[:: len(cells) // 2]]
+    for one in loaded:
+        check(one)
+        assert one.starts == "final"
+        assert (one.split.name, one.layout) in {(cell.split, cell.layout) for cell in cells}
+    trained = {job.name: job for job in planned.jobs if job.kind == "train"}
+    some = load_config(TrainConfig, trained[evaluations[-1].needs[0]].arguments)
+    check(some)
+    last = load_config(EvalConfig, evaluations[-1].arguments)
+    assert (some.seed, some.split.train_set) == (last.seed, last.split.train_set)
+
+
+def test_nothing_named_is_everything_and_keys_keep_a_part_of_it():
+    cfg = _config(models=["para"], seeds=[4], website=False)
+    found = campaigns(cfg)
+    assert set(found) == {"figure=demonstrations"}
+    assert {(c.split, c.layout) for c in found["figure=demonstrations"]} == {
+        (split, layout)
+        for split in ("demos_n1", "corner_n8", "demos_n256")
+        for layout in ("together", "independent")
+    }
+    with pytest.raises(UnknownNameError, match="Did you mean 'corner_n8'"):
+        campaigns(load_config(ReproduceConfig, ["figure=demonstrations", "splits=[corner_n9]"]))
+    with pytest.raises(UnknownNameError, match="Did you mean 'demonstrations'"):
+        load_config(ReproduceConfig, ["figure=demonstration"])
+
+
+def test_what_follows_the_same_augmentation_is_trained_once():
+    """Global regression follows colours only: asked for `camera` it is the same policy."""
+    part = PartConfig(["lr"], ["regression", "para"], augments=["camera", "colour", "forced"])
+    cfg = _config()
+    cfg.campaigns = {"own": CampaignConfig([part])}
+    planned = plan(cfg)
+    trained = [job.work.of for job in planned.jobs if job.kind == "train"]
+    assert trained == ["regression", "regression@forced", "para", "para@colour", "para@forced"]
+
+
+def test_the_estimate_scales_what_was_measured(tmp_path):
+    """Minutes by steps and seconds by episodes; jobs that two campaigns need count once."""
+    folders = {f"{name}_dir": str(tmp_path / name) for name in ("results", "reference", "runs")}
+    result = make_result("lr", "para", ood=30, sanity=10)
+    result["training"] |= {"minutes": 10.0, "steps": 1000}
+    result["evaluation"] = {"key": "k", "seconds": 80.0}
+    write_result(tmp_path / "reference", result)
+    cfg = _config(splits=["lr"], models=["para"], website=False, **folders)
+    planned = plan(cfg)
+    one, whole = estimate(cfg, planned)
+    steps = load_config(TrainConfig).training.steps
+    hours = (steps * 0.6 + 160 * 2.0 + 2 * EXPECTED_S["demos"]) / 3600
+    assert one.hours == whole.hours == whole.left == pytest.approx(hours)
+    assert one.counts == {"demos": (1, 0), "train": (1, 0), "eval": (1, 0)}
+    (evaluation,) = (job for job in planned.jobs if job.kind == "eval")
+    evaluation.work.output.parent.mkdir(parents=True)
+    evaluation.work.output.write_text("{}")
+    assert estimate(cfg, planned)[-1].counts["eval"] == (1, 1)
+    both = plan(load_config(ReproduceConfig, ["figure=three_way", "table=notes", "website=false"]))
+    *parts, whole = estimate(cfg, both)
+    assert sum(row.counts["eval"][0] for row in parts) == whole.counts["eval"][0] == 60 + 12
+
+
+def test_a_dry_run_says_the_sum_and_does_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reproduce.main(["table=notes", "dry_run=true"])
+    words = capsys.readouterr().out.split()
+    assert words[words.index("all") + 1 :][:2] == ["12", "12"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_recipes_wait_for_the_stage_that_they_share():
     models = ["para_two_stage-svd_tiny", "para_joint-svd_tiny", "para_frozen-svd_tiny"]
-    jobs = {job.name: job for job in plan(_config(splits=["lr"], models=models))}
+    jobs = {job.name: job for job in plan(_config(splits=["lr"], models=models)).jobs}
     demos, first = "demos objpos", "train left para_two_stage-svd_tiny seed0"
     assert jobs[first].needs == (demos,)
     assert jobs["train left para_joint-svd_tiny seed0"].needs == (demos,)

@@ -1,16 +1,45 @@
-"""Every key of scripts/reproduce.py."""
+"""Every key of scripts/reproduce.py, and what a campaign (configs/figure, configs/table) is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from envs.base import layout_names
 from envs.splits import STARTS
 from para.common import CommonConfig
 from para.executors import ExecutorConfig
-from para.fields import SEEDS, choice, number, require
+from para.fields import SEEDS, choice, number, require, word
+
+
+@dataclass
+class PartConfig:
+    """A part of a campaign: every policy on every split, with every seed."""
+
+    splits: list[str] = MISSING
+    models: list[str] = MISSING
+    """Policies by their names in results: para, act, para_two_stage-svd_tiny."""
+    augments: list[str] | None = word(None)
+    """Augmentations that are asked for (configs/augment); null: the usual one. What a policy cannot
+    follow of one is left out, as in training."""
+    tasks: list[str] | None = None
+    """null: the one that the script is told."""
+    layouts: list[str] | None = choice(None, layout_names)
+    """null: the one that the script is told; another task's usual one."""
+    seeds: list[int] = number([0], least=0, most=SEEDS)
+    precision: str | None = choice(None, ("fp32", "bf16"))
+    """null: what the script is told."""
+    episodes: int | None = number(None, least=1, most=100_000)
+    """null: what the script is told."""
+
+
+@dataclass
+class CampaignConfig:
+    """All that one figure or table needs."""
+
+    parts: list[PartConfig] = MISSING
 
 
 @dataclass
@@ -19,11 +48,14 @@ class ReproduceConfig(CommonConfig):
 
     script: ClassVar[str] = "reproduce"
 
-    splits: list[str] = MISSING
-    """What to test on; campaign=... sets it (configs/campaign)."""
-    models: list[str] = MISSING
-    """Policies by their names in results: para, act, para_two_stage-svd_tiny."""
-    seeds: list[int] = number([0], least=0, most=SEEDS)
+    campaigns: dict[str, CampaignConfig] = field(default_factory=dict)
+    """What is made, by name; figure=... and table=... set it. Nothing named: all of them."""
+    splits: list[str] | None = None
+    """Only these splits; where neither figure nor table is named, a campaign of its own."""
+    models: list[str] | None = None
+    """Only these policies, by their names in results: para, act, para_two_stage-svd_tiny."""
+    seeds: list[int] | None = number(None, least=0, most=SEEDS)
+    """Only these training seeds."""
     starts: str = choice("final", STARTS)
     """dev | final: decide on dev, publish on final (docs/protocol.md)."""
     precision: str = choice("fp32", ("fp32", "bf16"))
@@ -34,8 +66,10 @@ class ReproduceConfig(CommonConfig):
     """Where the jobs run, `workers` at a time (configs/executor)."""
     website: bool = True
     """Build the website at the end."""
+    dry_run: bool = False
+    """Only say what would be done, and how many core-hours that is."""
 
     def rules(self, key: str, run: Any) -> None:
         """An empty campaign is a mistake."""
         for name in ("splits", "models", "seeds"):
-            require(bool(getattr(self, name)), f"{name}=[] leaves nothing to do.")
+            require(getattr(self, name) != [], f"{name}=[] leaves nothing to do.")

@@ -23,6 +23,23 @@ class JobError(ParaError):
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a job makes, and how much of it.
+
+    Attributes:
+        of: The policy's label, or the name of the demo set.
+        output: A file or folder that is there when the job was done before.
+        amount: Optimiser steps, or episodes.
+        split: Of an evaluation.
+    """
+
+    of: str
+    output: Path
+    amount: int = 0
+    split: str = ""
+
+
+@dataclass(frozen=True)
 class Job:
     """One call of a script.
 
@@ -33,6 +50,7 @@ class Job:
         arguments: Its overrides.
         needs: Names of jobs that must have succeeded before.
         exclusive: Runs alone, with all cores.
+        work: What it makes; None where nobody asks.
     """
 
     name: str
@@ -41,6 +59,7 @@ class Job:
     arguments: tuple[str, ...]
     needs: tuple[str, ...] = ()
     exclusive: bool = False
+    work: Work | None = None
 
     @property
     def command(self) -> str:

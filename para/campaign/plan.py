@@ -1,86 +1,168 @@
-"""What a campaign consists of: which scripts are called with what, and in which order."""
+"""The jobs of a campaign: which scripts are called with what, and in which order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from envs.splits import load_split
+from envs.splits import TESTS, load_split
+from para.campaign.cells import Cell, campaigns
 from para.campaign.config import ReproduceConfig
-from para.campaign.job import Job
+from para.campaign.job import Job, Work
 from para.cli import load_config
+from para.data.format import dataset_dir
 from para.runs.config import TrainConfig
+from para.runs.contents import POLICY_META
 from para.runs.folders import run_dir, run_id
-from para.runs.labels import model_overrides
+from para.runs.identity import ResultId, RunId, Setting
+from para.runs.labels import model_overrides, run_label
 from para.training.stages import stage_configs
 
 
-def plan(cfg: ReproduceConfig) -> list[Job]:
-    """The jobs of a campaign, in an order in which they can run.
+@dataclass(frozen=True)
+class Plan:
+    """A campaign.
 
-    Splits with the same training set share its training run.
+    Attributes:
+        jobs: In an order in which they can run.
+        by_campaign: Names of the jobs that each named campaign needs; some need the same.
     """
-    common = [f"task={cfg.task.name}"]
-    common += [
-        f"{key}={getattr(cfg, key)}"
-        for key in (
-            *("profile", "robot", "layout"),
-            *("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir"),
-        )
-        if getattr(cfg, key) is not None
-    ]
-    common += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
-    splits = [load_split(name) for name in cfg.splits]
-    demos = {
-        dataset: Job(
-            f"demos {dataset}",
-            "demos",
-            "generate_demos",
-            (f"dataset={dataset}", *common),
-            exclusive=True,
-        )
-        for dataset in dict.fromkeys(split.dataset for split in splits)
+
+    jobs: list[Job]
+    by_campaign: dict[str, list[str]]
+
+
+def plan(cfg: ReproduceConfig) -> Plan:
+    """What `cfg` asks for: each training and evaluation once, whoever needs it.
+
+    Splits with the same training set share its training run, and so do augmentations of which a
+    policy follows the same.
+
+    Raises:
+        UnknownNameError, ConfigError: See `campaigns`; or there is no such model, backbone, recipe.
+    """
+    planner = _Planner(cfg)
+    by_campaign = {
+        name: list(dict.fromkeys(job for cell in cells for job in planner.add(cell)))
+        for name, cells in campaigns(cfg).items()
     }
-    jobs = {job.name: job for job in demos.values()}
-    shared = _SharedStages()
-    for seed in cfg.seeds:
-        for split in splits:
-            for label in cfg.models:
-                training, evaluation = model_overrides(label, augment=False)
-                rest = [f"split={split.name}", f"seed={seed}", *common]
-                train = f"train {split.train_set} {label} seed{seed}"
-                if train not in jobs:
-                    needs = (demos[split.dataset].name, *shared.needs(train, [*training, *rest]))
-                    arguments = (*training, *rest, "workers=1")
-                    jobs[train] = Job(train, "train", "train", arguments, needs)
-                augment = run_id(load_config(TrainConfig, [*training, *rest])).augment
-                test = (f"augment={augment}", f"starts={cfg.starts}")
-                test += (f"precision={cfg.precision}", "workers=1", "video=0")
-                test += (f"episodes={cfg.episodes}",) if cfg.episodes else ()
-                arguments = (*evaluation, *rest, *test)
-                name = f"eval {split.name} {label} seed{seed}"
-                jobs[name] = Job(name, "eval", "eval", arguments, needs=(train,))
+    jobs = list(planner.jobs.values())
+    demos = [job for job in jobs if job.kind == "demos"]
+    jobs = [*demos, *(job for job in jobs if job.kind != "demos")]
     if cfg.website:
-        arguments = tuple(common)
-        evaluations = tuple(job.name for job in jobs.values() if job.kind == "eval")
-        jobs["website"] = Job(
-            "website", "website", "make_website", arguments, evaluations, exclusive=True
+        evaluations = tuple(job.name for job in jobs if job.kind == "eval")
+        arguments = tuple(_common(cfg, cfg.task.name, cfg.layout))
+        jobs.append(
+            Job("website", "website", "make_website", arguments, evaluations, exclusive=True)
         )
-    return list(jobs.values())
+    return Plan(jobs, by_campaign)
 
 
-class _SharedStages:
-    """Which job trains a stage that several recipes begin with: the others wait for that job."""
+@dataclass(frozen=True)
+class _Policy:
+    """A policy as it is trained somewhere; elsewhere only setting, training set and seed differ.
 
-    def __init__(self) -> None:
-        self._jobs: dict[Path, str] = {}
+    Attributes:
+        training: The overrides that choose it.
+        evaluation: Those of its evaluation.
+        config: Its configuration there.
+    """
 
-    def needs(self, job: str, overrides: Sequence[str]) -> tuple[str, ...]:
-        """Jobs that train the first stages of `job`, whose training takes these overrides.
+    training: tuple[str, ...]
+    evaluation: tuple[str, ...]
+    config: TrainConfig
 
-        Raises:
-            UnknownNameError, ConfigError: There is no such model, backbone or recipe.
-        """
-        *earlier, _ = stage_configs(load_config(TrainConfig, overrides))
-        makers = [self._jobs.setdefault(run_dir(stage), job) for stage in earlier]
+    @cached_property
+    def stages(self) -> list[TrainConfig]:
+        """Its runs, in order."""
+        return stage_configs(self.config)
+
+    @cached_property
+    def run(self) -> RunId:
+        """What identifies its last run there."""
+        return run_id(self.stages[-1])
+
+    @cached_property
+    def label(self) -> str:
+        """Its name in results."""
+        return run_label(self.run, self.config.model.kind)
+
+
+class _Planner:
+    """Makes the jobs of cells, each once."""
+
+    def __init__(self, cfg: ReproduceConfig):
+        self.cfg = cfg
+        self.jobs: dict[str, Job] = {}
+        self._policies: dict[tuple[object, ...], _Policy] = {}
+        self._shared: dict[Path, str] = {}
+
+    def add(self, cell: Cell) -> list[str]:
+        """Names of the jobs that a cell needs: demos, training, evaluation."""
+        cfg, split = self.cfg, load_split(cell.split)
+        common = _common(cfg, cell.task, cell.layout)
+        unusual = (cell.task, cell.layout) != (cfg.task.name, cfg.layout)
+        where = f" {cell.task} {cell.layout}" if unusual else ""
+        rest = [f"split={split.name}", f"seed={cell.seed}", *common]
+        policy = self._policy(cell, rest)
+        setting = Setting(cell.task, cfg.robot, cell.layout)
+        run = replace(policy.run, setting=setting, train_set=split.train_set, seed=cell.seed)
+
+        demos = f"demos {split.dataset}{where}"
+        folder = dataset_dir(
+            cfg.data_dir, setting.name, split.dataset, policy.config.env.image_size
+        )
+        arguments = (f"dataset={split.dataset}", *common)
+        work = Work(split.dataset, folder)
+        self.jobs.setdefault(
+            demos, Job(demos, "demos", "generate_demos", arguments, exclusive=True, work=work)
+        )
+
+        train = f"train {split.train_set} {policy.label} seed{cell.seed}{where}"
+        if train not in self.jobs:
+            needs = self._stages_of_others(train, policy)
+            steps = sum(stage.training.steps for stage in policy.stages[-1 if needs else 0 :])
+            work = Work(policy.label, run.folder(cfg.runs_dir) / POLICY_META, steps)
+            arguments = (*policy.training, *rest, "workers=1")
+            self.jobs[train] = Job(train, "train", "train", arguments, (demos, *needs), work=work)
+
+        test = (f"augment={run.augment}", f"starts={cfg.starts}")
+        test += (f"precision={cell.precision}", "workers=1", "video=0")
+        test += (f"episodes={cell.episodes}",) if cell.episodes else ()
+        name = f"eval {split.name} {policy.label} seed{cell.seed}{where}"
+        result = ResultId(
+            *(setting, cfg.profile, cfg.starts, split.name),
+            *(run.model, run.backbone, run.augment, cell.seed),
+        )
+        episodes = sum(cell.episodes or getattr(split, one).episodes for one in TESTS)
+        work = Work(policy.label, result.path(cfg.results_dir), episodes, split.name)
+        arguments = (*policy.evaluation, *rest, *test)
+        self.jobs.setdefault(name, Job(name, "eval", "eval", arguments, (train,), work=work))
+        return [demos, *self.jobs[train].needs[1:], train, name]
+
+    def _policy(self, cell: Cell, rest: Sequence[str]) -> _Policy:
+        """The policy of a cell. Composing takes long, and recipes alone depend on the split."""
+        training, evaluation = model_overrides(cell.label, augment=False)
+        has_recipe = any(word.startswith("recipe=") for word in training)
+        key = (cell.label, cell.task, *(rest if has_recipe else ()))
+        if key not in self._policies:
+            config = load_config(TrainConfig, [*training, *rest])
+            self._policies[key] = _Policy(tuple(training), tuple(evaluation), config)
+        return self._policies[key]
+
+    def _stages_of_others(self, job: str, policy: _Policy) -> tuple[str, ...]:
+        """Jobs that train the first stages of `job`: several recipes may begin with the same."""
+        makers = (self._shared.setdefault(run_dir(stage), job) for stage in policy.stages[:-1])
         return tuple(dict.fromkeys(maker for maker in makers if maker != job))
+
+
+def _common(cfg: ReproduceConfig, task: str, layout: str) -> list[str]:
+    """What all scripts are told."""
+    values = {key: getattr(cfg, key) for key in ("profile", "robot")} | {"layout": layout}
+    folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
+    values |= {key: getattr(cfg, key) for key in folders}
+    words = [f"{key}={value}" for key, value in values.items() if value is not None]
+    words += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
+    return [f"task={task}", *words]

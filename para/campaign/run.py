@@ -17,16 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from para.campaign.config import ReproduceConfig
+from para.campaign.cost import EXPECTED_S
 from para.campaign.job import Job, log_file, run_script
-from para.campaign.plan import plan
 from para.errors import ParaError
 from para.executors import Crew, Done, Executor, build_executor, stateless
 from para.files import atomic_write_json
 
 log = logging.getLogger(__name__)
-
-EXPECTED_S = {"demos": 80.0, "train": 290.0, "eval": 75.0, "website": 500.0}
-"""First guess of a job's wall time [s], until one of its kind has been timed."""
 
 
 class CampaignError(ParaError):
@@ -144,10 +141,10 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60:3d}:{int(seconds) % 60:02d}"
 
 
-def reproduce(cfg: ReproduceConfig) -> CampaignRun:
-    """Run the campaign of `cfg`; see `plan`. seconds.json has each job's wall time in this call."""
+def reproduce(cfg: ReproduceConfig, jobs: Sequence[Job]) -> CampaignRun:
+    """Run the jobs of `plan(cfg)`. seconds.json has each job's wall time in this call."""
     executor = build_executor(cfg.executor, cfg.workers)
-    campaign = CampaignRun(plan(cfg), executor, Path(cfg.outputs_dir) / "campaign")
+    campaign = CampaignRun(jobs, executor, Path(cfg.outputs_dir) / "campaign")
     campaign.run()
     atomic_write_json(campaign.log_dir / "seconds.json", campaign.seconds)
     return campaign

@@ -27,6 +27,7 @@ from para.cli import load_config
 from para.errors import ConfigError
 from para.evaluation.results import read_result
 from para.executors import build_executor
+from para.fields import require
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir, run_id, setting_of
@@ -106,17 +107,20 @@ def tries(cfg: ReproduceConfig, train: Sequence[str], evaluate: Sequence[str]) -
         evaluate: More overrides of every evaluation: which starts, how many episodes.
 
     Raises:
-        ConfigError: A policy is trained by a recipe, which has learning rates of its own.
+        ConfigError: A policy is trained by a recipe, which has learning rates of its own; or there
+            is nothing to tune.
     """
+    for name in ("splits", "models"):
+        require(bool(getattr(cfg, name)), f"Nothing to tune: say {name}=[...].")
     folder = Path(cfg.outputs_dir) / "tuning"
     common = [f"task={cfg.task.name}", f"profile={cfg.profile}", f"robot={cfg.robot}"]
     common += [f"layout={cfg.layout}", f"data_dir={cfg.data_dir}", f"outputs_dir={folder}"]
     common += [f"runs_dir={folder / 'runs'}", f"results_dir={folder / 'results'}"]
     common += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
     found = []
-    for seed in cfg.seeds:
-        for split in cfg.splits:
-            for label in cfg.models:
+    for seed in cfg.seeds or [0]:
+        for split in cfg.splits or []:
+            for label in cfg.models or []:
                 parts = label_parts(label)
                 if parts.recipe:
                     raise ConfigError(

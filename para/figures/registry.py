@@ -9,6 +9,7 @@ from pathlib import Path
 from para.errors import UnknownNameError
 from para.evaluation.results import FILE_NAMES, MAIN_MODELS
 from para.figures import (
+    augmentation,
     charts,
     choices,
     curves,
@@ -16,6 +17,7 @@ from para.figures import (
     distributions,
     maps,
     method,
+    study,
     video_charts,
     video_clips,
     videos,
@@ -160,6 +162,21 @@ def _of_experiments() -> dict[str, Asset]:
             partial(_results_among, corner_splits().values(), MAIN_MODELS),
             "Success by number of corner demonstrations",
         ),
+        "demonstrations": Asset(
+            study.demonstrations_figure,
+            study.demonstrations_inputs,
+            "How many demonstrations does the table need?",
+        ),
+        "three_way": Asset(
+            study.three_way_figure,
+            study.three_way_inputs,
+            "Told the camera, answering in pixels, trained with images whose camera moves",
+        ),
+        "cameras": Asset(
+            study.cameras_figure,
+            study.cameras_inputs,
+            "Success from new views by number of training cameras",
+        ),
         "video_recipe_chart": Asset(
             video_charts.recipe_chart,
             partial(_results_among, (video_charts.RECIPE_SPLIT,), video_charts.MAIN_RECIPES),
@@ -190,6 +207,12 @@ def _of_experiments() -> dict[str, Asset]:
             method.method_diagram,
             method.method_inputs,
             "The method, on a real prediction of a trained checkpoint",
+            simulates=True,
+        ),
+        "augmentation": Asset(
+            augmentation.augmentation_figure,
+            augmentation.augmentation_inputs,
+            "A training image before and after augmentation that moves the camera",
             simulates=True,
         ),
         "two_stage_diagram": Asset(

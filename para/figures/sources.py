@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Sources:
         profile: Name of the profile.
         workers: Processes that may render at once.
         progress: Show progress bars.
+        every: Results of all settings and profiles, for `laid`; None: `results` are all.
     """
 
     results: ResultSet
@@ -63,6 +64,7 @@ class Sources:
     profile: str = PROFILE
     workers: int = 1
     progress: bool = False
+    every: ResultSet | None = None
 
     @classmethod
     def open(
@@ -77,8 +79,15 @@ class Sources:
     ) -> Sources:
         """Read the result files; runs and demos are opened when they are needed."""
         setting = setting or Setting()
-        results = ResultSet.load(results_dir).of(setting, profile)
-        return cls(results, Path(runs_dir), Path(data_dir), setting, profile, workers, progress)
+        every = ResultSet.load(results_dir)
+        folders = Path(runs_dir), Path(data_dir)
+        return cls(every.of(setting, profile), *folders, setting, profile, workers, progress, every)
+
+    def laid(self, layout: str) -> Sources:
+        """The same where the objects are placed in another way."""
+        setting = replace(self.setting, layout=layout)
+        every = self.every or self.results
+        return replace(self, setting=setting, results=every.of(setting, self.profile))
 
     @property
     def stages(self) -> list[Stage]:

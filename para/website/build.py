@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import para
 from para.evaluation.result_set import LeftOut, ResultSet, StoredResult
 from para.evaluation.results import MAIN_MODELS, stage_counts, stage_steps
-from para.figures import video_charts
+from para.figures import study, video_charts
 from para.figures.build import BuiltAsset
 from para.figures.drawing import published_name
 from para.figures.sources import published
@@ -210,6 +210,9 @@ def render(
         main_tables=video_charts.MAIN_TABLES,
         recipe_tables=video_charts.RECIPE_TABLES,
         recipe_split=video_charts.RECIPE_SPLIT,
+        three_way=content.three_way(numbers),
+        three_way_splits=study.THREE_WAY_SPLITS,
+        followers=study.followers(),
         scaling_splits=sweep_splits(),
         scaling_models=video_charts.SCALING_MODELS,
         seed_words=seed_words(numbers),

@@ -20,6 +20,7 @@ from para.evaluation.results import (
     total_steps,
     world_words,
 )
+from para.figures import study
 from para.figures.splits import in_order, sweep_splits
 from para.figures.tasks import Stage, stages_of
 from para.runs.identity import Setting
@@ -202,6 +203,16 @@ class Numbers:
         """
         wanted = {(split, m) for split in splits for m in models or self.models(split)}
         return describe([run for pair in sorted(wanted) for run in self.select(*pair)])
+
+
+def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:
+    """Each combination of camera, pixels and augmentation, with its numbers; None: not run."""
+    setting = replace(numbers.setting, layout=study.LAYOUT)
+    apart = Numbers(numbers.every, setting, numbers.profile)
+    return [
+        (row, [row.label and apart.number(split, row.label) for split in study.THREE_WAY_SPLITS])
+        for row in study.three_way(apart.results)
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,133 @@
+"""The figures of the study: what is plotted is what the files say, what is missing says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from results_fixture import make_result, result_path, write_result
+
+from para.camera import Camera
+from para.evaluation.result_set import ResultSet
+from para.figures import augmentation, study
+from para.figures.drawing import Drawing
+from para.figures.sources import NotRun, Sources
+from para.figures.style import LIGHT, themed
+from para.website.content import Numbers, three_way
+
+
+def write(folder, split, model, augment, layout="independent", seeds=(0,), rate=0.5):
+    """Made-up results of a policy with an augmentation; returns the successes of each seed."""
+    usual = "colour" if model == "regression" else "camera"
+    counts = []
+    for seed in seeds:
+        result = make_result("lr", model, seed, ood=40, sanity=2)
+        outcome = np.random.default_rng([seed, int(100 * rate)])
+        for episode in result["episodes"]:
+            episode["success"] = bool(outcome.random() < rate)
+            episode["stage"] = "PLACE" if episode["success"] else "MISS"
+        result |= {"split": split, "augment": augment}
+        result["backbone"]["name"] = "resnet18"
+        result["environment"]["layout"] = layout
+        result["model"] = model if augment == usual else f"{model}@{augment}"
+        counts.append(sum(e["success"] for e in result["episodes"] if e["test"] == "ood"))
+        assert result_path(folder, result) not in folder.rglob("*.json")
+        write_result(folder, result)
+    return counts
+
+
+def draw(folder, figure) -> Drawing:
+    with themed(LIGHT):
+        return figure(Sources.open(folder, folder, folder), LIGHT)
+
+
+def test_every_combination_is_a_row_told_apart_by_what_was_followed(tmp_path):
+    seeds = (0, 1, 2)
+    got = write(tmp_path, "lr", "para", "camera", seeds=seeds, rate=0.9)
+    write(tmp_path, "lr", "para", "colour", seeds=seeds, rate=0.3)
+    write(tmp_path, "lr", "regression", "forced", rate=0.1)
+    write(tmp_path, "lr", "para", "camera", layout="together", rate=0.0)  # is not mixed in
+    drawing = draw(tmp_path, study.three_way_figure)
+    assert drawing.data["lr"]["para"]["successes"] == sum(got)
+    assert set(drawing.data["lr"]) == {"para", "para@colour", "regression@forced"}
+    dots = [line for line in drawing.figure.axes[0].lines if line.get_markersize() == 2.6]
+    assert [list(line.get_xdata()) for line in dots][-1] == [100 * n / 40 for n in got]
+    texts = [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
+    assert texts.count("not run") == 2 * len(study.THREE_WAY_MODELS) * 2 - 3
+    assert len(study.three_way_inputs(Sources.open(tmp_path, tmp_path, tmp_path))) == 7
+
+
+def test_the_table_has_the_numbers_of_the_figure(tmp_path):
+    got = write(tmp_path, "corner_n8", "pixel_regression", "camera", seeds=(0, 1), rate=0.7)
+    rows = three_way(Numbers(ResultSet.load(tmp_path)))
+    facts = [(row.model, row.told, row.pixel, row.augmented) for row, _ in rows]
+    assert facts[:4] == [
+        ("regression", False, False, False),
+        ("regression", False, False, True),
+        ("regression_camera", True, False, False),
+        ("regression_camera", True, False, True),
+    ]
+    assert {pixel for model, told, pixel, _ in facts[4:]} == {True}
+    numbers = {(row.model, row.augmented): found for row, found in rows}
+    lr, corners = numbers["pixel_regression", True]
+    assert lr is None
+    assert corners.rate.successes == sum(got)
+    assert numbers["para", True] == [None, None]
+
+
+def test_curves_have_a_panel_per_layout_and_name_what_is_missing(tmp_path):
+    for layout in ("together", "independent"):
+        for split in ("demos_n1", "corner_n8", "demos_n256"):
+            write(tmp_path, split, "para", "camera", layout, seeds=(0, 1), rate=0.8)
+    write(tmp_path, "demos_n1", "para", "colour", "together", rate=0.1)
+    write(tmp_path, "demos_n256", "para", "colour", "together", rate=0.6)
+    write(tmp_path, "corner_n8", "act", "colour", "together")  # a point is no curve
+    drawing = draw(tmp_path, study.demonstrations_figure)
+    assert set(drawing.data) == {"together", "independent"}
+    assert set(drawing.data["together"]) == {"para", "para@colour"}
+    assert list(drawing.data["independent"]["para"]) == ["1", "8", "256"]
+    left = drawing.figure.axes[0]
+    assert [text.get_text() for text in left.get_xticklabels()] == [
+        "1",
+        "2",
+        "4",
+        "8",
+        "16",
+        "64",
+        "256",
+    ]
+    assert "PARA was not run with 2, 4, 16, 64 (objects together)." in drawing.notes
+    for line, label in zip(left.lines, ("para", "para@colour"), strict=True):
+        values = [rate["percent"] for rate in drawing.data["together"][label].values()]
+        np.testing.assert_allclose(line.get_ydata(), values)
+
+
+def test_cameras_are_counted_as_the_splits_have_them(tmp_path):
+    with pytest.raises(NotRun) as missing:
+        study.cameras_inputs(Sources.open(tmp_path, tmp_path, tmp_path))
+    assert missing.value.command.endswith("reproduce.py figure=cameras")
+    for split in ("vp_train_1", "vp_train_64"):
+        write(tmp_path, split, "regression_camera", "camera")
+    drawing = draw(tmp_path, study.cameras_figure)
+    assert list(drawing.data["regression_camera"]) == ["1", "64"]
+    assert drawing.notes == ("Global regression, told the camera was not run with 8.",)
+
+
+def test_the_label_of_a_warped_image_is_the_same_point():
+    """The rays of all marked pixels meet in the label, from an eye that stays where it is."""
+    shown, _, side = augmentation.views(size=64)
+    before, *after = shown
+    assert isinstance(side, Camera)
+    for view in after:
+        assert np.linalg.norm(view.pixel - before.pixel) > 0.5
+        assert np.abs(view.image - before.image).max() > 0.2
+        np.testing.assert_allclose(view.point, before.point, atol=1e-4)
+        eye = view.camera.T_world_camera[:3, 3]
+        np.testing.assert_allclose(eye, before.camera.T_world_camera[:3, 3], atol=1e-6)
+
+
+def test_who_follows_what_is_said_by_the_classes():
+    rows = {model: rest for model, *rest in study.followers()}
+    assert rows["para"] == ["yes", "pixels", "every warp"]
+    assert rows["act_camera"] == ["yes", "camera x, y, z", "every warp"]
+    assert rows["regression"] == ["no", "world x, y, z", "colours only"]
+    assert "video" not in rows
