@@ -43,6 +43,7 @@ from para.floor_table import floors_table, measured_bounds
 from para.places import ROOT
 from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
+from para.website.first_campaign import then_and_now
 
 PAGES = ("README.md", "docs/video.md", "docs/protocol.md")
 
@@ -362,6 +363,7 @@ TABLES: dict[str, Table] = {
     "speed": speed_table,
     "coverage": coverage_table,
     "floors": lambda _, results_dir: floors_table(results_dir),
+    "then_and_now": lambda numbers, _: then_and_now(numbers),
 }
 
 

@@ -13,6 +13,7 @@ from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Sources
 from para.figures.style import LIGHT, themed
 from para.website.content import Numbers, three_way
+from para.website.first_campaign import then_and_now
 
 
 def write(folder, split, model, augment, layout="independent", seeds=(0,), rate=0.5):
@@ -123,6 +124,19 @@ def test_the_label_of_a_warped_image_is_the_same_point():
         np.testing.assert_allclose(view.point, before.point, atol=1e-4)
         eye = view.camera.T_world_camera[:3, 3]
         np.testing.assert_allclose(eye, before.camera.T_world_camera[:3, 3], atol=1e-6)
+
+
+def test_old_numbers_stand_beside_new_ones_on_final_starts(tmp_path):
+    write_result(tmp_path, make_result("lr", "para") | {"starts": "dev"})
+    write_result(tmp_path, make_result("nf", "para") | {"starts": "final"})
+    rows = then_and_now(Numbers(ResultSet.load(tmp_path))).splitlines()
+    lr, nf = (
+        next(row for row in rows if f"`{split}`" in row).split(" | ") for split in ("lr", "nf")
+    )
+    assert lr[1:3] == ["97.0 % [91.5, 99.0] n=100", "not run"]
+    assert nf[1].startswith("100.0 %")
+    assert nf[2].endswith("n=96")
+    assert nf[4] == "not run"
 
 
 def test_who_follows_what_is_said_by_the_classes():
