@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from omegaconf import MISSING
@@ -49,6 +49,9 @@ class TestConfig:
 @dataclass
 class SplitConfig:
     """What every split is told (configs/split)."""
+
+    every_task: ClassVar[bool] = False
+    """Its policy is trained on the demos of all tasks, and tested on one (envs/multi_task.py)."""
 
     name: str = word(MISSING, mark=LOCAL)
     kind: str = MISSING
@@ -138,7 +141,9 @@ class Split(ABC):
         """
 
 
-SPLITS: Registry[type[Split]] = Registry("split", "split", ("envs.splits", "envs.composition"))
+SPLITS: Registry[type[Split]] = Registry(
+    "split", "split", ("envs.splits", "envs.composition", "envs.multi_task")
+)
 
 
 def split_names(task: Task | None = None) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from envs.base import TASKS, EnvConfig, Task, layout_names, robot_names
+from envs.multi_task import LAYOUT
+from envs.splits import SPLITS
 from para.fields import LOCAL, SEEDS, choice, folder, marked, number
 from para.places import shipped
 
@@ -18,12 +20,20 @@ def _task_of(cfg: DictConfig) -> type[Task]:
     return TASKS[cfg.task.get("kind") or TASKS.load(cfg.task.name).kind]
 
 
+def _is_of_every_task(cfg: DictConfig) -> bool:
+    split = cfg.get("split")
+    if not isinstance(split, DictConfig):
+        return False
+    kind = split.get("kind") or SPLITS.load(split.name).kind
+    return bool(SPLITS.config(kind).every_task)
+
+
 def _usual_layout(*, _root_: DictConfig) -> str:
-    return _task_of(_root_).layouts[0]
+    return LAYOUT if _is_of_every_task(_root_) else _task_of(_root_).layouts[0]
 
 
 def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
-    return yes if _task_of(_root_).turns else no
+    return yes if _is_of_every_task(_root_) or _task_of(_root_).turns else no
 
 
 # What YAML files say that depends on the chosen task: its usual layout, and a value for tasks that

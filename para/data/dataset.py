@@ -27,7 +27,7 @@ seen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -43,6 +43,7 @@ from para.camera import Camera
 from para.data.augment import augment
 from para.data.config import AugmentConfig
 from para.data.format import (
+    Episode,
     EpisodeMeta,
     decode_image,
     episode_path,
@@ -75,6 +76,8 @@ class DemoDataset:
         clip: F and s of the clips in a batch; None for no clips.
         cache_bytes: Memory for decoded frames.
         text: How instructions are read; None: batches have none.
+        more: Further data sets with episodes of them, of other tasks: batches take the same number
+            of samples from each, to within one.
 
     Raises:
         DataError: No demos are left, a file is damaged, or image sizes differ.
@@ -89,19 +92,17 @@ class DemoDataset:
         clip: tuple[int, int] | None = None,
         cache_bytes: float = 1.5e9,
         text: Text | None = None,
+        more: Iterable[tuple[Path | str, Iterable[int]]] = (),
     ):
         cv2.setNumThreads(1)
-        episodes = [read_episode(episode_path(folder, index)) for index in indices]
-        used = [episode for episode in episodes if episode.meta.success]
-        self.skipped = [e.meta.index for e in episodes if not e.meta.success]
-        if not used:
-            why = (
-                f"all {len(self.skipped)} are failed ones" if self.skipped else "none was selected"
-            )
-            raise DataError(
-                f"No demos of {folder} to train on: {why}. Make the set with: "
-                f"{regenerate_command(folder)}"
-            )
+        used: list[Episode] = []
+        self.skipped: list[int] = []
+        self._sizes: list[int] = []
+        for place, wanted in ((folder, indices), *more):
+            good, failed = _read(place, wanted)
+            used += good
+            self.skipped += failed
+            self._sizes.append(sum(episode.meta.num_samples for episode in good))
         self.metas = [episode.meta for episode in used]
         self.horizon, self.stride, self.clip = horizon, stride, clip
         lengths = np.array([meta.num_samples for meta in self.metas])
@@ -170,6 +171,10 @@ class DemoDataset:
         clip = self._images(times.ravel()).unflatten(0, times.shape)
         return {"image": clip[:, 0].contiguous(), "clip": clip} | tensors
 
+    def order(self, batch_size: int, seed: int, step: int) -> np.ndarray:
+        """Sample numbers of a batch, see `batch_samples`; of several data sets in turn."""
+        return batch_samples(self._sizes, batch_size, seed, step)
+
     def instructions(self, samples: np.ndarray) -> list[str]:
         """What is to be done in sample numbers (B,)."""
         return [self._instructions[demo] for demo in self._demo[samples]]
@@ -222,17 +227,41 @@ def _instruction(meta: EpisodeMeta) -> str:
     return kind.cls(kind.config(**meta.task)).instruct(Condition.from_dict(meta.condition))
 
 
-def batch_samples(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Sample numbers (batch_size,) of batch `step`: slice of an endless row of permutations of n.
+def _read(folder: Path | str, indices: Iterable[int]) -> tuple[list[Episode], list[int]]:
+    """Successful episodes of a data set, and the indices of the failed ones."""
+    episodes = [read_episode(episode_path(folder, index)) for index in indices]
+    used = [episode for episode in episodes if episode.meta.success]
+    failed = [episode.meta.index for episode in episodes if not episode.meta.success]
+    if not used:
+        why = f"all {len(failed)} are failed ones" if failed else "none was selected"
+        raise DataError(
+            f"No demos of {folder} to train on: {why}. Make the set with: "
+            f"{regenerate_command(folder)}"
+        )
+    return used, failed
+
+
+def batch_samples(sizes: int | Sequence[int], batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Sample numbers (batch_size,) of batch `step`: slice of an endless row of permutations.
 
     Epoch e's permutation depends on (seed, e) only; a batch may span two epochs.
+
+    Args:
+        sizes: How many samples there are; or how many of each group, which lie one after the other
+            and take turns, each in a row of permutations of its own.
+        batch_size: B.
+        seed: Decides the permutations.
+        step: Number of the batch.
     """
-    place = np.arange(step * batch_size, (step + 1) * batch_size)
-    epoch, within = np.divmod(place, n)
+    sizes = [sizes] if isinstance(sizes, int) else sizes
+    turn, group = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), len(sizes))
     samples = np.empty(batch_size, np.int64)
-    for e in np.unique(epoch):
-        order = generator(seed, Purpose.ORDER, int(e)).permutation(n)
-        samples[epoch == e] = order[within[epoch == e]]
+    for k, (n, start) in enumerate(zip(sizes, np.cumsum([0, *sizes]), strict=False)):
+        epoch, within = np.divmod(turn, n)
+        for e in np.unique(epoch[group == k]):
+            order = generator(seed, Purpose.ORDER, int(e) * len(sizes) + k).permutation(n)
+            here = (group == k) & (epoch == e)
+            samples[here] = start + order[within[here]]
     return samples
 
 
@@ -267,9 +296,7 @@ class BatchLoader:
 
     def load(self, step: int) -> Batch:
         """Batch `step`: a pure function of (seed, step)."""
-        batch = self.dataset.batch(
-            batch_samples(len(self.dataset), self.batch_size, self.seed, step)
-        )
+        batch = self.dataset.batch(self.dataset.order(self.batch_size, self.seed, step))
         if self.augment is None:
             return batch
         seed = torch_seed(self.seed, Purpose.AUGMENTATION, step)

@@ -54,8 +54,9 @@ def chosen_policy(cfg: EvalConfig) -> TrainedRun:
     trained = policy_config(folder, read_policy_meta(folder))
     if not trained.model.acts:
         raise ConfigError(f"{folder} only prepares other policies: there is nothing to evaluate.")
+    own_task = cfg.task if trained.split.every_task else trained.task
     asked = {
-        "task": (cfg.task, trained.task),
+        "task": (cfg.task, own_task),
         "robot": (cfg.robot, trained.robot),
         "layout": (cfg.layout, trained.layout),
         "profile": (cfg.profile, trained.profile),
@@ -71,7 +72,9 @@ def chosen_policy(cfg: EvalConfig) -> TrainedRun:
                 f"{key}={ours} contradicts policy={cfg.policy}, which was trained with "
                 f"{key}={theirs}. Leave {key}= away."
             )
-    if cfg.split.train_set != trained.split.train_set:
+    if cfg.split.train_set != trained.split.train_set or (
+        cfg.split.every_task != trained.split.every_task
+    ):
         raise ConfigError(
             f"split={cfg.split.name} tests policies that were trained on {cfg.split.train_set!r}, "
             f"but policy={cfg.policy} was trained on {trained.split.train_set!r} "

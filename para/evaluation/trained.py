@@ -20,7 +20,7 @@ from para.evaluation.rollout import Predicts
 from para.heads import HEADS
 from para.policies.base import POLICIES
 from para.runs.commands import command_of
-from para.runs.folders import find_runs, run_id, setting_of
+from para.runs.folders import find_runs, run_id, setting_of, trained_setting
 from para.runs.identity import ResultId
 from para.runs.labels import run_label
 from para.runs.policy_file import (
@@ -92,7 +92,7 @@ def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
         ConfigError: One was trained on images of another size than `cfg.env` renders, on other
             views of the same names, or predicts fewer waypoints than are to be executed.
     """
-    setting, split = setting_of(cfg), cfg.split
+    setting, split = trained_setting(cfg), cfg.split
     folders = find_runs(
         *(cfg.runs_dir, setting, cfg.profile, split.train_set),
         *(cfg.model, cfg.backbone, cfg.augment, cfg.seed),
@@ -174,7 +174,7 @@ def next_step(cfg: EvalConfig, evaluated: Collection[str]) -> tuple[str, str]:
 
 
 def _labels_of_trained(cfg: EvalConfig) -> set[str]:
-    place = (cfg.runs_dir, setting_of(cfg), cfg.profile, cfg.split.train_set)
+    place = (cfg.runs_dir, trained_setting(cfg), cfg.profile, cfg.split.train_set)
     try:
         return {trained_run(cfg, folder).label for folder in find_runs(*place, seed=cfg.seed)}
     except ParaError:  # a damaged run is named when it is evaluated, not by what only advises

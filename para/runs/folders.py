@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from envs.multi_task import SUITE
 from para.common import CommonConfig
 from para.data.config import named
 from para.errors import ConfigError, one_line
@@ -23,11 +25,17 @@ def setting_of(cfg: CommonConfig) -> Setting:
     return Setting(cfg.task.name, cfg.robot, cfg.layout)
 
 
+def trained_setting(cfg: CommonConfig) -> Setting:
+    """What the demos of a policy are made in, for a configuration with a split."""
+    setting = setting_of(cfg)
+    return replace(setting, task=SUITE) if cfg.split.every_task else setting
+
+
 def run_id(cfg: TrainConfig) -> RunId:
     """What identifies the run that `cfg` asks for."""
     augment = cfg.augment.followed(POLICIES[cfg.model.kind].follows)
     return RunId(
-        *(setting_of(cfg), cfg.profile, cfg.split.train_set),
+        *(trained_setting(cfg), cfg.profile, cfg.split.train_set),
         *(cfg.model.name, cfg.backbone.name, augment.name, cfg.seed),
     )
 

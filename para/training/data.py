@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from accelerate import Accelerator
 
 from envs.base import build_task
 from envs.splits import training_indices
-from para.data.dataset import Batch, BatchLoader, DemoDataset, batch_samples
+from para.data.dataset import Batch, BatchLoader, DemoDataset
 from para.data.generate import ensure_dataset
 from para.runs.config import TrainConfig
+from para.runs.suite import with_each_task
 from para.text import build_text
 from para.training.stages import needs_clips
 from para.training.state import Run
@@ -27,23 +29,34 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
     """Training and held-out demos of `cfg.split`; missing demos are generated first.
 
     Held out are `training.validation_demos` demos spread over the training set, but at most one in
-    eight; none where the split fixes the number of training demos (corner_n32 trains on 32).
+    eight; none where the split fixes the number of training demos (corner_n32 trains on 32). Of
+    several tasks each gives its part.
     """
+    clip = (cfg.backbone.frames, cfg.backbone.frame_stride) if needs_clips(cfg) else None
+    shape = (cfg.model.horizon, cfg.model.waypoint_stride, clip)
+    text = build_text(cfg.text)
+    tasks = with_each_task(cfg)
+    divided = [_divided(each, len(tasks)) for each in tasks]
+
+    def opened(sets: list[tuple[Path, list[int]]]) -> DemoDataset:
+        (folder, indices), *more = sets
+        return DemoDataset(folder, indices, *shape, text=text, more=more)
+
+    held_out = [(folder, apart) for folder, _, apart in divided if apart]
+    train_set = opened([(folder, kept) for folder, kept, _ in divided])
+    return train_set, opened(held_out) if held_out else None
+
+
+def _divided(cfg: TrainConfig, tasks: int) -> tuple[Path, list[int], list[int]]:
+    """Folder of a task's demos, indices of those to train on and of those held out."""
     folder, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
     present = {meta.index for meta in metas if meta.success}
     chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
     indices = [i for i in chosen if i in present]
-    wanted = 0 if cfg.split.demos else cfg.training.validation_demos
+    wanted = 0 if cfg.split.demos else -(-cfg.training.validation_demos // tasks)
     wanted = min(wanted, len(indices) // 8)
     held_out = {indices[int((k + 0.5) * len(indices) / wanted)] for k in range(wanted)}
-    kept = [i for i in indices if i not in held_out]
-    clip = (cfg.backbone.frames, cfg.backbone.frame_stride) if needs_clips(cfg) else None
-    shape = (cfg.model.horizon, cfg.model.waypoint_stride, clip)
-    text = build_text(cfg.text)
-    return (
-        DemoDataset(folder, kept, *shape, text=text),
-        DemoDataset(folder, sorted(held_out), *shape, text=text) if held_out else None,
-    )
+    return folder, [i for i in indices if i not in held_out], sorted(held_out)
 
 
 def first_batch(run: Run) -> Batch:
@@ -64,7 +77,7 @@ def numbered_batches(run: Run, accelerator: Accelerator, step: int) -> Numbered:
 def demos_of_batches(run: Run, numbers: Sequence[int]) -> list[int]:
     """Indices of the demos whose samples are in the batches with these numbers."""
     size, seed = run.cfg.training.batch_size, run.cfg.seed
-    samples = np.concatenate([batch_samples(len(run.train_set), size, seed, n) for n in numbers])
+    samples = np.concatenate([run.train_set.order(size, seed, n) for n in numbers])
     ends = np.cumsum([meta.num_samples for meta in run.train_set.metas])
     places = np.searchsorted(ends, samples, side="right")
     return sorted({run.train_set.metas[place].index for place in places})

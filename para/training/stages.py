@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from envs.base import build_task
+from envs.base import TASKS, build_task
 from envs.splits import load_split, training_conditions
+from envs.table import MAIN_TASK
 from para.backbones.weights import load_strict
 from para.data.dataset import Batch
 from para.errors import CheckpointError
@@ -26,6 +27,7 @@ from para.runs.config import StageConfig, TrainConfig
 from para.runs.contents import POLICY
 from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta, read_policy_tensors
+from para.runs.suite import with_each_task
 from para.text.base import USUAL
 
 VIDEO = "backbone.video."
@@ -39,20 +41,29 @@ def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
     Each is augmented as far as the labels of what it trains can follow, and knows the instructions
     of its demos. A policy that is told them in another way than usual says so in its name.
     """
+    if cfg.split.every_task:  # whichever was asked for: all are trained
+        cfg = replace(cfg, task=TASKS.load(MAIN_TASK))
     return [_followed(stage) for stage in _stages(_told(cfg))]
 
 
 def _told(cfg: TrainConfig) -> TrainConfig:
     if cfg.text is None or cfg.text.instructions:
         return cfg
-    task = build_task(cfg.task)
-    starts = training_conditions(cfg.split, task, cfg.layout, cfg.env) if task.namings else []
-    known = sorted({task.instruct(start) for start in starts})
+    known = sorted({said for each in with_each_task(cfg) for said in _instructions(each)})
     if len(known) < 2:
         return replace(cfg, text=None)
     own = cfg.model.name if cfg.text.name == USUAL else f"{cfg.model.name}_{cfg.text.name}"
     text = replace(cfg.text, instructions=known)
     return replace(cfg, text=text, model=replace(cfg.model, name=own))
+
+
+def _instructions(cfg: TrainConfig) -> set[str]:
+    """What is said in the demos of the task of `cfg`."""
+    task = build_task(cfg.task)
+    if not task.namings:
+        return {task.instruction}
+    starts = training_conditions(cfg.split, task, cfg.layout, cfg.env)
+    return {task.instruct(start) for start in starts}
 
 
 def _followed(cfg: TrainConfig) -> TrainConfig:

@@ -172,6 +172,18 @@ def test_every_epoch_visits_every_sample_once(n, batch_size):
     assert not np.array_equal(order[:n], batch_samples(n, n, seed=2, step=0))
 
 
+def test_groups_take_turns_and_each_visits_its_samples_once():
+    sizes, steps = (4, 6, 5), 60
+    batches = [batch_samples(sizes, 4, seed=1, step=s) for s in range(steps)]
+    groups = np.searchsorted(np.cumsum(sizes), np.concatenate(batches), side="right")
+    np.testing.assert_array_equal(groups, np.arange(4 * steps) % 3)
+    for k, start in enumerate((0, 4, 10)):
+        own = np.concatenate(batches)[groups == k] - start
+        epochs = own[: len(own) // sizes[k] * sizes[k]].reshape(-1, sizes[k])
+        assert (np.sort(epochs, axis=1) == np.arange(sizes[k])).all()
+    np.testing.assert_array_equal(batch_samples([9], 4, 3, 2), batch_samples(9, 4, 3, 2))
+
+
 EVERYTHING = AugmentConfig(
     crop=0.1, shift=0.05, scale=0.1, rotate_deg=5, camera_rotate_deg=2, brightness=0.1, noise=0.01
 )

@@ -55,6 +55,8 @@ SIZES = {
     "vp_lr": (320, 112),
     "vp_io": (320, 128),
     "distractor": (256, 100),
+    "multi_task": (256, 100),
+    "multi_task_lr": (128, 100),
 }
 
 
@@ -191,7 +193,7 @@ def _held_out(split, layout, env=None):
 @pytest.mark.parametrize("name", SPLITS)
 def test_held_out_starts_are_none_that_training_saw(name, layout):
     split = load_split(name)
-    assert split.everywhere == (name.startswith("video_n") or name == "demos_n256")
+    assert split.everywhere == (name.startswith("video_n") or name in ("demos_n256", "multi_task"))
     assert _held_out(split, layout) or split.everywhere
 
 
