@@ -60,8 +60,12 @@ def camera_splits() -> dict[int, str]:
 
 
 def main_splits() -> list[str]:
-    """Splits of the main task in order, but those of the video sweep, which has its own table."""
-    return in_order({*split_names(load_task(Setting().task))} - {*sweep_splits().values()})
+    """Splits of the main task in order, but those of the video sweep, which has its own table.
+
+    Those of policies that are trained on every task are left out too: they compare with nothing.
+    """
+    names = {*split_names(load_task(Setting().task))} - {*sweep_splits().values()}
+    return in_order(name for name in names if not load_split(name).every_task)
 
 
 @cache

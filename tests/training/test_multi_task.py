@@ -116,5 +116,5 @@ def test_one_policy_resumes_exactly_and_has_a_result_of_each_task(data, tmp_path
     for name in ("bowl_on_plate", "pick_named"):
         cfg = load_config(EvalConfig, [*words, "split=multi_task", f"task={name}"])
         (path,) = evaluate(cfg).paths.values()
-        assert path.parts[:4] == ("results", f"{name}-hand-independent", "smoke", "multi_task")
+        assert {f"{name}-hand-independent", "smoke", "multi_task"} <= {*path.parts}
     assert np.isfinite(whole.losses["loss"])
