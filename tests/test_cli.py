@@ -84,7 +84,7 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train model/head=volum", ["model/head", "'volume'"]),
         ("train split.train_positions.kind=lefft", ["train_positions.kind", "'left'"]),
         ("train split.train_views.thetas=[8]", ["split.train_views.thetas", "0 to 7"]),
-        ("train training.warmup_steps=1500", ["warmup_steps=1500", "training.steps=800"]),
+        ("train training.warmup_steps=1500", ["warmup_steps=1500", "training.steps=600"]),
         ("train training.batch_size=0", ["training.batch_size=0"]),
         ("train training.ema_decay=1", ["training.ema_decay=1"]),
         ("train budget_minutes=0", ["budget_minutes=0", "null"]),

@@ -107,7 +107,7 @@ FLAGS = {
     "--info searchpath": ["para://train", "hydra.conf"],
     "--info defaults": ["profile/laptop", "schema/train"],
     "--cfg hydra": ["output_subdir: null", "multirun"],
-    "--cfg job --package training": ["# @package training", "steps: 800"],
+    "--cfg job --package training": ["# @package training", "steps: 600"],
     "--hydra-help": ["hydra/launcher: basic"],
     "-sc install=bash": ["hydra_bash_completion"],
 }

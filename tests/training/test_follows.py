@@ -21,7 +21,7 @@ from para.training.stages import stage_configs
 
 COLOUR = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}
 NAMES = ("name", "without_geometry")
-CAMERA = {"shift": 0.15, "scale": 0.15, "rotate_deg": 15.0, "camera_rotate_deg": 8.0}
+CAMERA = {"shift": 0.15, "scale": 0.2, "rotate_deg": 25.0, "camera_rotate_deg": 12.0}
 
 
 def augment(*overrides: str) -> dict[str, float]:
