@@ -169,7 +169,7 @@ class Expert(Floor):
 
     def _env(self, observation: Observation) -> Environment:
         # An observation holds its environment's own camera: that is how they are told apart.
-        return next(env for env in self.given.envs if env.camera is observation.camera)
+        return next(env for env in self.given.envs if env.told is observation.camera)
 
 
 FLOORS: dict[str, type[Floor]] = {

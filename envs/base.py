@@ -84,7 +84,8 @@ class Environment(Protocol):
         layout: How `reset` places the objects.
         config: Camera, image size and step budget.
         condition: Start of the current episode.
-        camera: The one that takes policy images now.
+        camera: The one that takes policy images.
+        told: The one that policies are told, which need not be the true one.
         steps: Control steps used so far.
     """
 
@@ -94,6 +95,7 @@ class Environment(Protocol):
     config: EnvConfig
     condition: Condition
     camera: Camera
+    told: Camera
     steps: int
 
     def begin(self, condition: Condition) -> None:

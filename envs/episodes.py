@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ class Condition:
         seed: Decides the shapes, colours and places of the distractors.
         named: The objects that the instruction names, in its order; none where it is always the
             same.
+        perturbed: What goes wrong, and by how much; see `envs.perturbations`.
     """
 
     task: str
@@ -33,16 +34,20 @@ class Condition:
     distractors: int = 0
     seed: int = 0
     named: tuple[str, ...] = ()
+    perturbed: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Plain Python numbers, so that a condition survives JSON and compares equal afterwards.
         plain = {name: tuple(float(v) for v in pose) for name, pose in self.objects.items()}
         object.__setattr__(self, "objects", plain)
         object.__setattr__(self, "named", tuple(self.named))
+        wrong = {name: float(level) for name, level in self.perturbed.items()}
+        object.__setattr__(self, "perturbed", wrong)
 
     def __hash__(self) -> int:
         """Equal conditions have equal hashes."""
-        view = self.theta_deg, self.phi_deg, self.distractors, self.seed, self.named
+        wrong = frozenset(self.perturbed.items())
+        view = wrong, self.theta_deg, self.phi_deg, self.distractors, self.seed, self.named
         return hash((self.task, frozenset(self.objects.items()), *view))
 
     @property
@@ -71,10 +76,12 @@ class Condition:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as stored in demos and results; without `named` where nothing is."""
+        """Plain data, as stored; without `named` and `perturbed` where nothing is."""
         data = asdict(self) | {"objects": {name: [*pose] for name, pose in self.objects.items()}}
         named = data.pop("named")
-        return data | ({"named": [*named]} if named else {})
+        perturbed = data.pop("perturbed")
+        data |= {"named": [*named]} if named else {}
+        return data | ({"perturbed": perturbed} if perturbed else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Condition:

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from envs import perturbations
 from envs.base import Condition, EnvConfig, Outcome, load_task
 from envs.table import workspace as ws
 from envs.table.controller import CONTROL_DT, NO_TURN, Feedback, Glide, make_controller
@@ -128,9 +129,11 @@ class TableEnv(gymnasium.Env):
         self._select(condition.distractors > 0)
         world, model, data = self.world, self.world.model, self.data
         self.condition = condition
-        self.camera = viewpoint_camera(
-            self.config, condition.theta_deg, condition.phi_deg, self.image_size
-        )
+        view = condition.theta_deg, condition.phi_deg, self.image_size
+        wrong = condition.perturbed
+        seen = viewpoint_camera(perturbations.seen_through(self.config, wrong), *view)
+        self.camera = perturbations.rolled(seen, wrong)
+        self.told = perturbations.told_camera(self.camera, condition)
         mujoco.mj_resetData(model, data)
         joints = self._controller.reset()
         data.qpos[world.arm_qpos] = data.ctrl[world.arm_ctrl] = joints
@@ -312,18 +315,21 @@ class TableEnv(gymnasium.Env):
         camera = self.camera if size == self.image_size else self.camera.resized(size, size)
         return self.picture(camera, preset or self.preset)
 
-    def picture(self, camera: Camera, preset: str = "beauty") -> np.ndarray:
+    def picture(self, camera: Camera, preset: str = "beauty", light: float = 1.0) -> np.ndarray:
         """The scene from any camera (height, width, 3) uint8 RGB."""
         renderer = self.world.renderer(preset, camera.width, camera.height)
         if self.clutter:
             paint_clutter(self.world.model, self.clutter)
-        return renderer.render(self.data, camera)
+        return renderer.render(self.data, camera, light)
 
     def observe(self) -> Observation:
         """What a policy sees now; renders."""
+        start = self.condition
+        camera = perturbations.drifted_camera(self.camera, start, self.steps)
+        image = self.picture(camera, self.preset, start.perturbed.get("light", 1.0))
         return Observation(
-            self.frame(),
-            self.camera,
+            perturbations.noisy(image, start, self.steps),
+            self.told,
             self.ee_position,
             self.gripper,
             self.task.instruct(self.condition),

@@ -236,11 +236,11 @@ class Renderer:
             typed("doctor"),
         )
 
-    def render(self, data: mujoco.MjData, camera: Camera) -> np.ndarray:
+    def render(self, data: mujoco.MjData, camera: Camera, light: float = 1.0) -> np.ndarray:
         """The picture (height, width, 3) uint8 RGB of `data` seen by `camera`.
 
         `camera` must have this renderer's width and height; its intrinsics may have any focal
-        lengths and principal point, but no skew.
+        lengths and principal point, but no skew. `light` multiplies all lamps.
         """
         import mujoco
 
@@ -254,6 +254,9 @@ class Renderer:
             self.model, data, self._option, self._perturb, self._free_camera,
             mujoco.mjtCatBit.mjCAT_ALL, self.scene,
         )  # fmt: skip
+        for lamp in self.scene.lights[: self.scene.nlight] if light != 1.0 else ():
+            for part in (lamp.ambient, lamp.diffuse, lamp.specular):
+                part *= light
         self._place(camera)
         mujoco.mjr_render(self._viewport, self.scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._context)

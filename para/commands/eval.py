@@ -10,6 +10,7 @@ from para.evaluation.config import EvalConfig
         "policy=para_lr episodes=8",
         "model=para",
         "split=vp_default_to_all video=4",
+        "policy=para_lr sweep=calibration",
         "split=lr model=regression robot=hand tests=[ood] episodes=20 video=0",
     ],
 )
@@ -29,7 +30,8 @@ def main(cfg: EvalConfig) -> None:
     from para.figures.success_map import map_of_evaluation
 
     done = evaluate(cfg, VideoRecorder)
-    print_page(Console(), cfg, done, map_of_evaluation(cfg, done.results))
+    maps = [] if cfg.sweep else map_of_evaluation(cfg, done.results)
+    print_page(Console(), cfg, done, maps)
     log_to_wandb(cfg, done.results)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from para.errors import CheckpointError, ConfigError, ResultError, one_line
 from para.evaluation.config import EvalConfig
+from para.evaluation.job import results_root
 from para.evaluation.results import read_result
 from para.evaluation.trained import TrainedRun, trained_run
 from para.pretrained import policy_folder
@@ -87,7 +88,7 @@ def chosen_policy(cfg: EvalConfig) -> TrainedRun:
 
 
 def _require_own_place(cfg: EvalConfig, run: TrainedRun) -> None:
-    path = run.id.path(cfg.results_dir)
+    path = run.id.path(results_root(cfg))
     if cfg.fresh or not path.exists():
         return
     try:

@@ -33,6 +33,8 @@ class EvalConfig(CommonConfig):
     """Augmentation that the policies follow; null: every one that was trained with."""
     starts: str = choice(STARTS[0], STARTS)
     """dev | final: decide on dev, publish on final (docs/protocol.md)."""
+    sweep: Any = None
+    """What goes wrong (configs/sweep), level by level on the same starts; null: nothing."""
     tests: list[str] = choice(list(TESTS), TESTS)
     episodes: int | None = number(None, least=1, most=100_000)
     """Episodes per test; null: as many as the split says."""
@@ -58,6 +60,9 @@ class EvalConfig(CommonConfig):
     def completed(cls, overrides: list[str]) -> list[str]:
         """With what the chosen policy was trained in, where the command line does not say it."""
         said = given(overrides)
+        if said.get("sweep") is not None:
+            usual = {"tests": "[ood]", "video": "0"}
+            overrides = [*(f"{k}={v}" for k, v in usual.items() if k not in said), *overrides]
         if said.get("policy") is None:
             return overrides
         from para.evaluation.chosen import trained_in  # not before: torch comes with it
@@ -72,6 +77,10 @@ class EvalConfig(CommonConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""
+        require(
+            self.sweep is None or self.video == 0,
+            f"video={self.video} films ordinary evaluations: use video=0 with sweep=.",
+        )
         require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
         require(
             len(set(self.tests)) == len(self.tests),

@@ -39,11 +39,12 @@ class PolicyEvaluation:
 
     def __init__(self, cfg: EvalConfig, run: TrainedRun, conditions: dict[str, list[Condition]]):
         self.cfg, self.run, self.conditions = cfg, run, conditions
-        self.path = run.id.path(cfg.results_dir)
+        self.path = run.id.path(results_root(cfg))
         self.key = outcome_key(cfg, run)
+        swept = f"{cfg.sweep.name}_" if cfg.sweep else ""
         unfinished = Path(cfg.outputs_dir) / "unfinished"
         self.stages = [stage.name for stage in TASKS[cfg.task.kind].stages]
-        self.journal = Journal(unfinished / f"{run.id.stem}.jsonl", self.key, self.stages)
+        self.journal = Journal(unfinished / f"{swept}{run.id.stem}.jsonl", self.key, self.stages)
         if cfg.fresh:
             self.journal.chunks.clear()
         found = self._result_before()
@@ -220,6 +221,12 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
         "code": code_digest(parts),
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def results_root(cfg: EvalConfig) -> Path:
+    """Folder of an evaluation's results: <results_dir>, or sweeps/<sweep> in it."""
+    root = Path(cfg.results_dir)
+    return root / "sweeps" / cfg.sweep.name if cfg.sweep else root
 
 
 def films_dir(cfg: EvalConfig) -> Path:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from envs.perturbations import KINDS
 from envs.splits import STARTS, TESTS, SplitConfig
 from para.errors import ConfigError
 from para.evaluation.config import EvalConfig
@@ -20,6 +22,7 @@ from para.evaluation.results import (
     MAIN_MODELS,
     Result,
     compare,
+    rates_by_level,
     rates_by_theta,
     stage_counts,
     success_rate,
@@ -46,6 +49,11 @@ def print_page(
         done: What came of it.
         figures: What was drawn of it.
     """
+    if cfg.sweep:
+        console.print(sweep_table(done.results, cfg))
+        for path in done.paths.values():
+            console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+        return
     console.print(rate_table(done.results, cfg))
     if table := theta_table(done.results, cfg.split):
         console.print(table)
@@ -81,6 +89,19 @@ def rate_table(results: Mapping[str, Result], cfg: EvalConfig) -> Table:
             numbers = (str(counts[stage]) if rate.n else "" for stage in stages)
             name = label if test == TESTS[0] else ""
             table.add_row(name, cfg.split.test_titles[test], str(rate), *numbers)
+    return table
+
+
+def sweep_table(results: Mapping[str, Result], cfg: EvalConfig) -> Table:
+    """Success with n and 95 % Wilson interval at each level of a sweep, per policy."""
+    table = _table(f"{cfg.sweep.title} ({cfg.sweep.name}), {cfg.split.name}, seed {cfg.seed}")
+    table.add_column("what goes wrong", overflow="fold")
+    for label in results:
+        table.add_column(label, justify="right", no_wrap=True)
+    rates = {label: rates_by_level(result, cfg.tests[0]) for label, result in results.items()}
+    for name, level in next(iter(rates.values())):
+        title = f"{KINDS[name][2]}: {level:g}" if name else "nothing"
+        table.add_row(escape(title), *(str(own[name, level]) for own in rates.values()))
     return table
 
 

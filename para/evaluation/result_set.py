@@ -16,8 +16,9 @@ from para.statistics import Comparison, Rate, compare_over_seeds
 Episode = dict[str, Any]
 """The record of an episode, as result files hold it."""
 
-OTHER_FOLDERS = ("benchmarks", "curves", "tuning")
-"""Folders among the results that hold no result files: timings, and logs of training runs."""
+OTHER_FOLDERS = ("benchmarks", "curves", "sweeps", "tuning")
+"""Folders among the results that hold no result files: timings, logs of training runs, and
+sweeps, each of which is a results folder of its own."""
 
 
 @dataclass(frozen=True)

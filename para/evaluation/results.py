@@ -167,6 +167,15 @@ def rates_by_theta(result: Result, test: str = "ood") -> dict[float, Rate]:
     return {theta: Rate.of(groups[theta]) for theta in sorted(groups)}
 
 
+def rates_by_level(result: Result, test: str = "ood") -> dict[tuple[str, float], Rate]:
+    """Success rate at each level of a sweep, as evaluated: (what, level), undisturbed ("", 0)."""
+    groups: dict[tuple[str, float], list[bool]] = {}
+    for episode in _episodes(result, test):
+        level = next(iter(episode["condition"].get("perturbed", {}).items()), ("", 0.0))
+        groups.setdefault(level, []).append(episode["success"])
+    return {level: Rate.of(successes) for level, successes in groups.items()}
+
+
 def compare(first: Result, second: Result, test: str = "ood") -> Comparison:
     """Exact McNemar test of two results on the episodes that both have run.
 

@@ -14,12 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from envs.base import Condition, Environment
+from envs.perturbations import latency_steps
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.ensemble import Ensemble
 from para.types import ActionChunk, Inference, Observation
 
 WAIT_STEPS = 5
 """Control steps that pass when all waypoints of a plan have been reached already: 0.1 s."""
+
+
+NEAR = 0.006
+"""While time passes, the hand goes on to the next waypoint from this distance [m]."""
 
 
 class Predicts(Protocol):
@@ -76,6 +81,7 @@ def rollout(
     recorders = recorders or {}
     seconds = [0.0] * len(conditions)
     plans, misses = [0] * len(conditions), [0] * len(conditions)
+    before: dict[int, tuple[ActionChunk, int]] = {}
     ensembles = [Ensemble() for _ in conditions]
     for i, condition in enumerate(conditions):
         begin = time.perf_counter()
@@ -94,8 +100,10 @@ def rollout(
             _require_finite(chunk, envs[i].task.turns)
             if inference.ensemble:
                 chunk = ensembles[i].mix(chunk)
+            _wait(envs[i], before.get(i), recorders.get(i))
             count = _execute(envs[i], observation, chunk, inference.execute, recorders.get(i))
             ensembles[i].advance(count)
+            before[i] = chunk, count
             plans[i] += 1
             misses[i] += bool(chunk.missed[: inference.execute].any())
             seconds[i] += shared + time.perf_counter() - begin
@@ -121,6 +129,29 @@ def _require_finite(chunk: ActionChunk, turns: bool) -> None:
     broken = ~(whole | chunk.missed) | ~np.isfinite(chunk.gripper)
     if broken.any():
         raise CheckpointError("The policy predicts NaN or infinity: its training went wrong.")
+
+
+def _wait(
+    env: Environment, before: tuple[ActionChunk, int] | None, recorder: Recorder | None
+) -> None:
+    """Let the time pass until the command that follows from an image begins (`latency_s`).
+
+    The hand goes on with the plan before, from the waypoint after those that were executed; without
+    one it holds still.
+    """
+    chunk, k = before or (None, 0)
+    for _ in range(latency_steps(env.condition)):
+        if env.done:
+            return
+        goal, opening, turn = env.target, env.gripper_command, None
+        if chunk is not None and k < len(chunk.positions) and np.isfinite(chunk.positions[k]).all():
+            goal, opening = chunk.positions[k], float(chunk.gripper[k] > 0.5)
+            if env.task.turns and np.isfinite(chunk.rotations[k]).all():
+                turn = chunk.rotations[k]
+            k += bool(np.linalg.norm(env.target - goal) < NEAR)
+        env.control_step(goal, opening, turn)
+        if recorder is not None:
+            recorder.step(env)
 
 
 def _execute(

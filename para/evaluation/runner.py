@@ -20,6 +20,7 @@ from rich.table import Column
 
 from baselines.floors import FLOORS
 from envs.base import build_task
+from envs.perturbations import SWEEPS
 from envs.splits import test_conditions
 from para.errors import ConfigError
 from para.evaluation.chosen import chosen_policy
@@ -76,13 +77,15 @@ def evaluate(
             "that no commit has. Commit them first, or evaluate into another results_dir."
         )
     runs = _policies(cfg)
+    task = build_task(cfg.task)
+    count = cfg.sweep.episodes if cfg.sweep and cfg.episodes is None else cfg.episodes
     conditions = {
-        test: test_conditions(
-            cfg.split, test, build_task(cfg.task), cfg.layout, cfg.episodes, cfg.env, cfg.starts
-        )
+        test: test_conditions(cfg.split, test, task, cfg.layout, count, cfg.env, cfg.starts)
         for test in cfg.tests
     }
-    task = build_task(cfg.task)
+    if cfg.sweep:
+        sweep = SWEEPS[cfg.sweep.kind](cfg.sweep)
+        conditions = {test: sweep.starts(starts) for test, starts in conditions.items()}
     said = {task.instruct(start) for starts in conditions.values() for start in starts}
     for run in runs:
         run.require_known(said)

@@ -34,6 +34,8 @@ class StartRecord(Record):
     phi_deg: Angle
     distractors: Count
     seed: Count
+    perturbed: dict[str, float] | None = None
+    """What goes wrong, and by how much: envs/perturbations.py."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> StartRecord:
