@@ -208,6 +208,8 @@ def _require_schemas(cfg: CommonConfig) -> None:
         if not hasattr(holder, name):
             continue
         key, value = group.replace("/", "."), getattr(holder, name)
+        if value is None and getattr(type(holder), name, ...) is None:
+            continue  # one that need not be chosen
         if isinstance(value, dict):
             raise ConfigError(
                 f"{key}: its YAML file names no schema. Begin it with: defaults: [KIND_schema, "

@@ -28,10 +28,11 @@ def main(cfg: EvalConfig) -> None:
     from para.evaluation.runner import evaluate
     from para.figures.recorder import VideoRecorder
     from para.figures.success_map import map_of_evaluation
+    from para.figures.sweep_curves import curves_of_sweep
 
     done = evaluate(cfg, VideoRecorder)
-    maps = [] if cfg.sweep else map_of_evaluation(cfg, done.results)
-    print_page(Console(), cfg, done, maps)
+    draw = curves_of_sweep if cfg.sweep else map_of_evaluation
+    print_page(Console(), cfg, done, draw(cfg, done.results))
     log_to_wandb(cfg, done.results)
 
 

@@ -51,7 +51,7 @@ def print_page(
     """
     if cfg.sweep:
         console.print(sweep_table(done.results, cfg))
-        for path in done.paths.values():
+        for path in (*done.paths.values(), *figures):
             console.print(str(path), highlight=False, markup=False, soft_wrap=True)
         return
     console.print(rate_table(done.results, cfg))
