@@ -114,7 +114,7 @@ def test_floors_are_evaluated_like_any_other(tmp_path):
         write_episode(folder / f"demo_{index:05d}.hdf5", replace(episode, meta=meta))
     done = evaluate(cfg)
     result = read_result(done.paths["mean"])
-    assert done.paths["mean"].parent.name == "mean-none"
+    assert done.paths["mean"].parent.name == "mean-none-none"
     assert result["training"] | {"sha256": ""} == {
         "steps": 0, "minutes": 0.0, "demos": 4, "sha256": "", "finished": True,
     }  # fmt: skip
