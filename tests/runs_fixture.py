@@ -13,6 +13,7 @@ from para.cli import load_config
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.policy_file import save_policy
+from para.training.stages import stage_configs
 
 
 def policy_meta(cfg: TrainConfig, **changes: Any) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def policy_meta(cfg: TrainConfig, **changes: Any) -> dict[str, Any]:
 
 def save_untrained(folder: Path, overrides: list[str], **changes: Any) -> None:
     """A policy that has learned nothing, as a run with these overrides leaves one."""
-    cfg = load_config(TrainConfig, overrides)
+    *_, cfg = stage_configs(load_config(TrainConfig, overrides))
     torch.manual_seed(0)
     policy = build_policy(cfg.model, cfg.backbone, cfg.env.image_size, cfg.text)
     save_policy(folder, policy.state_dict(), policy_meta(cfg, **changes))
