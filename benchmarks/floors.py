@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from baselines.floors import FLOORS  # noqa: E402
 from envs.base import TASKS, load_task  # noqa: E402
-from envs.splits import split_names  # noqa: E402
+from envs.splits import load_split, split_names  # noqa: E402
 from para.cli import load_config  # noqa: E402
 from para.compose import given  # noqa: E402
 from para.errors import DataError, ResultError  # noqa: E402
@@ -34,7 +34,7 @@ from para.system import git_hash, hardware, versions  # noqa: E402
 
 def measure(overrides: list[str], task: str, layout: str, split: str) -> dict[str, Any]:
     """The row of a split: every floor on its held-out starts."""
-    places = (f"task={task}", f"layout={layout}", f"split={split}")
+    places = (f"task={task}", f"layout={layout}", f"split={split}", *load_split(split).goes_with)
     measured: dict[str, dict[str, int] | None] = {}
     for floor in FLOORS:
         asked = (f"model={floor}", "tests=[ood]", "video=0")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from omegaconf import MISSING
 
-from envs.episodes import Condition, Metric, Outcome, Stage, TaskObject, Waypoint
+from envs.episodes import FIXED, Condition, Metric, Outcome, Stage, TaskObject, Waypoint
 from para.camera import Camera
 from para.errors import ConfigError, UnknownNameError
 from para.fields import number, require, word
@@ -311,6 +311,6 @@ def layout_names() -> list[str]:
     return sorted({layout for kind in TASKS for layout in TASKS[kind].layouts})
 
 
-def setting_name(task: str, robot: str, layout: str) -> str:
-    """What an episode is made in, as folders spell it: <task>-<robot>-<layout>."""
-    return f"{task}-{robot}-{layout}"
+def setting_name(task: str, robot: str, layout: str, appearance: str = FIXED) -> str:
+    """What an episode is made in, as folders spell it: <task>-<robot>-<layout>[-varied]."""
+    return "-".join([task, robot, layout] + ([] if appearance == FIXED else [appearance]))

@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from para.errors import ConfigError
+from para.errors import ConfigError, UnknownNameError
+
+FIXED, VARIED, UNSEEN = "fixed", "varied", "unseen"
+APPEARANCES = (FIXED, VARIED)
+"""How what demos and tests show looks: always the same, or drawn per episode. A test may also show
+what is UNSEEN: colours, textures and shapes that VARIED never has."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Condition:
         named: The objects that the instruction names, in its order; none where it is always the
             same.
         perturbed: What goes wrong, and by how much; see `envs.perturbations`.
+        appearance: FIXED, VARIED or UNSEEN.
+        look: Decides colours, textures, shapes and light of an appearance that is not fixed.
     """
 
     task: str
@@ -35,6 +42,8 @@ class Condition:
     seed: int = 0
     named: tuple[str, ...] = ()
     perturbed: Mapping[str, float] = field(default_factory=dict)
+    appearance: str = FIXED
+    look: int = 0
 
     def __post_init__(self) -> None:
         # Plain Python numbers, so that a condition survives JSON and compares equal afterwards.
@@ -43,12 +52,14 @@ class Condition:
         object.__setattr__(self, "named", tuple(self.named))
         wrong = {name: float(level) for name, level in self.perturbed.items()}
         object.__setattr__(self, "perturbed", wrong)
+        if self.appearance not in (FIXED, VARIED, UNSEEN):
+            raise UnknownNameError("appearance", self.appearance, (FIXED, VARIED, UNSEEN))
 
     def __hash__(self) -> int:
         """Equal conditions have equal hashes."""
-        wrong = frozenset(self.perturbed.items())
-        view = wrong, self.theta_deg, self.phi_deg, self.distractors, self.seed, self.named
-        return hash((self.task, frozenset(self.objects.items()), *view))
+        tables = frozenset(self.objects.items()), frozenset(self.perturbed.items())
+        names = (item.name for item in fields(self) if item.name not in ("objects", "perturbed"))
+        return hash((*tables, *(getattr(self, name) for name in names)))
 
     @property
     def position(self) -> tuple[float, float]:
@@ -75,13 +86,22 @@ class Condition:
             objects={name: (x + dx, y + dy, yaw) for name, (x, y, yaw) in self.objects.items()},
         )
 
+    def dressed(self, appearance: str, look: int) -> Condition:
+        """The same start in another appearance; `look` means nothing where it is FIXED."""
+        return replace(self, appearance=appearance, look=0 if appearance == FIXED else look)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as stored; without `named` and `perturbed` where nothing is."""
+        """Plain data, as stored in demos and results.
+
+        Without `named` and `perturbed` where nothing is, and without `appearance` and `look` where
+        it is fixed.
+        """
         data = asdict(self) | {"objects": {name: [*pose] for name, pose in self.objects.items()}}
-        named = data.pop("named")
-        perturbed = data.pop("perturbed")
+        named, perturbed = data.pop("named"), data.pop("perturbed")
+        looks = {key: data.pop(key) for key in ("appearance", "look")}
         data |= {"named": [*named]} if named else {}
-        return data | ({"perturbed": perturbed} if perturbed else {})
+        data |= {"perturbed": perturbed} if perturbed else {}
+        return data if self.appearance == FIXED else data | looks
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Condition:

@@ -11,6 +11,7 @@ from omegaconf import MISSING
 
 from envs.base import TASKS, Condition, EnvConfig, Task
 from envs.demos import DEMO_SETS
+from envs.episodes import FIXED, UNSEEN, VARIED
 from envs.regions import BY_INDEX, RegionConfig, ViewConfig, draw, grid_indices, inside, spread
 from envs.table import workspace as ws
 from para.errors import ConfigError, UnknownNameError
@@ -35,6 +36,8 @@ class TestConfig:
     """Fewest and most distractors; the number is drawn per episode."""
     jitter_of_training: bool = False
     """Draw training positions, moved by at most half a grid cell, instead of `positions`."""
+    unseen_looks: bool = False
+    """Show colours, textures and shapes that demos of appearance=varied never have."""
     avoid: list[RegionConfig] | None = None
     """Nothing starts in the grid cells of these positions: within half a cell along both axes."""
 
@@ -76,6 +79,15 @@ class SplitConfig:
     def unfit(self, task: Task | type[Task]) -> str:
         """Why a task cannot be split like this; empty where it can."""
         return ""
+
+    @property
+    def goes_with(self) -> tuple[str, ...]:
+        """Overrides without which a command refuses it."""
+        return ()
+
+    def appearance(self, test: str, asked: str) -> str:
+        """What a test looks like, where its demos are `asked` to look like one of APPEARANCES."""
+        return asked
 
     def require_fit(self, task: Task | type[Task], name: str) -> None:
         """Raise `ConfigError` where a task of this name is `unfit`."""
@@ -178,13 +190,19 @@ def test_conditions(
     episodes: int | None = None,  # noqa: PT028
     env: EnvConfig | None = None,  # noqa: PT028
     starts: str = STARTS[0],  # noqa: PT028
+    appearance: str = FIXED,  # noqa: PT028
 ) -> list[Condition]:
-    """See `Split.test_conditions`; a test is one of TESTS, `starts` one of STARTS."""
+    """See `Split.test_conditions`; a test is one of TESTS, `starts` one of STARTS.
+
+    `appearance`: of its demos, one of APPEARANCES; the split says what its tests look like.
+    """
     for what, name, known in (("test", test, TESTS), ("starts", starts, STARTS)):
         if name not in known:
             raise UnknownNameError(what, name, known)
     layout = layout or task.layouts[0]
-    return SPLITS[split.kind](split, task, layout, env, starts).test_conditions(test, episodes)
+    drawn = SPLITS[split.kind](split, task, layout, env, starts).test_conditions(test, episodes)
+    shown = split.appearance(test, appearance)
+    return [start.dressed(shown, start.seed) for start in drawn]
 
 
 test_conditions.__test__ = False  # not a test of pytest's
@@ -208,6 +226,25 @@ class RegionsConfig(SplitConfig):
     def demos(self) -> int | None:
         """See `SplitConfig`."""
         return self.train_positions.count
+
+    @property
+    def goes_with(self) -> tuple[str, ...]:
+        """See `SplitConfig`."""
+        unseen = self.ood.unseen_looks or self.sanity.unseen_looks
+        return (f"appearance={VARIED}",) if unseen else ()
+
+    def appearance(self, test: str, asked: str) -> str:
+        """See `SplitConfig`."""
+        return UNSEEN if getattr(self, test).unseen_looks else asked
+
+    def rules(self, key: str, run: Any) -> None:
+        """Where a test's looks are unseen the demos' are varied."""
+        super().rules(key, run)
+        require(
+            run.appearance == VARIED or not self.goes_with,
+            f"split={self.name} tests looks that demos of appearance={VARIED} never show, and "
+            f"appearance={run.appearance}: add {' '.join(self.goes_with)}.",
+        )
 
 
 @SPLITS.register("regions", RegionsConfig)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from envs.base import TASKS, EnvConfig, Task, layout_names, robot_names
+from envs.episodes import APPEARANCES, FIXED
 from envs.multi_task import LAYOUT
 from envs.splits import SPLITS
 from para.fields import LOCAL, SEEDS, choice, folder, marked, number
@@ -59,6 +60,8 @@ class CommonConfig:
     layout: str = choice("together", layout_names)
     """together | independent: do the task's objects move together?
     The YAML files of the scripts take the task's usual one."""
+    appearance: str = choice(FIXED, APPEARANCES)
+    """fixed | varied: do colours, textures, shapes and light differ between episodes?"""
     profile: str = MISSING
     """Name of the profile; chosen with profile=..."""
     env: EnvConfig = field(default_factory=EnvConfig)

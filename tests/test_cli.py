@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from envs.base import load_task
-from envs.splits import split_names
+from envs.splits import load_split, split_names
 from para.cli import load_config, para_main
 from para.common import CommonConfig
 from para.data.generate import GenerateConfig
@@ -93,7 +93,7 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
         ("train model=regression model.heads=3", ["model.hidden=128", "model.heads=3"]),
         ("train augment.crop=1.5", ["augment.crop=1.5"]),
         ("train workers=0", ["workers=0"]),
-        ("train +foo=1", ["key 'foo'", "Available: augment"]),
+        ("train +foo=1", ["key 'foo'", "Available: appearance"]),
         ("train ++foo=1", ["key 'foo'"]),
         ("train +training.foo=1", ["key 'training.foo'", "training.steps"]),
         ("train +seed=1", ["+seed=1", "exists already", "write seed=1"]),
@@ -229,7 +229,8 @@ def test_smoke_keeps_to_folders_of_its_own():
 def test_every_split_composes(split):
     fits = next(t for t in ("bowl_on_plate", "pick_named") if split in split_names(load_task(t)))
     for name in ("train", "eval"):
-        cfg = load_config(SCRIPTS[name], [f"split={split}", f"task={fits}"])
+        needs = load_split(split).goes_with
+        cfg = load_config(SCRIPTS[name], [f"split={split}", f"task={fits}", *needs])
         check(cfg)
         assert cfg.split.name == split
 

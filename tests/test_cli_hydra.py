@@ -38,7 +38,13 @@ def script(config_class: type[CommonConfig], body):
 def test_multirun_understands_globs_and_ranges_and_keeps_its_file_in_outputs(tmp_path):
     seen = []
     script(EvalConfig, lambda cfg: seen.append((cfg.split.name, cfg.seed)))(
-        ["-m", "split=glob(vp*,exclude=[vp_l*,vp_t*])", "seed=range(0,3,2)", "model=a,b", "outputs_dir=out"]
+        [
+            "-m",
+            "split=glob(vp*,exclude=[vp_l*,vp_t*])",
+            "seed=range(0,3,2)",
+            "model=a,b",
+            "outputs_dir=out",
+        ]
     )
     splits = ["vp_default_to_all", "vp_io"]
     assert seen == [(split, seed) for split in splits for seed in (0, 2) for _ in "ab"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -13,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from envs import perturbations
 from envs.base import Condition, EnvConfig, Outcome, load_task
 from envs.table import workspace as ws
+from envs.table.appearance import Shapes, draw_look, shapes_of
 from envs.table.controller import CONTROL_DT, NO_TURN, Feedback, Glide, make_controller
 from envs.table.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.table.robots import FINGER_OPEN
@@ -89,8 +91,7 @@ class TableEnv(gymnasium.Env):
         self.config = config or EnvConfig()
         self.image_size = image_size or self.config.image_size
         self.render_mode = render_mode
-        self._worlds: dict[bool, tuple[World, mujoco.MjData]] = {}
-        self._select(distractors=False)
+        self._worlds: dict[tuple[bool, Shapes | None], tuple[World, mujoco.MjData]] = {}
         self._controller = make_controller(robot, task.turns)
         self._glide, self._feedback, self._turning = Glide(), Feedback(), Turning()
         size = self.image_size
@@ -111,11 +112,12 @@ class TableEnv(gymnasium.Env):
         )
         self.begin(task.random(np.random.default_rng(0), layout))
 
-    def _select(self, distractors: bool) -> None:
-        if distractors not in self._worlds:
-            world = shared_world(self.task, self.robot, distractors)
-            self._worlds[distractors] = world, mujoco.MjData(world.model)
-        self.world, self.data = self._worlds[distractors]
+    def _select(self, condition: Condition) -> None:
+        key = condition.distractors > 0, shapes_of(condition, self.task.shapes)
+        if key not in self._worlds:
+            world = shared_world(self.task, self.robot, *key)
+            self._worlds[key] = world, mujoco.MjData(world.model)
+        self.world, self.data = self._worlds[key]
 
     # Episodes -------------------------------------------------------------------------------------
 
@@ -126,7 +128,7 @@ class TableEnv(gymnasium.Env):
             ConfigError: The condition is of another task, or its objects touch.
         """
         self.task.check(condition)
-        self._select(condition.distractors > 0)
+        self._select(condition)
         world, model, data = self.world, self.world.model, self.data
         self.condition = condition
         view = condition.theta_deg, condition.phi_deg, self.image_size
@@ -140,15 +142,18 @@ class TableEnv(gymnasium.Env):
         data.qpos[world.finger_qpos] = FINGER_OPEN
         for name, pose in condition.poses().items():
             world.objects[name].put(data, pose)
+        self._look = draw_look(condition, world.painter.parts) if world.painter else None
         self.clutter: Clutter | None = None
         if condition.distractors > 0:
-            self.clutter = draw_clutter(
+            clutter = draw_clutter(
                 condition.distractors,
                 condition.seed,
                 [(condition.at(item.name), item.radius) for item in self.task.objects],
                 self.task.hand_places(condition),
             )
-            place_clutter(model, data, self.clutter)
+            place_clutter(model, data, clutter)
+            look = self._look
+            self.clutter = replace(clutter, colours=look.distractors) if look else clutter
         self._command_gripper(1.0)
         mujoco.mj_step(model, data, SETTLE_STEPS)
         mujoco.mj_forward(model, data)
@@ -320,6 +325,8 @@ class TableEnv(gymnasium.Env):
         renderer = self.world.renderer(preset, camera.width, camera.height)
         if self.clutter:
             paint_clutter(self.world.model, self.clutter)
+        if self.world.painter and self._look:
+            self.world.painter.paint(self.data, self._look)
         return renderer.render(self.data, camera, light)
 
     def observe(self) -> Observation:

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from envs.table import robots
+from envs.table.appearance import Painter, Shapes, add_patterns
 from envs.table.assets import wood_texture
 from envs.table.distractors import add_pool
 from envs.table.rendering import Renderer
@@ -76,8 +77,13 @@ def _add_room(spec: mujoco.MjSpec) -> None:
     spec.visual.headlight.specular = (0, 0, 0)
 
 
-def build_model(task: TableTask, robot: str, distractors: bool = False) -> mujoco.MjModel:
-    """Compile the scene of a task and a robot, with or without the pool of distractor objects."""
+def build_model(
+    task: TableTask, robot: str, distractors: bool = False, shapes: Shapes | None = None
+) -> mujoco.MjModel:
+    """Compile the scene of a task and a robot, with or without the pool of distractor objects.
+
+    `shapes`: Of the task's objects, in a scene that can be painted; None for the fixed appearance.
+    """
     spec = mujoco.MjSpec()
     spec.modelname = f"para-{robot}"
     spec.compiler.degree = False
@@ -88,7 +94,9 @@ def build_model(task: TableTask, robot: str, distractors: bool = False) -> mujoc
     option.impratio = 10
     _add_room(spec)
     robots.add_robot(spec, robot, task.turns)
-    task.add_objects(spec)
+    task.add_objects(spec, **dict(shapes or ()))
+    if shapes is not None:
+        add_patterns(spec)
     if distractors:
         add_pool(spec)
     return spec.compile()
@@ -128,10 +136,15 @@ class Place:
 
 
 class World:
-    """A compiled model, the indices that the environment needs, and the model's renderers."""
+    """A compiled model, the indices that the environment needs, and the model's renderers.
 
-    def __init__(self, task: TableTask, robot: str, distractors: bool):
-        self.model = model = build_model(task, robot, distractors)
+    `painter` paints it where its appearance is not fixed, and is None where it is.
+    """
+
+    def __init__(
+        self, task: TableTask, robot: str, distractors: bool, shapes: Shapes | None = None
+    ):
+        self.model = model = build_model(task, robot, distractors, shapes)
         self._renderers: dict[tuple[str, int, int], Renderer] = {}
 
         def joint_address(name: str) -> int:
@@ -148,6 +161,9 @@ class World:
             [model.body(name).id for name in ("hand", *robots.FINGERS)], dtype=np.int32
         )
         self.tool = model.site("tool").id
+        bodies = [place.body for place in self.objects.values()]
+        varied = shapes is not None
+        self.painter = Painter(model, bodies, keep=task.named_by_colour) if varied else None
 
     def renderer(self, preset: str, width: int, height: int) -> Renderer:
         """The one renderer of this preset and size [px]."""
@@ -157,12 +173,14 @@ class World:
         return self._renderers[key]
 
 
-_worlds: dict[tuple[str, str, bool], World] = {}
+_worlds: dict[tuple[str, str, bool, Shapes | None], World] = {}
 
 
-def shared_world(task: TableTask, robot: str, distractors: bool = False) -> World:
+def shared_world(
+    task: TableTask, robot: str, distractors: bool = False, shapes: Shapes | None = None
+) -> World:
     """The process's one world of a task and a robot; environments share model and renderers."""
-    key = repr(task.cfg), robot, distractors
+    key = repr(task.cfg), robot, distractors, shapes
     if key not in _worlds:
-        _worlds[key] = World(task, robot, distractors)
+        _worlds[key] = World(task, robot, distractors, shapes)
     return _worlds[key]

@@ -43,6 +43,9 @@ class TableTask(Task, ABC):
             layout=together; one that is not named stands there itself.
         spacing: Smallest distance between the centres of two objects in layout=independent [m].
         yaws: Name of an object -> the largest angle that it is turned by, either way [rad].
+        shapes: What comes in several shapes, where appearance is not fixed: a keyword of
+            `add_objects` -> appearance -> its values.
+        named_by_colour: Its objects keep their colours in every appearance.
     """
 
     robots = tuple(ROBOTS)
@@ -51,9 +54,11 @@ class TableTask(Task, ABC):
     offsets: ClassVar[Mapping[str, tuple[float, float]]] = {}
     spacing: ClassVar[float] = 0.0
     yaws: ClassVar[Mapping[str, float]] = {}
+    shapes: ClassVar[Mapping[str, Mapping[str, Sequence[str]]]] = {}
+    named_by_colour: ClassVar[bool] = False
 
     @abstractmethod
-    def add_objects(self, spec: mujoco.MjSpec) -> None:
+    def add_objects(self, spec: mujoco.MjSpec, **shapes: str) -> None:
         """Add a body per object to the scene, called like it, foot on z = 0.
 
         It has a free joint of its name, or is a mocap body without contacts: a mark on the table.

@@ -107,7 +107,7 @@ class _Planner:
         where = f" {cell.task} {cell.layout}" if unusual else ""
         rest = [f"split={split.name}", f"seed={cell.seed}", *common]
         policy = self._policy(cell, rest)
-        setting = Setting(cell.task, cfg.robot, cell.layout)
+        setting = Setting(cell.task, cfg.robot, cell.layout, cfg.appearance)
         run = replace(policy.run, setting=setting, train_set=split.train_set, seed=cell.seed)
 
         demos = f"demos {split.dataset}{where}"
@@ -160,7 +160,9 @@ class _Planner:
 
 def _common(cfg: ReproduceConfig, task: str, layout: str) -> list[str]:
     """What all scripts are told."""
-    values = {key: getattr(cfg, key) for key in ("profile", "robot")} | {"layout": layout}
+    values = {key: getattr(cfg, key) for key in ("profile", "robot", "appearance")} | {
+        "layout": layout
+    }
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
     values |= {key: getattr(cfg, key) for key in folders}
     words = [f"{key}={value}" for key, value in values.items() if value is not None]

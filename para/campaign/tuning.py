@@ -114,8 +114,12 @@ def tries(cfg: ReproduceConfig, train: Sequence[str], evaluate: Sequence[str]) -
         require(bool(getattr(cfg, name)), f"Nothing to tune: say {name}=[...].")
     folder = Path(cfg.outputs_dir) / "tuning"
     common = [f"task={cfg.task.name}", f"profile={cfg.profile}", f"robot={cfg.robot}"]
-    common += [f"layout={cfg.layout}", f"data_dir={cfg.data_dir}", f"outputs_dir={folder}"]
-    common += [f"runs_dir={folder / 'runs'}", f"results_dir={folder / 'results'}"]
+    common += [f"layout={cfg.layout}", f"appearance={cfg.appearance}", f"data_dir={cfg.data_dir}"]
+    common += [
+        f"outputs_dir={folder}",
+        f"runs_dir={folder / 'runs'}",
+        f"results_dir={folder / 'results'}",
+    ]
     common += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
     found = []
     for seed in cfg.seeds or [0]:
@@ -200,6 +204,6 @@ def chosen(outcomes: Sequence[dict[str, Any]]) -> float:
 
 def _demo_overrides(dataset: str, train: Sequence[str]) -> tuple[str, ...]:
     """What of a training's overrides says how its demos are made."""
-    wanted = ("task=", "profile=", "robot=", "layout=", "env.", "limit=", "plugins=")
+    wanted = ("task=", "profile=", "robot=", "layout=", "appearance=", "env.", "limit=", "plugins=")
     wanted += ("data_dir=", "outputs_dir=")
     return (f"dataset={dataset}", *(text for text in train if text.startswith(wanted)))

@@ -1,6 +1,6 @@
 """Demonstrations on disk: one HDF5 file per episode, laid out like robomimic's.
 
-    <data_dir>/<task>-<robot>-<layout>/<dataset>-<size>px/demo_00000.hdf5 ...
+    <data_dir>/<task>-<robot>-<layout>[-varied]/<dataset>-<size>px/demo_00000.hdf5 ...
 
 N frames at 10 Hz. World frame: z up, table top z = 0. Poses are position [m] + quaternion (w, x, y,
 z). Matrices follow `para.camera.Camera`.
@@ -45,6 +45,7 @@ import cv2
 import h5py
 import numpy as np
 
+from envs.episodes import FIXED
 from para.data import version1
 from para.data.meta import MetaRecord
 from para.errors import DataError
@@ -300,13 +301,14 @@ def regenerate_command(folder: Path | str) -> str:
     """Command line that (re)makes whatever is missing in a data set's folder."""
     folder = Path(folder)
     command = typed("generate_demos")
-    setting = re.fullmatch(r"(\w+)-(\w+)-(\w+)", folder.parent.name)
+    setting = re.fullmatch(r"(\w+)-(\w+)-(\w+)(?:-(\w+))?", folder.parent.name)
     made = re.fullmatch(r"(\w+)-(\d+)px", folder.name)
     if setting is None or made is None:
         return f"{command} dataset=objpos"
-    task, robot, layout = setting.groups()
+    task, robot, layout, appearance = setting.groups()
     dataset, size = made.groups()
     command += f" dataset={dataset} task={task} robot={robot} layout={layout}"
+    command += f" appearance={appearance}" if appearance else ""
     data_dir = folder.parents[1]
     return f"{command} env.image_size={size}" + (
         f" data_dir={data_dir}" if data_dir != Path("data") else ""
@@ -318,6 +320,7 @@ def check_dataset(
     indices: Iterable[int] | None = None,
     made_with: dict[str, dict[str, Any]] | None = None,
     version: int | None = None,
+    appearance: str | None = None,
 ) -> list[EpisodeMeta]:
     """Verify every file of a data set and return what is in it, by index.
 
@@ -328,11 +331,12 @@ def check_dataset(
         indices: Episodes that must be there; None takes those that are.
         made_with: Configurations (task, env) that they must have been made with; None takes any.
         version: Of the simulated world that they must show; None takes any.
+        appearance: That they must show; None takes any.
 
     Raises:
         DataError: The set is empty, incomplete, damaged, mixes format versions, or was made with
-            another configuration or in another version of the world. The message names the files
-            and the command.
+            another configuration, in another version of the world or in another appearance. The
+            message names the files and the command.
     """
     folder = Path(folder)
     if indices is None:
@@ -358,6 +362,8 @@ def check_dataset(
                 f"physics {version}. Choose another data_dir=..., or delete {folder} and run: "
                 f"{regenerate_command(folder)}"
             )
+        if appearance not in (None, shown := metas[-1].condition.get("appearance", FIXED)):
+            raise DataError(_bad(path, f"was made with appearance={shown}, not {appearance}"))
         for key, wanted in (made_with or {}).items():
             if difference := _difference(getattr(metas[-1], key), wanted):
                 raise DataError(

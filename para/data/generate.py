@@ -1,8 +1,8 @@
 """Making demonstrations: what a data set consists of, and parallel, resumable generation.
 
-A data set is one fixed thing: episode `index` depends on the data set's name, the layout and the
-environment configuration only, whoever makes it, in whatever order. That is why a killed run ends
-in the same bytes as an undisturbed one, and why training never needs to know how a set was made.
+A data set is one fixed thing: episode `index` depends on its name, the layout, the appearance and
+the environment configuration only, whoever makes it, in whatever order. That is why a killed run
+ends in the same bytes as an undisturbed one, and why training never needs to know how it was made.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from envs.base import (
     setting_name,
 )
 from envs.demos import DEMO_SETS
+from envs.episodes import FIXED
 from para import __version__
 from para.common import CommonConfig
 from para.data.format import (
@@ -97,6 +98,7 @@ def plan(
     layout: str = "together",
     limit: int | None = None,
     env: EnvConfig | None = None,
+    appearance: str = FIXED,
 ) -> list[PlannedDemo]:
     """The episodes of a data set, by index.
 
@@ -106,6 +108,7 @@ def plan(
         layout: One of the task's.
         limit: Take this many, spread evenly over the set.
         env: Environment configuration (its `theta_max_deg`).
+        appearance: One of `envs.episodes.APPEARANCES`.
     """
     if dataset not in DEMO_SETS:
         raise UnknownNameError("dataset", dataset, DEMO_SETS)
@@ -113,15 +116,21 @@ def plan(
     indices = np.arange(total)
     if limit is not None and limit < total:
         indices = np.linspace(0, total - 1, limit).round().astype(int)
-    return [planned(dataset, task, layout, int(index), env or EnvConfig()) for index in indices]
+    return [planned(dataset, task, layout, int(i), env or EnvConfig(), appearance) for i in indices]
 
 
 def planned(
-    dataset: str, task: Task, layout: str, index: int, env: EnvConfig, attempt: int = 0
+    dataset: str,
+    task: Task,
+    layout: str,
+    index: int,
+    env: EnvConfig,
+    appearance: str = FIXED,
+    attempt: int = 0,
 ) -> PlannedDemo:
     """Episode `index` of a data set; after a failed `attempt`, its objects stand elsewhere."""
     seed = index + 10_000 * attempt
-    condition = DEMO_SETS[dataset].condition(index, task, layout, env)
+    condition = DEMO_SETS[dataset].condition(index, task, layout, env).dressed(appearance, index)
     if attempt:
         condition = condition.moved(
             np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)
@@ -196,9 +205,8 @@ def generate(cfg: GenerateConfig) -> GenerateSummary:
     if cfg.preview:
         from para.data.preview import write_previews
 
-        previews = write_previews(
-            folder, metas, Path(cfg.outputs_dir) / folder.parent.name / folder.name
-        )
+        pictures = Path(cfg.outputs_dir) / folder.parent.name / folder.name
+        previews = write_previews(folder, metas, pictures)
     return GenerateSummary(folder, metas, made, replaced, seconds, previews)
 
 
@@ -216,22 +224,23 @@ def ensure_dataset(
     """
     folder, tasks = _folder_and_tasks(cfg, dataset, limit)
     made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
-    version = TASKS[cfg.task.kind].version
+    shown = {"version": TASKS[cfg.task.kind].version, "appearance": cfg.appearance}
     present = _present(folder, tasks)
     if len(present) < len(tasks):
         if present:
-            check_dataset(folder, present, made_with, version)  # before the long work
+            check_dataset(folder, present, made_with, **shown)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
         _make_missing(folder, tasks, cfg, dataset)
-    return folder, check_dataset(folder, [task.index for task in tasks], made_with, version)
+    return folder, check_dataset(folder, [task.index for task in tasks], made_with, **shown)
 
 
 def _folder_and_tasks(
     cfg: CommonConfig, dataset: str, limit: int | None
 ) -> tuple[Path, list[PlannedDemo]]:
-    setting = setting_name(cfg.task.name, cfg.robot, cfg.layout)
+    setting = setting_name(cfg.task.name, cfg.robot, cfg.layout, cfg.appearance)
     folder = dataset_dir(cfg.data_dir, setting, dataset, cfg.env.image_size)
-    return folder, plan(dataset, build_task(cfg.task), cfg.layout, limit, cfg.env)
+    task = build_task(cfg.task)
+    return folder, plan(dataset, task, cfg.layout, limit, cfg.env, cfg.appearance)
 
 
 def _present(folder: Path, tasks: list[PlannedDemo]) -> list[int]:
@@ -268,9 +277,8 @@ def _make_missing(folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dat
             return
         require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)
         executor = LocalExecutor(workers=cfg.workers)
-        setup = partial(
-            _Maker, folder.absolute(), dataset, cfg.task, cfg.robot, cfg.layout, cfg.env
-        )
+        made_in = cfg.task, cfg.robot, cfg.layout, cfg.env, cfg.appearance
+        setup = partial(_Maker, folder.absolute(), dataset, *made_in)
         try:
             made = executor.run(setup, [task.index for task in tasks])
             _show_progress((success for _, success in made), len(tasks), folder.name)
@@ -331,12 +339,14 @@ class _Maker:
     robot: str
     layout: str
     env: EnvConfig
+    appearance: str
 
     def __call__(self, index: int) -> bool:
         """Make episode `index`, with up to ATTEMPTS tries; return its success."""
         task = build_task(self.task)
         for attempt in range(ATTEMPTS):
-            demo = planned(self.dataset, task, self.layout, index, self.env, attempt)
+            which = self.dataset, task, self.layout, index, self.env, self.appearance
+            demo = planned(*which, attempt)
             episode = record(demo, self.dataset, task, self.robot, self.layout, self.env)
             if episode.meta.success:
                 break

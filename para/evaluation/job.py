@@ -177,6 +177,7 @@ class PolicyEvaluation:
                 "task": self.run.id.setting.task,
                 "robot": cfg.robot,
                 "layout": cfg.layout,
+                "appearance": cfg.appearance,
                 "stages": self.stages,
                 "version": TASKS[cfg.task.kind].version,
             },

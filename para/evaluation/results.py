@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.floors import FLOORS
+from envs.episodes import FIXED
 from envs.splits import STARTS
 from para.data.config import named
 from para.errors import ResultError, one_line
@@ -32,12 +33,19 @@ MAIN_MODELS = ("para", "regression")
 Result = dict[str, Any]
 
 
+def setting_of_result(result: Result) -> Setting:
+    """What its episodes were made in; where a file says no appearance it is `FIXED`."""
+    environment = result["environment"]
+    parts = (environment[part] for part in ("task", "robot", "layout"))
+    return Setting(*parts, environment.get("appearance", FIXED))
+
+
 def result_id(result: Result) -> ResultId:
     """What a result is of."""
-    environment, backbone = result["environment"], result["backbone"]["name"]
+    backbone = result["backbone"]["name"]
     model = result["model"].partition("@")[0].removesuffix(f"-{backbone}")
     return ResultId(
-        Setting(environment["task"], environment["robot"], environment["layout"]),
+        setting_of_result(result),
         *(result["profile"], starts_of(result), result["split"]),
         *(model, backbone, augment_of(result), result["seed"]),
     )

@@ -80,7 +80,9 @@ def evaluate(
     task = build_task(cfg.task)
     count = cfg.sweep.episodes if cfg.sweep and cfg.episodes is None else cfg.episodes
     conditions = {
-        test: test_conditions(cfg.split, test, task, cfg.layout, count, cfg.env, cfg.starts)
+        test: test_conditions(
+            *(cfg.split, test, task, cfg.layout, count, cfg.env, cfg.starts, cfg.appearance)
+        )
         for test in cfg.tests
     }
     if cfg.sweep:

@@ -36,6 +36,9 @@ class StartRecord(Record):
     seed: Count
     perturbed: dict[str, float] | None = None
     """What goes wrong, and by how much: envs/perturbations.py."""
+    appearance: Literal["fixed", "varied", "unseen"] = "fixed"
+    look: Count = 0
+    """Decides colours, textures, shapes and light, where the appearance is not fixed."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> StartRecord:
@@ -73,6 +76,7 @@ class EnvironmentRecord(Record):
     task: Text
     robot: Text
     layout: Text
+    appearance: Literal["fixed", "varied"] = "fixed"
     stages: list[Text] = Field(min_length=1)
     """In order, success last."""
     version: int = Field(1, ge=1)

@@ -22,7 +22,7 @@ from envs.splits import SplitConfig
 from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.evaluation.config import EvalConfig
-from para.evaluation.results import Result, success_rate
+from para.evaluation.results import Result, setting_of_result, success_rate
 from para.figures.maps import trained_positions, view_rates
 from para.figures.style import (
     LIGHT,
@@ -79,7 +79,7 @@ def draw_success_map(results: Mapping[str, Result], split: SplitConfig, test: st
         for label, result in results.items()
     }
     environment = next(iter(results.values()))["environment"]
-    setting = Setting(*(environment[name] for name in ("task", "robot", "layout")))
+    setting = setting_of_result(next(iter(results.values())))
     stages = stages_of(setting.task, environment["stages"])
     trained = trained_positions(split, setting)
     by_view = any(len(view_rates(own)) > 1 for own in episodes.values())

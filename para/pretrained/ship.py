@@ -107,7 +107,10 @@ def first_observations(cfg: TrainConfig) -> list[Observation]:
     task = build_task(cfg.task)
     env = task.environment(cfg.robot, cfg.layout, cfg.env)
     observations = []
-    for condition in test_conditions(cfg.split, "sanity", task, cfg.layout, STARTS):
+    starts = test_conditions(
+        cfg.split, "sanity", task, cfg.layout, STARTS, appearance=cfg.appearance
+    )
+    for condition in starts:
         env.begin(condition)
         observations.append(env.observe())
     return observations

@@ -31,7 +31,7 @@ def command_of(script: str, cfg: CommonConfig, *words: str) -> str:
     named = [f"profile={cfg.profile}"] if cfg.profile != PROFILE else []
     named += [f"task={cfg.task.name}"] if cfg.task.name != usual.task.name else []
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
-    for key in ("robot", "layout", "seed", "starts", *folders):
+    for key in ("robot", "layout", "appearance", "seed", "starts", *folders):
         if getattr(cfg, key, None) != getattr(usual, key, None):
             named.append(f"{key}={getattr(cfg, key)}")
     for item in fields(cfg.env):

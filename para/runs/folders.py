@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 def setting_of(cfg: CommonConfig) -> Setting:
     """What the episodes of `cfg` are made in."""
-    return Setting(cfg.task.name, cfg.robot, cfg.layout)
+    return Setting(cfg.task.name, cfg.robot, cfg.layout, cfg.appearance)
 
 
 def trained_setting(cfg: CommonConfig) -> Setting:

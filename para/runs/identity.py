@@ -3,9 +3,10 @@
     runs/<setting>/<profile>/<training set>/<model>-<backbone>-<augment>/seed<k>/
     results/<setting>/<profile>/<starts>/<split>/<model>-<backbone>-<augment>/seed<k>.json
 
-A setting is what an episode is made in: task, robot and layout: <task>-<robot>-<layout>. Augment is
-what the policy could follow of the augmentation that was asked for. All parts are always spelled
-out, so nothing that differs can share a place; they also stand in the
+A setting is what an episode is made in: task, robot and layout, <task>-<robot>-<layout>, followed
+by -varied where the appearance is varied. Augment is what the policy could follow of the
+augmentation that was asked for. All other parts are always spelled out, so nothing that differs can
+share a place; they also stand in the
 files themselves.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.base import setting_name
+from envs.episodes import FIXED
 from envs.table import MAIN_TASK
 from para.errors import ConfigError
 
@@ -30,16 +32,19 @@ class Setting:
         task: Name of the task.
         robot: panda | hand.
         layout: How the task's objects are placed.
+        appearance: How episodes look, one of `envs.episodes.APPEARANCES`.
     """
 
     task: str = MAIN_TASK
     robot: str = "panda"
     layout: str = "together"
+    appearance: str = FIXED
 
     @property
     def name(self) -> str:
-        """The three parts, joined: <task>-<robot>-<layout>."""
-        return setting_name(*map(_checked, (self.task, self.robot, self.layout)))
+        """The parts, joined: <task>-<robot>-<layout>, and -<appearance> where it is not fixed."""
+        parts = (self.task, self.robot, self.layout, self.appearance)
+        return setting_name(*map(_checked, parts))
 
 
 @dataclass(frozen=True, order=True)

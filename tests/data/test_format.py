@@ -252,6 +252,13 @@ def test_another_version_of_the_simulated_world_is_named(tmp_path):
         check_dataset(tmp_path, version=99)
 
 
+def test_another_appearance_is_named(tmp_path):
+    make_dataset(tmp_path)
+    assert len(check_dataset(tmp_path, appearance="fixed")) == 4
+    with pytest.raises(DataError, match=r"made with appearance=fixed, not varied\. Make it"):
+        check_dataset(tmp_path, appearance="varied")
+
+
 def test_sets_completed_after_an_upgrade_are_logged(tmp_path, caplog):
     make_dataset(tmp_path)
     check_dataset(tmp_path)
@@ -274,6 +281,11 @@ def test_sets_completed_after_an_upgrade_are_logged(tmp_path, caplog):
             ("other", "a-hand-independent", "viewpoints", 64),
             "dataset=viewpoints task=a robot=hand layout=independent env.image_size=64 "
             "data_dir=other",
+        ),
+        (
+            ("data", "a-hand-independent-varied", "objpos", 64),
+            "dataset=objpos task=a robot=hand layout=independent appearance=varied "
+            "env.image_size=64",
         ),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 
 from envs import regions
 from envs.base import Condition, EnvConfig, load_task
+from envs.episodes import UNSEEN
 from envs.regions import (
     OFF_GRID,
     RegionConfig,
@@ -57,6 +58,7 @@ SIZES = {
     "distractor": (256, 100),
     "multi_task": (256, 100),
     "multi_task_lr": (128, 100),
+    "appearance": (256, 100),
 }
 
 
@@ -174,7 +176,7 @@ def _seen_view(condition):
 
 
 def _held_out(split, layout, env=None):
-    """In which ways no start of the ood test is like one of training: position, view, clutter."""
+    """In which ways no start of the ood test is like one of training."""
     training = training_conditions(split, TASK, layout, env)
     tested = test_conditions(split, "ood", TASK, layout, env=env)
     middles = np.array([_anchor(start, layout) for start in training])
@@ -185,6 +187,7 @@ def _held_out(split, layout, env=None):
         "position": not in_cell.any(),
         "view": not any(_seen_view(start) in views for start in tested),
         "clutter": all(start.distractors > 0 for start in tested),
+        "look": all(start.appearance == UNSEEN for start in tested),
     }
     return {way for way, held in ways.items() if held}
 

@@ -9,18 +9,13 @@ import mujoco
 import numpy as np
 
 from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
-from envs.table.dishes import add_dish
+from envs.table.dishes import BOWLS, PLATES, SHAPES, USUAL, add_dish
 from envs.table.env import TableEnv
 from envs.table.expert import pick_and_place
 from envs.table.task import TableTask
 
 BOWL = TaskObject("bowl", 0.056, (0.80, 0.13, 0.11))
 PLATE = TaskObject("plate", 0.085, (0.11, 0.36, 0.62))
-WELL_RGBA = (0.80, 0.81, 0.80, 1.0)
-# Outlines (radius, height) [m] of the middle of the wall, from the foot to the rim.
-BOWL_FOOT, BOWL_HEIGHT, BOWL_WALL = 0.041, 0.046, 0.005
-PLATE_FOOT, PLATE_HEIGHT, PLATE_WALL = 0.058, 0.011, 0.005
-
 GRASP_OFFSET = np.array([0.0, -0.047])
 """Tool centre relative to the bowl when it is held by its rim; fingers open along y."""
 RELEASE_OFFSET = np.array([0.0, -0.037])
@@ -66,10 +61,12 @@ class BowlOnPlate(TableTask):
     offsets = {"bowl": (0.0, 0.09), "plate": (0.0, -0.09)}
     spacing = 0.18
 
-    def add_objects(self, spec: mujoco.MjSpec) -> None:
+    shapes = SHAPES
+
+    def add_objects(self, spec: mujoco.MjSpec, bowl: str = USUAL, plate: str = USUAL) -> None:
         """See `TableTask`."""
-        add_bowl(spec, BOWL)
-        add_plate(spec, PLATE)
+        add_dish(spec, BOWL.name, BOWLS[bowl], (*BOWL.colour, 1.0))
+        add_dish(spec, PLATE.name, PLATES[plate], (*PLATE.colour, 1.0))
 
     def waypoints(
         self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
@@ -80,22 +77,6 @@ class BowlOnPlate(TableTask):
     def judge(self, env: TableEnv) -> PlacingJudge:
         """See `TableTask`."""
         return PlacingJudge(env, BOWL.name, PLATE.name)
-
-
-def add_bowl(spec: mujoco.MjSpec, item: TaskObject) -> None:
-    """A bowl of the name and colour of `item`, as a free body."""
-    add_dish(
-        spec, item.name, BOWL_FOOT, item.radius, BOWL_HEIGHT, BOWL_WALL, mass=0.12,
-        rgba=(*item.colour, 1.0),
-    )  # fmt: skip
-
-
-def add_plate(spec: mujoco.MjSpec, item: TaskObject) -> None:
-    """A plate with a white well, of the name and colour of `item`, as a free body."""
-    add_dish(
-        spec, item.name, PLATE_FOOT, item.radius, PLATE_HEIGHT, PLATE_WALL, mass=0.35,
-        rgba=(*item.colour, 1.0), well_rgba=WELL_RGBA,
-    )  # fmt: skip
 
 
 def serve(bowl: np.ndarray, plate: np.ndarray) -> list[Waypoint]:

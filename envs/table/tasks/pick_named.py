@@ -11,14 +11,16 @@ import mujoco
 import numpy as np
 
 from envs.base import TASKS, TRIES, Condition, Metric, Stage, TaskConfig, TaskObject, Waypoint
+from envs.table import dishes
+from envs.table.dishes import SHAPES, USUAL, add_dish
 from envs.table.distractors import distance_to_hand
 from envs.table.env import TableEnv
 from envs.table.task import TableTask
-from envs.table.tasks import bowl_on_plate as dishes
+from envs.table.tasks import bowl_on_plate as serving
 from para.errors import ConfigError
 
 BOWLS = tuple(
-    TaskObject(f"{colour}_bowl", dishes.BOWL.radius, rgb)
+    TaskObject(f"{colour}_bowl", serving.BOWL.radius, rgb)
     for colour, rgb in (
         ("red", (0.80, 0.13, 0.11)),
         ("green", (0.16, 0.50, 0.20)),
@@ -26,7 +28,7 @@ BOWLS = tuple(
     )
 )
 PLATES = tuple(
-    TaskObject(f"{colour}_plate", dishes.PLATE.radius, rgb)
+    TaskObject(f"{colour}_plate", serving.PLATE.radius, rgb)
     for colour, rgb in (("blue", (0.11, 0.36, 0.62)), ("black", (0.10, 0.10, 0.11)))
 )
 GAP = 0.02
@@ -58,6 +60,8 @@ class PickNamed(TableTask):
     description = "Put the bowl that the instruction names on the plate that it names."
     instruction = "put the {} on the {}"
     objects = (*BOWLS, *PLATES)
+    shapes = SHAPES
+    named_by_colour = True
     stages = (MISS, GRASP, PLACE)
     metrics = (Metric("place_error_m", "Final distance from named bowl to named plate", "m"),)
     namings = tuple((bowl.name, plate.name) for bowl, plate in product(BOWLS, PLATES))
@@ -70,12 +74,11 @@ class PickNamed(TableTask):
         """See `Task`: the two that are named."""
         return min(2, self.anchors(layout))
 
-    def add_objects(self, spec: mujoco.MjSpec) -> None:
+    def add_objects(self, spec: mujoco.MjSpec, bowl: str = USUAL, plate: str = USUAL) -> None:
         """See `TableTask`."""
-        for item in BOWLS:
-            dishes.add_bowl(spec, item)
-        for item in PLATES:
-            dishes.add_plate(spec, item)
+        for items, shape in ((BOWLS, dishes.BOWLS[bowl]), (PLATES, dishes.PLATES[plate])):
+            for item in items:
+                add_dish(spec, item.name, shape, (*item.colour, 1.0))
 
     def where(self, condition: Condition, layout: str) -> np.ndarray:
         """See `Task`: the named ones first."""
@@ -96,7 +99,7 @@ class PickNamed(TableTask):
         for (a, first), (b, second) in combinations(placed, 2):
             if np.hypot(*(a - b)) < first + second + GAP:
                 return False
-        offsets = dishes.GRASP_OFFSET, dishes.RELEASE_OFFSET
+        offsets = serving.GRASP_OFFSET, serving.RELEASE_OFFSET
         tools = [np.array([*(a + b), 0.0]) for a, b in zip(anchors, offsets, strict=False)]
         return all(
             distance_to_hand(place, tool) > radius
@@ -140,11 +143,11 @@ class PickNamed(TableTask):
     ) -> list[Waypoint]:
         """See `Task`."""
         bowl, plate = named
-        return dishes.serve(objects[bowl], objects[plate])
+        return serving.serve(objects[bowl], objects[plate])
 
-    def judge(self, env: TableEnv) -> dishes.PlacingJudge:
+    def judge(self, env: TableEnv) -> serving.PlacingJudge:
         """See `TableTask`."""
-        return dishes.PlacingJudge(env, *env.condition.named)
+        return serving.PlacingJudge(env, *env.condition.named)
 
     def _roles(self, named: Sequence[str]) -> list[str]:
         """Names of all objects in the order of anchors."""
