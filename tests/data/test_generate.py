@@ -160,7 +160,9 @@ def test_failures_are_retried_nearby_then_recorded_as_failures(tmp_path, monkeyp
         return dataclasses.replace(episode, meta=meta)
 
     monkeypatch.setattr(generation, "record", failing)
-    make = generation._Maker(tmp_path, "objpos", TASK_CONFIG, "hand", "together", EnvConfig())
+    make = generation._Maker(
+        tmp_path, "objpos", TASK_CONFIG, "hand", "together", EnvConfig(), "fixed"
+    )
     succeeded = make(7)
     meta = check_episode(episode_path(tmp_path, 7))
     assert meta.success == succeeded == (failures == 1)
