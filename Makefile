@@ -34,14 +34,14 @@ train: setup
 	$(PY) scripts/eval.py model=para $(ARGS)
 
 test: setup
-	$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: setup
-	$(PY) -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 # 500 random command lines per script (the suite takes 60).
 fuzz: setup
-	PARA_FUZZ=500 $(PY) -m pytest -n 2 --dist loadgroup tests/test_cli_fuzz.py $(ARGS)
+	PARA_FUZZ=500 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_cli_fuzz.py $(ARGS)
 
 lint: setup
 	$(PY) -m ruff format --check .

@@ -72,7 +72,7 @@ def error_of(capsys: pytest.CaptureFixture, name: str, *arguments: str) -> str:
             ["'model.heatmap_size'", "model.feedforward"],
         ),
         ("train model.name.first=x", ["'model.name.first'"]),
-        ("train training.steps=abc", ["training.steps=abc", "Integer", "without it: 800"]),
+        ("train training.steps=abc", ["training.steps=abc", "Integer", "without it: 600"]),
         ("train training.steps=2.5", ["training.steps=2.5", "Integer"]),
         ("train training.steps=null", ["training.steps", "not Optional"]),
         ("train fresh=maybe", ["fresh=maybe", "bool"]),

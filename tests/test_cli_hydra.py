@@ -96,7 +96,7 @@ def test_own_folders_of_yaml_files(tmp_path, monkeypatch):
     first, second = seen
     assert (first.model.name, first.model.horizon, first.model.kind) == ("wide", 7, "para")
     assert (first.training.steps, first.seed) == (60, 1)
-    assert (second.model.name, second.seed, second.training.steps) == ("wide", 9, 800)
+    assert (second.model.name, second.seed, second.training.steps) == ("wide", 9, 600)
 
 
 def test_a_component_without_a_schema_is_refused(tmp_path, capsys):

@@ -21,7 +21,8 @@ def test_no_tensor_becomes_double_elsewhere():
                 node.attr == "double" or ast.unparse(node) in ("torch.float64", "torch.double")
             ):
                 found[path.relative_to(ROOT).as_posix()] += 1
-    # decode.py: an arange that is made on the CPU
+    # decode.py: an arange that is made on the CPU; augmentation.py: a picture, made on the CPU
+    assert found.pop("para/figures/augmentation.py")
     assert found == {"para/doubles.py": 2, "para/heads/decode.py": 1}
 
 

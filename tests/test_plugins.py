@@ -50,10 +50,10 @@ def test_a_plugin_is_trained_evaluated_and_shown(trained):
     table = run("eval", *THEIRS, "episodes=2", "video=0", "workers=2", root=trained)
     for word in ("Every other position", "drift", "para_blunt", "AWAY", "ABOVE", "n=2"):
         assert word in table
-    results = trained / "results" / "touch_block-hand-together" / "smoke" / "every_other"
+    results = trained / "results" / "touch_block-hand-together" / "smoke" / "dev" / "every_other"
     assert sorted(path.parent.name for path in results.glob("*/seed0.json")) == [
-        "drift-patches",
-        "para_blunt-patches",
+        "drift-patches-colour",
+        "para_blunt-patches-camera",
     ]
     run("make_website", *THEIRS[:2], "only=[stage_breakdown]", root=trained)
     page = (trained / "outputs" / "website" / "index.html").read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def test_what_comes_from_different_simulated_worlds_is_not_compared(tmp_path: Pa
     write(tmp_path, "para", seed=0, successes=9, version=2)
     filled = fill(text, tmp_path)
     assert "; physics 1, dev starts; physics 2, dev starts." in filled
-    assert "n=10 (physics 1, dev starts)" in filled
+    assert "n=10 (physics 1)" in filled
     assert "physics 2)" not in filled
     assert "p = " not in filled
 

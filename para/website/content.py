@@ -54,8 +54,8 @@ class Number:
         theta: Polar angle of the view [deg] that it is restricted to, or None.
         rate: Over all training seeds.
         runs: The result files, one per seed.
-        note: "physics 1, dev starts" where others beside it are of a newer simulated world or of
-            final starts, else "".
+        note: "physics 1" where others beside it are of a newer simulated world, "dev starts" where
+            they are of final ones, else "".
     """
 
     split: str
@@ -149,7 +149,8 @@ class Numbers:
         if not rate.n:
             return None
         newest = max(r.world for r in self.results.results)
-        note = world_words(runs[0].world) if runs[0].world < newest else ""
+        physics, starts = world_words(runs[0].world).split(", ")
+        note = physics if runs[0].version < newest[0] else starts if runs[0].world < newest else ""
         return Number(split, model, test, theta, rate, tuple(runs), note)
 
     @property

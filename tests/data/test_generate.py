@@ -32,8 +32,6 @@ from para.data.generate import GenerateConfig, ensure_dataset, generate, plan, r
 from para.errors import ConfigError, DataError, UnknownNameError
 from para.files import NoSpaceError
 
-pytestmark = pytest.mark.xdist_group("generate")  # the set that most of them copy is made once
-
 ROOT = Path(__file__).parents[2]
 SIZE = 48
 LIMIT = 6

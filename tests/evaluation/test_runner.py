@@ -33,8 +33,6 @@ from para.training.stages import stage_configs
 from para.video import probe_video
 from tests.runs_fixture import policy_meta
 
-pytestmark = pytest.mark.xdist_group("runner")  # what most of them read is evaluated once
-
 ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
 SETTING = "bowl_on_plate-hand-together/smoke"

@@ -19,8 +19,6 @@ from para.places import ROOT
 from para.training.log import read_log
 from para.training.loop import train
 
-pytestmark = pytest.mark.xdist_group("processes")  # they share what two of them trained
-
 HERE = Path(__file__).parent
 SHARD = ["training.shard=true"]
 

@@ -226,7 +226,7 @@ def test_own_results_stand_beside_the_reference_and_are_mixed_into_nothing(tmp_p
     assert not pages["alone"].find(id="yours")
     (row,) = pages["both"].find(data_own=None)
     committed = ResultSet.load(tmp_path / "results").rate("lr", "para", "ood")
-    assert "physics 2, the committed result" in row.text
+    assert "physics 2, dev starts, the committed result" in row.text
     numbers = [cell.text for cell in row.find("td")]
     assert numbers[3].startswith("0 % [0.0, 27.8] n = 10")
     assert f"n = {committed.n}" in numbers[4]

@@ -16,7 +16,6 @@ from scipy.stats import binomtest
 from para.statistics import compare_over_seeds, hierarchical_interval
 from para.website.build import build_site
 from tests.results_fixture import (
-    HERE,
     RESULTS,
     make_result,
     make_video_result,
@@ -30,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 
 def files_of(folder: Path, split: str, model: str) -> list[dict]:
     """Result files of a policy, read with nothing but json."""
-    found = [json.loads(path.read_text()) for path in folder.glob(f"{HERE}/{split}/*/seed*.json")]
+    found = [
+        json.loads(path.read_text()) for path in folder.glob(f"{RESULTS}/{split}/*/seed*.json")
+    ]
     return sorted((f for f in found if f["model"] == model), key=lambda f: f["seed"])
 
 
@@ -280,7 +281,7 @@ def test_video_policies_have_tables_of_their_own(campaign):
     rows = page.find(data_table="video-total")[0].find("tbody")[0].find("tr")
     two_stage, joint = rows[0].find("td"), rows[1].find("td")
     assert [
-        bool(c.find("a", href=f"results/{RESULTS}/lr/para_two_stage-svd_tiny/seed0.json"))
+        bool(c.find("a", href=f"results/{RESULTS}/lr/para_two_stage-svd_tiny-colour/seed0.json"))
         for c in two_stage
     ] == ([True, True, False, False, False])
     assert [c.text for c in two_stage[2:]] == ["1000 + 300", "90 %", "4K + 3K"]
