@@ -276,7 +276,7 @@ def _reproduce_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     jobs = ", ".join(f"{value['count']} {kind}" for kind, value in result["jobs"].items())
     cores = result["hardware"]["cores"]
     yield (
-        f"`python scripts/reproduce.py` in a fresh clone, {cores} cores",
+        f"the first campaign (`scripts/reproduce.py`) in a fresh clone, {cores} cores",
         f"{result['minutes']:.0f} minutes ({jobs})",
     )
 
