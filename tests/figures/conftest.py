@@ -12,8 +12,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from results_fixture import HERE, make_video_result, write_result, write_results
 
 from para.figures.build import BuiltAsset
-from para.figures.registry import build_assets
+from para.figures.registry import assets, build_assets
 from para.figures.sources import Sources
+
+_OF_EVERY_SPLIT = ("_success_map", "_polar_overview")
+_FOR_ALL = {"lr_success_map", "vp_default_to_all_success_map", "vp_lr_polar_overview"}
+FIGURES = [
+    name
+    for name, asset in assets().items()
+    if asset.kind == "figure" and (name in _FOR_ALL or not name.endswith(_OF_EVERY_SPLIT))
+]
+"""What is drawn: of pictures that there are of every split, one of each kind."""
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +55,10 @@ def figures_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def figures(campaign, figures_dir) -> dict[str, BuiltAsset]:
-    """Every registered figure, built once."""
+    """FIGURES, built once."""
     built = build_assets(
-        campaign, campaign / "no_runs", campaign / "no_data", figures_dir, progress=False,
-        kinds=("figure",),
-    )  # fmt: skip
+        *(campaign, campaign / "no_runs", campaign / "no_data", figures_dir),
+        only=FIGURES,
+        progress=False,
+    )
     return {asset.name: asset for asset in built}
