@@ -100,7 +100,7 @@ def theta_table(numbers: Numbers, _: Path) -> str:
             f"{100 * n.rate.value:.0f} % [{n.low:.0f}, {n.high:.0f}]" if n else "not run"
             for n in found
         ]
-        count = found[0].rate.n if found[0] else 0
+        count = next((n.rate.n for n in found if n), 0)
         lines.append(_row(f"{model_style(model).label}, n={count} each", *cells))
     return "\n".join(lines)
 
