@@ -22,7 +22,7 @@ from baselines.floors import FLOORS  # noqa: E402
 from envs.base import TASKS, load_task  # noqa: E402
 from envs.splits import load_split, split_names  # noqa: E402
 from para.cli import load_config  # noqa: E402
-from para.compose import given  # noqa: E402
+from para.compose import given, parse  # noqa: E402
 from para.errors import DataError, ResultError  # noqa: E402
 from para.evaluation.config import EvalConfig  # noqa: E402
 from para.evaluation.results import success_rate  # noqa: E402
@@ -47,7 +47,8 @@ def measure(overrides: list[str], task: str, layout: str, split: str) -> dict[st
             continue
         measured[floor] = {"successes": rate.successes, "n": rate.n}
         sys.stdout.write(f"{task} {layout} {split} {floor}: {rate}\n")
-    row = {"task": task, "layout": layout, "robot": cfg.robot, "split": split, "floors": measured}
+    row = {"task": task, "layout": layout, "robot": cfg.robot, "split": split}
+    row |= {"starts": cfg.starts, "appearance": cfg.appearance, "floors": measured}
     name, best = best_floor(row)
     return row | {"best": name, "headline": bool(best and best.value <= HIGHEST_FLOOR)}
 
@@ -56,17 +57,17 @@ def main() -> None:
     """Measure what is named, or everything."""
     overrides = sys.argv[1:]
     said = given(overrides)
-    rest = [o for o in overrides if o.split("=")[0] not in ("task", "split", "layout")]
+    rest = [o for o in overrides if parse(o).key_or_group not in ("task", "split", "layout")]
     results_dir = load_config(EvalConfig, rest).results_dir
     path = Path(results_dir) / "benchmarks" / "floors.json"
     before = read_json(path, ResultError)["rows"] if path.exists() else []
-    rows = {(r["task"], r["layout"], r["robot"], r["split"]): r for r in before}
+    rows = {_key(row): row for row in before}
     for name in [said["task"]] if "task" in said else TASKS.options():
         task = load_task(name)
         for split in [said["split"]] if "split" in said else split_names(task):
             for layout in [said["layout"]] if "layout" in said else task.layouts:
                 row = measure(rest, name, layout, split)
-                rows[row["task"], row["layout"], row["robot"], row["split"]] = row
+                rows[_key(row)] = row
                 atomic_write_json(
                     path,
                     {
@@ -74,13 +75,16 @@ def main() -> None:
                         "git": git_hash(),
                         "hardware": hardware(),
                         "versions": versions(),
-                        "starts": "dev",
-                        "appearance": "fixed",
                         "highest_floor": HIGHEST_FLOOR,
                         "finding": finding([*rows.values()]),
                         "rows": [rows[key] for key in sorted(rows)],
                     },
                 )
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    """What a row is of: the next measurement of the same replaces it."""
+    return tuple(row[name] for name in ("task", "layout", "robot", "split", "starts", "appearance"))
 
 
 def finding(rows: list[dict[str, Any]]) -> str:
@@ -91,8 +95,8 @@ def finding(rows: list[dict[str, Any]]) -> str:
         return "Every split's best floor is at most 25 %."
     return (
         f"{len(high)} of {len(rows)} splits are solved by more than 25 % without recognising "
-        f"anything (by {', '.join(by)}): with fixed appearance they show where a policy acts, not "
-        "that it knows what it sees. Headlines need splits with a low floor."
+        f"anything (by {', '.join(by)}): they show where a policy acts, not that it knows what it "
+        "sees. Headlines need splits with a low floor."
     )
 
 

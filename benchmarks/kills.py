@@ -247,13 +247,19 @@ def moment(place: Path, before: Mapping[str, Any], after: Mapping[str, str]) -> 
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Hash of every file below a folder, by path; times do not count."""
+    """Hash of every file below a folder, by path; times do not count.
+
+    A file that was only half written is taken as it is, and one that is renamed meanwhile left out.
+    """
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file():
-            suffix = path.name if path.name in UNTIMED else path.suffix
-            read: Callable[[Path], bytes] = UNTIMED.get(suffix, Path.read_bytes)
-            found[path.relative_to(folder).as_posix()] = hashlib.sha256(read(path)).hexdigest()
+        name = path.relative_to(folder).as_posix()
+        suffix = path.name if path.name in UNTIMED else path.suffix
+        read: Callable[[Path], bytes] = UNTIMED.get(suffix, Path.read_bytes)
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                whole = Path.read_bytes if ASIDE.search(name) else read
+                found[name] = hashlib.sha256(whole(path)).hexdigest()
     return found
 
 

@@ -16,6 +16,10 @@ APPEARANCES = (FIXED, VARIED)
 what is UNSEEN: colours, textures and shapes that VARIED never has."""
 
 
+CONTROL_DT = 0.02
+"""One control step [s]: what episodes are counted in."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """How an episode starts: it depends on nothing else but the actions.
@@ -52,8 +56,8 @@ class Condition:
         object.__setattr__(self, "named", tuple(self.named))
         wrong = {name: float(level) for name, level in self.perturbed.items()}
         object.__setattr__(self, "perturbed", wrong)
-        if self.appearance not in (FIXED, VARIED, UNSEEN):
-            raise UnknownNameError("appearance", self.appearance, (FIXED, VARIED, UNSEEN))
+        if self.appearance not in (known := (*APPEARANCES, UNSEEN)):
+            raise UnknownNameError("appearance", self.appearance, known)
 
     def __hash__(self) -> int:
         """Equal conditions have equal hashes."""

@@ -18,7 +18,7 @@ from omegaconf import MISSING
 from scipy.spatial.transform import Rotation
 
 from envs.base import EnvConfig
-from envs.episodes import Condition
+from envs.episodes import CONTROL_DT, Condition
 from para.camera import Camera
 from para.errors import UnknownNameError
 from para.fields import LOCAL, marked, number, require, word
@@ -37,8 +37,6 @@ KINDS: dict[str, tuple[float, float, str]] = {
     "latency_s": (0, 60, "time from image to command [s]"),
 }
 """What can be perturbed: least and largest level, and what figures call it."""
-CONTROL_S = 0.02
-"""A control step [s]."""
 DRIFT_FROM, DRIFT_OVER = 50, 50
 """Control steps before the real camera begins to move, and in which it gets to its new place."""
 
@@ -72,7 +70,7 @@ class SweepConfig:
                     low <= level <= high,
                     f"{key}.levels.{name} has {level:g}, which must be from {low:g} to {high:g}.",
                 )
-        budget = run.env.max_steps * CONTROL_S
+        budget = run.env.max_steps * CONTROL_DT
         longest = max(self.levels.get("latency_s", [0.0]), default=0.0)
         require(
             longest < budget,
@@ -140,7 +138,7 @@ def noisy(image: np.ndarray, condition: Condition, steps: int) -> np.ndarray:
 
 def latency_steps(condition: Condition) -> int:
     """Control steps that pass between an image and the command that follows from it."""
-    return round(condition.perturbed.get("latency_s", 0.0) / CONTROL_S)
+    return round(condition.perturbed.get("latency_s", 0.0) / CONTROL_DT)
 
 
 def _moved(camera: Camera, condition: Condition, how: str, part: float = 1.0) -> Camera:

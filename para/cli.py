@@ -205,6 +205,13 @@ class _Call:
             raise as_config_error(error) from error
 
 
+def say(text: str) -> None:
+    """Write what a command has to tell to stdout, just as it is; logs go to stderr."""
+    from rich.console import Console  # not before: --help and completion need none
+
+    Console().print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 def _task(
     config_class: type[Config], main: Callable[[Config], None]
 ) -> Callable[[DictConfig], None]:

@@ -73,11 +73,15 @@ def test_every_campaign_can_be_planned(named):
     assert planned.by_campaign.keys() == cfg.campaigns.keys() == {named}
     evaluations = [job for job in planned.jobs if job.kind == "eval"]
     assert len({job.work.output for job in evaluations}) == len(evaluations) == len(cells)
-    loaded = [load_config(EvalConfig, job.arguments) for job in evaluations[:: len(cells) // 2]]
+    loaded = [
+        load_config(EvalConfig, job.arguments) for job in evaluations[:: max(1, len(cells) // 2)]
+    ]
     for one in loaded:
         check(one)
         assert one.starts == "final"
-        assert (one.split.name, one.layout) in {(cell.split, cell.layout) for cell in cells}
+        assert (one.split.name, one.layout, one.precision, one.episodes) in {
+            (cell.split, cell.layout, cell.precision, cell.episodes) for cell in cells
+        }
     trained = {job.name: job for job in planned.jobs if job.kind == "train"}
     some = load_config(TrainConfig, trained[evaluations[-1].needs[0]].arguments)
     check(some)

@@ -11,12 +11,11 @@ import mink
 import mujoco
 import numpy as np
 
+from envs.episodes import CONTROL_DT
 from envs.table import robots
 from envs.table import workspace as ws
 from envs.table.robots import ARM_KP, ARM_KV, SLIDE_KP, SLIDE_KV, TURN_KP, TURN_KV
 
-CONTROL_DT = 0.02
-"""One control step [s]."""
 DOWN = mink.SO3(np.array([0.0, 1.0, 0.0, 0.0]))
 """Orientation of the hand at rotation 0: its z axis down, its x axis along world x."""
 NO_TURN = np.zeros(3)

@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from envs import perturbations
 from envs.base import Condition, EnvConfig, Outcome, load_task
+from envs.episodes import CONTROL_DT
 from envs.table import workspace as ws
 from envs.table.appearance import Shapes, draw_look, shapes_of
-from envs.table.controller import CONTROL_DT, NO_TURN, Feedback, Glide, make_controller
+from envs.table.controller import NO_TURN, Feedback, Glide, make_controller
 from envs.table.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.table.robots import FINGER_OPEN
 from envs.table.scene import PHYSICS_DT, World, shared_world

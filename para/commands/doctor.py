@@ -1,6 +1,6 @@
 """Say what this machine can do for PARA: `python scripts/doctor.py`, `para-doctor`."""
 
-from para.cli import para_main
+from para.cli import para_main, say
 from para.common import CommonConfig
 
 
@@ -10,7 +10,7 @@ def main(cfg: CommonConfig) -> None:
     from para.doctor import examine
 
     report, healthy = examine(cfg)
-    print(report)
+    say(report)
     raise SystemExit(0 if healthy else 1)
 
 

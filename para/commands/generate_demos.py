@@ -1,6 +1,6 @@
 """Make a set of demonstrations: `python scripts/generate_demos.py`, `para-generate-demos`."""
 
-from para.cli import para_main
+from para.cli import para_main, say
 from para.data.generate import GenerateConfig
 
 
@@ -19,7 +19,7 @@ def main(cfg: GenerateConfig) -> None:
     """
     from para.data.generate import generate
 
-    print(generate(cfg).report())
+    say(generate(cfg).report())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import sys
 
-from para.cli import para_main
+from para.cli import para_main, say
 from para.website.config import MakeWebsiteConfig
 
 
@@ -25,18 +25,18 @@ def main(cfg: MakeWebsiteConfig) -> None:
     from para.website.serve import server
 
     site = make_website(cfg)
-    print(f"Website: {site.out / 'index.html'}")
+    say(f"Website: {site.out / 'index.html'}")
     for item in site.left_out:
-        print(f"Left out: {item.folder}/{item.name}: {item.reason}")
+        say(f"Left out: {item.folder}/{item.name}: {item.reason}")
     for asset in site.failed:
-        print(f"Not made: {asset.name}: {asset.message}")
+        say(f"Not made: {asset.name}: {asset.message}")
     if cfg.serve:
         with server(site.out, cfg.port) as running:
-            print(f"Serving on http://127.0.0.1:{running.server_port}/ until Ctrl-C", flush=True)
+            say(f"Serving on http://127.0.0.1:{running.server_port}/ until Ctrl-C")
             try:
                 running.serve_forever()
             except KeyboardInterrupt:
-                print()
+                say("")
     if site.left_out or site.failed:
         sys.exit(1)
 

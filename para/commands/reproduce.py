@@ -1,7 +1,7 @@
 """Train and evaluate everything, then build the website: `python scripts/reproduce.py`."""
 
 from para.campaign.config import ReproduceConfig
-from para.cli import para_main
+from para.cli import para_main, say
 
 
 @para_main(
@@ -34,7 +34,7 @@ def main(cfg: ReproduceConfig) -> None:
     start = time.monotonic()
     campaign = reproduce(cfg, planned.jobs)
     minutes = (time.monotonic() - start) / 60
-    print(f"{len(campaign.jobs)} jobs done in {minutes:.1f} minutes; results: {cfg.results_dir}/")
+    say(f"{len(campaign.jobs)} jobs done in {minutes:.1f} minutes; results: {cfg.results_dir}/")
 
 
 if __name__ == "__main__":

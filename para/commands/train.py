@@ -1,6 +1,6 @@
 """Train a policy: `python scripts/train.py`, `para-train`."""
 
-from para.cli import para_main
+from para.cli import para_main, say
 from para.runs.config import TrainConfig
 
 
@@ -22,9 +22,9 @@ def main(cfg: TrainConfig) -> None:
     from para.training.loop import train
     from para.training.stages import stage_configs
 
-    print(train(cfg).report())
+    say(train(cfg).report())
     if cfg.model.acts:
-        print(f"Evaluate it:\n  {command('eval', stage_configs(cfg)[-1])}")
+        say(f"Evaluate it:\n  {command('eval', stage_configs(cfg)[-1])}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import itertools
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -148,12 +147,14 @@ class _Process:
         level = logging.getLogger().getEffectiveLevel()
         self.process = context.Process(
             target=_serve,
-            args=(theirs, pickle.dumps(setup), str(stderr), level, whole_script),
+            args=(theirs, str(stderr), level, whole_script),
             daemon=not whole_script,  # daemons may not start processes
         )
         with _environment({} if whole_script else SINGLE_THREADED):
             self.process.start()
         theirs.close()  # else its end would stay open here and its death would not be seen
+        with suppress(ConnectionError):  # it is dead, which reading from the connection will tell
+            self.connection.send(setup)
 
     def give(self, task: Any) -> None:
         """Hand over a task; its result will arrive on the connection."""
@@ -195,19 +196,17 @@ class _Process:
 # --- in the process ------------------------------------------------------------------------------
 
 
-def _serve(
-    connection: Connection, setup: bytes, stderr: str, level: int, whole_script: bool
-) -> None:
+def _serve(connection: Connection, stderr: str, level: int, whole_script: bool) -> None:
     """Body of a process: build the worker, then do tasks until the parent hangs up.
 
-    The setup is unpickled here, since what that imports can fail, too.
+    The setup comes through the pipe, too, since what receiving it imports can fail.
     """
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     threading.Thread(target=_end_with_parent, args=(whole_script,), daemon=True).start()
     if not whole_script:  # which has its own format
         logging.basicConfig(level=level)
     try:
-        work = pickle.loads(setup)()
+        work = connection.recv()()
         while True:
             task = connection.recv()
             connection.send(("done", work(task)))

@@ -112,6 +112,21 @@ def test_other_test_seeds_give_other_starts(name):
     assert not set(before) & set(test_conditions(split, "ood", TASK))
 
 
+@pytest.mark.parametrize(
+    ("name", "axis", "trained"), [("lr", 1, -1), ("nf", 0, -1)], ids=["lr", "nf"]
+)
+def test_halves(name, axis, trained):
+    split = load_split(name)
+    train = ws.grid_positions()[training_indices(split, TASK)]
+    assert (np.sign(train[:, axis]) == trained).all()
+    # Tests lie in the other half and reach to its ends in both directions.
+    held_out = _positions(test_conditions(split, "ood", TASK))
+    assert (np.sign(held_out[:, axis]) == -trained).all()
+    span = [2 * ws.X_HALF, 2 * ws.Y_HALF]
+    span[axis] /= 2
+    assert (np.ptp(held_out, axis=0) > 0.93 * np.array(span)).all()
+
+
 @pytest.mark.parametrize("test", ["ood", "sanity"])
 @pytest.mark.parametrize("name", SPLITS)
 def test_dev_and_final_starts_share_nothing(name, test):

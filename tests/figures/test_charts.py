@@ -92,6 +92,7 @@ def test_stage_bars_are_the_shares_of_each_stage(campaign, sources):
             expected = [100 * stages.count(s) / len(stages) for s in ("PLACE", "GRASP", "MISS")]
             np.testing.assert_allclose(widths, expected)
             assert sum(widths) == pytest.approx(100)
+    assert next(bars, None) is None
 
 
 def test_error_distribution_is_the_empirical_one(campaign, sources):

@@ -89,6 +89,5 @@ def test_para_learns_two_targets_of_each_instruction_on_one_image_and_composes_t
     told = [dataclasses.replace(o, instruction=s) for o, s in zip(seen, SAID, strict=True)]
     predicted = np.stack([chunk.positions for chunk in policy.predict(told)])
     error = np.linalg.norm(predicted - batch["waypoints"].numpy(), axis=-1)
-    print(error)
     assert error[:3].max() < 0.05
     assert error[3].max() < 0.15  # the places are 0.3 m apart and more
