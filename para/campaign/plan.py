@@ -143,10 +143,14 @@ class _Planner:
         return [demos, *self.jobs[train].needs[1:], train, name]
 
     def _policy(self, cell: Cell, rest: Sequence[str]) -> _Policy:
-        """The policy of a cell. Composing takes long, and recipes alone depend on the split."""
+        """The policy of a cell; composing takes long.
+
+        On the split depend recipes, and names that say how a policy is told instructions.
+        """
         training, evaluation = model_overrides(cell.label, augment=False)
-        has_recipe = any(word.startswith("recipe=") for word in training)
-        key = (cell.label, cell.task, *(rest if has_recipe else ()))
+        depends = any(word.startswith(("recipe=", "text=")) for word in training)
+        depends |= load_split(cell.split).every_task
+        key = (cell.label, cell.task, *(rest if depends else ()))
         if key not in self._policies:
             config = load_config(TrainConfig, [*training, *rest])
             self._policies[key] = _Policy(tuple(training), tuple(evaluation), config)

@@ -19,8 +19,8 @@ def main(cfg: EvalConfig) -> None:
 
     policy= takes the folder of any policy, or the name of one that comes with the code.
 
-    Writes <results_dir>/<setting>/<profile>/<split>/<model>-<backbone>/seed<k>.json. A killed
-    evaluation goes on with the same command.
+    Writes <results_dir>/<setting>/<profile>/<starts>/<split>/<model>-<backbone>-<augment>/
+    seed<k>.json. A killed evaluation goes on with the same command.
     """
     from rich.console import Console
 

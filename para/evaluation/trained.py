@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from para.runs.policy_file import (
     read_policy_meta,
     require_version,
 )
-from para.text import build_text
+from para.text import TEXTS, build_text
 from para.types import Inference
 
 _logger = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class TrainedRun:
         trained = self.meta["config"]
         model = trained["model"]
         head = [HEADS[model["head"]["kind"]]] if "head" in model else []
-        return [POLICIES[model["kind"]], BACKBONES[trained["backbone"]["kind"]], *head]
+        told = [TEXTS[text["kind"]]] if (text := trained.get("text")) else []
+        return [POLICIES[model["kind"]], BACKBONES[trained["backbone"]["kind"]], *head, *told]
 
 
 def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:
@@ -175,7 +177,10 @@ def next_step(cfg: EvalConfig, evaluated: Collection[str]) -> tuple[str, str]:
 
 def _labels_of_trained(cfg: EvalConfig) -> set[str]:
     place = (cfg.runs_dir, trained_setting(cfg), cfg.profile, cfg.split.train_set)
-    try:
-        return {trained_run(cfg, folder).label for folder in find_runs(*place, seed=cfg.seed)}
-    except ParaError:  # a damaged run is named when it is evaluated, not by what only advises
-        return set()
+    labels = set()
+    # a damaged run is named when it is evaluated, not by what only advises
+    with suppress(ParaError):
+        for folder in find_runs(*place, seed=cfg.seed):
+            trained = policy_config(folder, read_policy_meta(folder))
+            labels.add(run_label(run_id(trained), trained.model.kind))
+    return labels

@@ -76,7 +76,8 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
     if FLOORS[name].uses_demos:
         chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
         made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
-        metas = check_dataset(folder, chosen, made_with, TASKS[cfg.task.kind].version)
+        version = TASKS[cfg.task.kind].version
+        metas = check_dataset(folder, chosen, made_with, version, cfg.appearance)
         demos = tuple(meta.index for meta in metas if meta.success)
     digest = hashlib.sha256()
     for index in demos:

@@ -31,8 +31,9 @@ def command_of(script: str, cfg: CommonConfig, *words: str) -> str:
     named = [f"profile={cfg.profile}"] if cfg.profile != PROFILE else []
     named += [f"task={cfg.task.name}"] if cfg.task.name != usual.task.name else []
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
-    for key in ("robot", "layout", "appearance", "seed", "starts", *folders):
-        if getattr(cfg, key, None) != getattr(usual, key, None):
+    tested = ("starts",) if script == "eval" and hasattr(cfg, "starts") else ()
+    for key in ("robot", "layout", "appearance", "seed", *tested, *folders):
+        if getattr(cfg, key) != getattr(usual, key):
             named.append(f"{key}={getattr(cfg, key)}")
     for item in fields(cfg.env):
         value = getattr(cfg.env, item.name)

@@ -86,7 +86,7 @@ class StageConfig:
     split: str | None = None
     """Split whose demos it trains on; null: the run's own."""
     after: str | None = None
-    """Run (<train_set>/<model>-<backbone>) that it starts from; a recipe sets it, not the user."""
+    """Run (<train_set>/<model>-<backbone>-<augment>) that it starts from; a recipe sets it."""
     after_steps: int = number(0, least=0)
     """Steps that the stages before it were given; a recipe sets it, not the user."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -55,6 +56,7 @@ class Clip(Text):
         return torch.stack([self._known[instruction] for instruction in instructions])
 
 
+@cache  # frozen: all that read with it share one
 def _load(weights: str) -> tuple:
     """Tokenizer and text model in eval mode; CheckpointError names the ways out."""
     from transformers import CLIPTextModel, CLIPTokenizerFast

@@ -262,7 +262,7 @@ def describe(runs: Sequence[StoredResult]) -> str:
         f"{_span([run.data['training']['demos'] for run in runs], short)} demos. "
         f"Backbone: {'; '.join(sorted({backbone(run) for run in runs}))}. "
         f"Hardware: {'; '.join(sorted({hardware(run) for run in runs}))}. Measured {dates} with "
-        f"{'; '.join(map(world_words, worlds)).capitalize()}."
+        f"{'; '.join(map(world_words, worlds))}."
     )
 
 

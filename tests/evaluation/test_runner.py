@@ -29,6 +29,7 @@ from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta, save_policy
+from para.text import TEXTS
 from para.training.stages import stage_configs
 from para.video import probe_video
 from tests.runs_fixture import policy_meta
@@ -149,6 +150,25 @@ def test_every_look_at_final_starts_is_kept(evaluated, tmp_path):
     evaluate(_config(root, *asked, "env.max_steps=50"))
     looks = read_result(path)["evaluation"]["earlier"]
     assert [look["key"] for look in looks] == [first["evaluation"]["key"]]
+
+
+def test_advice_is_what_can_be_run_and_is_not_done_yet(tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        trained_runs(_config(tmp_path, "starts=final"))
+    assert "starts" not in str(caught.value).partition("scripts/train.py")[2]
+    _train(tmp_path, "model=para")
+    _train(
+        tmp_path, "model=regression", "env.image_size=64"
+    )  # cannot be evaluated here, but is there
+    assert next_step(_config(tmp_path), ["para"])[0].startswith("all that is trained")
+
+
+def test_plans_depend_on_what_reads_instructions(tmp_path):
+    folder = _train(tmp_path, "model=para")
+    (run,) = trained_runs(_config(tmp_path))
+    told = run.meta | {"config": run.meta["config"] | {"text": {"kind": "clip"}}}
+    assert run.folder == folder
+    assert {*replace(run, meta=told).components()} - {*run.components()} == {TEXTS["clip"]}
 
 
 def test_final_starts_are_published_from_a_commit_only(tmp_path, monkeypatch):
