@@ -16,6 +16,9 @@ from pathlib import Path
 
 import psutil
 
+CLOCKS_S = 60.0
+"""Clocks of a file system and of processes may differ by as much [s]."""
+
 
 def aside_of(path: Path) -> Path:
     """A new temporary path beside `path`, with its suffix, for what will be renamed to `path`.
@@ -36,7 +39,7 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
     known = [Path(name) for name in names]
     for path in folder.iterdir() if folder.is_dir() else ():
         writers = (_writer(path.name, name) for name in known)
-        if any(writer is not None and _is_dead(writer) for writer in writers):
+        if any(writer is not None and _is_dead(writer, path) for writer in writers):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -75,6 +78,20 @@ def _writer(name: str, path: Path) -> tuple[str, int] | None:
     return (found[1], int(found[2], 16)) if found else None
 
 
-def _is_dead(writer: tuple[str, int]) -> bool:
-    machine, process = writer
-    return machine == _machine() and not psutil.pid_exists(process)
+def _is_dead(writer: tuple[str, int], path: Path) -> bool:
+    """Has the process that wrote `path` ended? Not if it is of another machine: nobody knows."""
+    machine, number = writer
+    if machine != _machine():
+        return False
+    try:
+        process = psutil.Process(number)
+        if process.status() == psutil.STATUS_ZOMBIE:  # killed, and its parent has not looked yet
+            return True
+        begun = process.create_time()
+        state = path.stat()
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return True
+    except psutil.AccessDenied:
+        return False
+    # a number is given again: who began after the file was last touched has never written it
+    return begun > max(state.st_mtime, state.st_ctime) + CLOCKS_S

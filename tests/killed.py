@@ -12,7 +12,7 @@ NOBODY = 2**22 - 1
 """The largest process number of Linux: no process has it."""
 
 
-def left_behind(path: Path) -> Path:
+def left_behind(path: Path, process: int = NOBODY) -> Path:
     """The name under which a killed process had begun to write `path`."""
-    with patch.object(os, "getpid", lambda: NOBODY):
+    with patch.object(os, "getpid", lambda: process):
         return aside_of(path)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
+import time
+from unittest.mock import patch
 
+import psutil
 import pytest
 
-from para.asides import aside_of, is_aside_of, scratch_folder, sweep
+from para.asides import CLOCKS_S, aside_of, is_aside_of, scratch_folder, sweep
 from para.files import atomic_write, require_writable
 from tests.killed import left_behind
 
@@ -31,6 +37,29 @@ def test_sweeping_touches_nothing_else(tmp_path):
     sweep(tmp_path, ["policy.json", "site"])
     sweep(tmp_path / "nowhere", ["policy.json"])
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)
+
+
+def test_a_killed_writer_is_gone_before_its_parent_has_looked(tmp_path):
+    path = tmp_path / "policy.json"
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    half = left_behind(path, process.pid)
+    half.touch()
+    sweep(tmp_path, [path.name])
+    assert half.exists()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    sweep(tmp_path, [path.name])
+    assert not half.exists()
+    process.communicate()
+
+
+def test_a_process_that_got_the_number_of_a_killed_one_wrote_nothing(tmp_path):
+    path = tmp_path / "policy.json"
+    half = left_behind(path, os.getpid())
+    half.touch()
+    with patch.object(psutil.Process, "create_time", lambda _: time.time() + 2 * CLOCKS_S):
+        sweep(tmp_path, [path.name])
+    assert not half.exists()
 
 
 def test_scratch_folders_of_killed_processes_go_with_the_next(tmp_path, monkeypatch):
