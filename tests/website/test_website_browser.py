@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -228,13 +232,16 @@ def test_reduced_motion_starts_nothing_by_itself(browser, address):
         assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
+WATCH = (
+    "window.shift = 0; window.what = []; new PerformanceObserver(l => l.getEntries().forEach("
+    "e => { if (!e.hadRecentInput) { shift += e.value; what.push(...e.sources.map("
+    "s => s.node?.outerHTML?.slice(0, 80))); } })).observe({type: 'layout-shift'});"
+)
+"""JavaScript that adds up how far what is seen moves by itself, and names what moved."""
+
+
 def test_the_first_view_is_light_and_nothing_jumps(browser, address):
-    watch = (
-        "window.shift = 0; window.what = []; new PerformanceObserver(l => l.getEntries().forEach("
-        "e => { if (!e.hadRecentInput) { shift += e.value; what.push(...e.sources.map("
-        "s => s.node?.outerHTML?.slice(0, 80))); } })).observe({type: 'layout-shift'});"
-    )
-    with opened(browser, address, first=watch) as page:
+    with opened(browser, address, first=WATCH) as page:
         page.wait_for_load_state("networkidle")
         size = page.evaluate(
             "performance.getEntries().reduce((sum, e) => sum + (e.encodedBodySize ?? 0), 0)"
@@ -242,6 +249,50 @@ def test_the_first_view_is_light_and_nothing_jumps(browser, address):
         assert 50_000 < size < 1_500_000
         walk_down(page)
         assert page.evaluate("[shift, what]") == [0, []]
+
+
+ELEMENT = rb"(?s).+?(?:</(?:button|div|dt|figure|h1|h2|p|svg|video)>|$)"
+
+
+class InPieces(SimpleHTTPRequestHandler):
+    """The page's first view arrives element by element, as over a slow line; all else at once."""
+
+    pieces = 0
+
+    def copyfile(self, source, outputfile) -> None:
+        text = source.read()
+        first_view, mark, rest = text.partition(b'<figure id="fig-method_diagram"')
+        if self.path.endswith("/where/"):
+            pieces = re.findall(ELEMENT, first_view)
+            type(self).pieces = len(pieces)
+            for piece in pieces:
+                outputfile.write(piece)
+                time.sleep(0.03)
+            text = mark + rest
+        outputfile.write(text)
+
+    def log_message(self, *_) -> None:
+        """Say nothing per request."""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_jumps_while_the_page_arrives_in_pieces(browser, site, width):
+    slow = ThreadingHTTPServer(("127.0.0.1", 0), partial(InPieces, directory=str(site.parents[1])))
+    threading.Thread(target=slow.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{slow.server_port}/some/where/"
+    try:
+        with opened(browser, url, width=width, first=WATCH) as page:
+            assert InPieces.pieces > 50
+            seen, arrived = page.evaluate(
+                "[performance.getEntriesByType('paint')[0].startTime,"
+                " performance.getEntriesByType('navigation')[0].responseEnd]"
+            )
+            assert seen < arrived - 500  # [ms]; else no piece came late
+            page.wait_for_timeout(100)
+            assert page.evaluate("[shift, what]") == [0, []]
+    finally:
+        slow.shutdown()
+        slow.server_close()
 
 
 @pytest.mark.parametrize("theme", THEMES)
