@@ -18,6 +18,7 @@ import psutil
 
 CLOCKS_S = 60.0
 """Clocks of a file system and of processes may differ by as much [s]."""
+_SCRATCH = Path("para")
 
 
 def aside_of(path: Path) -> Path:
@@ -46,12 +47,16 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
+def sweep_scratch() -> None:
+    """Remove the scratch folders of killed processes."""
+    sweep(Path(tempfile.gettempdir()), [_SCRATCH.name])
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A folder in the system's place for temporary files, gone afterwards; killed ones go, too."""
-    place, name = Path(tempfile.gettempdir()), Path("para")
-    sweep(place, [name.name])
-    folder = place / aside_of(name)
+    sweep_scratch()
+    folder = Path(tempfile.gettempdir()) / aside_of(_SCRATCH)
     folder.mkdir(mode=0o700)
     try:
         yield folder

@@ -34,6 +34,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from para.asides import sweep_scratch
 from para.cli_help import help_text
 from para.common import CommonConfig
 from para.compose import (
@@ -104,6 +105,7 @@ def para_main(
                         sys.stdout.write(help_text(compose, main.__doc__ or "", examples))
                     sys.exit(0)
                 call.check()
+                sweep_scratch()
                 call.run(main)
             except ParaError as error:
                 _leave(f"error: {error}", 2)

@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from para.asides import CLOCKS_S, aside_of, is_aside_of, scratch_folder, sweep
+from para.cli import para_main
+from para.common import CommonConfig
 from para.files import atomic_write, require_writable
 from tests.killed import left_behind
 
@@ -71,6 +73,16 @@ def test_scratch_folders_of_killed_processes_go_with_the_next(tmp_path, monkeypa
         assert second.is_dir()
         assert not left.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_folders_of_killed_processes_go_with_any_command(tmp_path, monkeypatch):
+    """Also where the one that goes on finds nothing left to do."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = left_behind(tmp_path / "para")
+    left.mkdir()
+    seen = []
+    para_main(CommonConfig, examples=[])(lambda cfg: seen.append(left.exists()))([])
+    assert seen == [False]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
