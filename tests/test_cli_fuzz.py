@@ -22,6 +22,7 @@ from para.evaluation.config import EvalConfig
 from para.fields import check
 from para.registry import options
 from para.runs.config import TrainConfig
+from para.serving.config import ServeConfig
 from para.website.config import MakeWebsiteConfig
 
 SCRIPTS = (
@@ -30,6 +31,7 @@ SCRIPTS = (
     GenerateConfig,
     ReproduceConfig,
     MakeWebsiteConfig,
+    ServeConfig,
     CommonConfig,
 )
 GROUPS = ("model", "model/head", "backbone", "split", "task", "env", "profile", "recipe")

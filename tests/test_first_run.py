@@ -17,10 +17,12 @@ from para.data.generate import GenerateConfig
 from para.evaluation.config import EvalConfig
 from para.places import ROOT
 from para.runs.config import TrainConfig
+from para.serving.config import ServeConfig
 from para.website.config import MakeWebsiteConfig
 
 MAKING = (GenerateConfig, TrainConfig, EvalConfig)
-SCRIPTS = {c.script: c for c in (*MAKING, CommonConfig, MakeWebsiteConfig, ReproduceConfig)}
+OTHERS = (CommonConfig, MakeWebsiteConfig, ReproduceConfig, ServeConfig)
+SCRIPTS = {c.script: c for c in (*MAKING, *OTHERS)}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN = ("data_dir", "runs_dir", "results_dir", "outputs_dir")
 

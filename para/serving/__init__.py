@@ -1,0 +1,1 @@
+"""A policy as a server: what a robot asks for over a websocket."""
