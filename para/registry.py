@@ -215,6 +215,11 @@ def load_plugin(name: str) -> None:
     _plugins[name] = configs if configs and configs.is_dir() else None
 
 
+def plugins() -> tuple[str, ...]:
+    """Names of the plug-ins that are loaded, sorted."""
+    return tuple(sorted(_plugins))
+
+
 def load_installed_plugins() -> None:
     """Load the packages that announce themselves by an entry point."""
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):

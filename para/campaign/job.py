@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from para.errors import ParaError
+from para.executors.cargo import here
 from para.places import ROOT, typed
 
 _COMMANDS = ROOT / "para" / "commands"
@@ -51,6 +52,8 @@ class Job:
         needs: Names of jobs that must have succeeded before.
         exclusive: Runs alone, with all cores.
         work: What it makes; None where nobody asks.
+        reads: Files and folders that it needs, where they are not there already.
+        writes: Files and folders that it leaves, but for its log.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Job:
     needs: tuple[str, ...] = ()
     exclusive: bool = False
     work: Work | None = None
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
 
     @property
     def command(self) -> str:
@@ -73,11 +78,13 @@ def run_script(log_dir: Path, job: Job) -> None:
     Raises:
         JobError: It ended with another exit status than 0.
     """
+    log_dir = here(log_dir)
+    log_dir.mkdir(parents=True, exist_ok=True)
     with log_file(log_dir, job).open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     program = str(_COMMANDS / f"{job.script}.py")
-    sys.argv = [program, *job.arguments]
+    sys.argv = [program, *map(_argument_here, job.arguments)]
     status: object = None
     try:
         runpy.run_path(program, run_name="__main__")
@@ -92,6 +99,12 @@ def run_script(log_dir: Path, job: Job) -> None:
     sys.stderr.flush()
     if status:
         raise JobError(f"exit status {status if isinstance(status, int) else 1}")
+
+
+def _argument_here(argument: str) -> str:
+    """An argument that names a folder names it as it lies on this machine."""
+    key, _, value = argument.partition("=")
+    return f"{key}={here(value)}" if key.endswith("_dir") else argument
 
 
 def log_file(log_dir: Path, job: Job) -> Path:

@@ -14,7 +14,7 @@ from para.campaign.job import Job, Work
 from para.cli import load_config
 from para.data.format import dataset_dir
 from para.runs.config import TrainConfig
-from para.runs.contents import POLICY_META
+from para.runs.contents import POLICY, POLICY_META
 from para.runs.folders import run_dir, run_id
 from para.runs.identity import ResultId, RunId, Setting
 from para.runs.labels import model_overrides, run_label
@@ -114,7 +114,7 @@ class _Planner:
         folder = dataset_dir(
             cfg.data_dir, setting.name, split.dataset, policy.config.env.image_size
         )
-        arguments = (f"dataset={split.dataset}", *common)
+        arguments = (f"dataset={split.dataset}", *common, *cfg.executor.told)
         work = Work(split.dataset, folder)
         self.jobs.setdefault(
             demos, Job(demos, "demos", "generate_demos", arguments, exclusive=True, work=work)
@@ -126,7 +126,13 @@ class _Planner:
             steps = sum(stage.training.steps for stage in policy.stages[-1 if needs else 0 :])
             work = Work(policy.label, run.folder(cfg.runs_dir) / POLICY_META, steps)
             arguments = (*policy.training, *rest, "workers=1")
-            self.jobs[train] = Job(train, "train", "train", arguments, (demos, *needs), work=work)
+            stages = (run_id(stage) for stage in policy.stages)
+            there = {"setting": run.setting, "train_set": run.train_set, "seed": run.seed}
+            runs = tuple(replace(stage, **there).folder(cfg.runs_dir) for stage in stages)
+            self.jobs[train] = Job(
+                *(train, "train", "train", arguments, (demos, *needs)),
+                **{"work": work, "reads": (folder, *runs), "writes": runs},
+            )
 
         test = (f"augment={run.augment}", f"starts={cfg.starts}")
         test += (f"precision={cell.precision}", "workers=1", "video=0")
@@ -139,7 +145,13 @@ class _Planner:
         episodes = sum(cell.episodes or getattr(split, one).episodes for one in TESTS)
         work = Work(policy.label, result.path(cfg.results_dir), episodes, split.name)
         arguments = (*policy.evaluation, *rest, *test)
-        self.jobs.setdefault(name, Job(name, "eval", "eval", arguments, (train,), work=work))
+        trained = run.folder(cfg.runs_dir)
+        files = {
+            "reads": (trained / POLICY_META, trained / POLICY, work.output),
+            "writes": (work.output,),
+        }
+        job = Job(name, "eval", "eval", arguments, (train,), work=work, **files)
+        self.jobs.setdefault(name, job)
         return [demos, *self.jobs[train].needs[1:], train, name]
 
     def _policy(self, cell: Cell, rest: Sequence[str]) -> _Policy:

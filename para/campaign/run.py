@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,15 @@ from para.campaign.config import ReproduceConfig
 from para.campaign.cost import EXPECTED_S
 from para.campaign.job import Job, log_file, run_script
 from para.errors import ParaError
-from para.executors import Crew, Done, Executor, build_executor, stateless
+from para.executors import (
+    Cargo,
+    Crew,
+    Done,
+    Executor,
+    LocalExecutor,
+    build_executor,
+    stateless,
+)
 from para.files import atomic_write_json
 
 log = logging.getLogger(__name__)
@@ -36,13 +45,15 @@ class CampaignRun:
 
     Args:
         jobs: What to do, see `plan`.
-        executor: Where they run, and how many at a time.
+        executor: Where they run, and how many at a time; exclusive ones run on this machine.
         log_dir: Each job's output goes to a file here.
     """
 
     jobs: Sequence[Job]
     executor: Executor
     log_dir: Path
+    folders: Sequence[Path] = ()
+    """Where jobs read and write; see `Cargo`."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each job that has ended [s], by name."""
     failed: dict[str, Path] = field(default_factory=dict)
@@ -55,7 +66,6 @@ class CampaignRun:
             CampaignError: Some failed: names them, their logs and the commands.
         """
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        setup = stateless(run_script, self.log_dir.absolute())
         waiting, running = list(self.jobs), {}
         bar = Progress(
             TextColumn("campaign"),
@@ -67,18 +77,19 @@ class CampaignRun:
         )
         task = bar.add_task("campaign", total=len(waiting), left="?")
         with (
-            self.executor.start(setup, whole_scripts=True) as crew,
+            self._crews() as (crew, home),
             Live(Group(bar, Text()), refresh_per_second=2) as live,
         ):
             while waiting or running:
-                waiting = self._start(waiting, running, crew)
+                waiting = self._start(waiting, running, crew, home)
                 left = self._time_left(waiting, running)
                 done = len(self.jobs) - len(waiting) - len(running)
                 bar.update(task, completed=done, left=f"{left / 60:.0f} min")
                 names = (f"  {_clock(_age(since))}  {job.name}" for job, since in running.items())
                 live.update(Group(bar, Text("\n".join(names))))
-                for ended in crew.wait(timeout=0.5):
-                    self._note(ended, _age(running.pop(ended.task)))
+                ended = crew.wait(timeout=0.5)
+                for done in ended if home is crew else [*ended, *home.wait(timeout=0.5)]:
+                    self._note(done, _age(running.pop(done.task)))
             bar.update(task, completed=len(self.jobs), left="0 min")
             live.update(bar)
         if self.failed:
@@ -91,7 +102,27 @@ class CampaignRun:
                 "others' work is kept, and the same command tries again:\n" + "\n".join(lines)
             )
 
-    def _start(self, waiting: list[Job], running: dict[Job, float], crew: Crew) -> list[Job]:
+    @contextmanager
+    def _crews(self) -> Iterator[tuple[Crew, Crew]]:
+        """Who does the jobs, and who those that need all of this machine."""
+        log_dir = self.log_dir.absolute()
+        setup = stateless(run_script, log_dir)
+        cargo = Cargo(
+            [log_dir, *(folder.absolute() for folder in self.folders)],
+            lambda job: [path.absolute() for path in job.reads],
+            lambda job: [*(path.absolute() for path in job.writes), log_file(log_dir, job)],
+        )
+        with ExitStack() as stack:
+            crew = stack.enter_context(self.executor.start(setup, whole_scripts=True, cargo=cargo))
+            home = crew
+            if self.executor.elsewhere:
+                here = LocalExecutor(workers=1).start(setup, whole_scripts=True)
+                home = stack.enter_context(here)
+            yield crew, home
+
+    def _start(
+        self, waiting: list[Job], running: dict[Job, float], crew: Crew, home: Crew
+    ) -> list[Job]:
         """Start jobs while there is room; return those that still wait."""
         still = []
         for job in waiting:
@@ -103,7 +134,7 @@ class CampaignRun:
                 self.failed[job.name] = self.failed[blocked[0]]
             elif ready and room and not alone:
                 running[job] = time.monotonic()
-                crew.submit(job)
+                (home if job.exclusive else crew).submit(job, alone=job.kind == "train")
             else:
                 still.append(job)
         return still
@@ -144,7 +175,8 @@ def _clock(seconds: float) -> str:
 def reproduce(cfg: ReproduceConfig, jobs: Sequence[Job]) -> CampaignRun:
     """Run the jobs of `plan(cfg)`. seconds.json has each job's wall time in this call."""
     executor = build_executor(cfg.executor, cfg.workers)
-    campaign = CampaignRun(jobs, executor, Path(cfg.outputs_dir) / "campaign")
+    folders = [Path(getattr(cfg, f"{name}_dir")) for name in ("data", "runs", "results", "outputs")]
+    campaign = CampaignRun(jobs, executor, Path(cfg.outputs_dir) / "campaign", folders)
     campaign.run()
     atomic_write_json(campaign.log_dir / "seconds.json", campaign.seconds)
     return campaign

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.base import (
     TASKS,
-    Condition,
     EnvConfig,
     Environment,
     Task,
@@ -34,7 +33,6 @@ from envs.base import (
     setting_name,
 )
 from envs.demos import DEMO_SETS
-from envs.episodes import FIXED
 from para import __version__
 from para.common import CommonConfig
 from para.data.format import (
@@ -48,8 +46,15 @@ from para.data.format import (
     episode_path,
     write_episode,
 )
-from para.errors import ConfigError, DataError, UnknownNameError
-from para.executors import LocalExecutor, WorkerDied
+from para.data.plan import RETRY_SHIFT, PlannedDemo, plan, planned
+from para.errors import ConfigError, DataError
+from para.executors import (
+    Cargo,
+    ExecutorConfig,
+    WorkerDied,
+    build_executor,
+    here,
+)
 from para.fields import choice, number
 from para.files import require_free_space, require_writable
 
@@ -57,8 +62,6 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 """Tries per episode; after the first, all objects are moved by up to RETRY_SHIFT."""
-RETRY_SHIFT = 0.005
-"""[m]"""
 BYTES_PER_PIXEL = 60
 """Upper estimate of an episode's file size per pixel of image area (all its frames together)."""
 
@@ -73,69 +76,10 @@ class GenerateConfig(CommonConfig):
     """objpos | viewpoints."""
     limit: int | None = number(None, least=1, most=100_000)
     """Generate at most this many episodes, spread evenly over the set."""
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    """Where episodes are made, `workers` at a time (configs/executor)."""
     preview: bool = True
     """Also write a contact sheet and train_demo_*.mp4."""
-
-
-@dataclass(frozen=True)
-class PlannedDemo:
-    """One episode to make.
-
-    Attributes:
-        index: Its place in the data set.
-        seed: index + 10000 * attempt; decides everything that is random in it.
-        condition: Its start.
-    """
-
-    index: int
-    seed: int
-    condition: Condition
-
-
-def plan(
-    dataset: str,
-    task: Task,
-    layout: str = "together",
-    limit: int | None = None,
-    env: EnvConfig | None = None,
-    appearance: str = FIXED,
-) -> list[PlannedDemo]:
-    """The episodes of a data set, by index.
-
-    Args:
-        dataset: One of `envs.demos.DEMO_SETS`.
-        task: What is shown.
-        layout: One of the task's.
-        limit: Take this many, spread evenly over the set.
-        env: Environment configuration (its `theta_max_deg`).
-        appearance: One of `envs.episodes.APPEARANCES`.
-    """
-    if dataset not in DEMO_SETS:
-        raise UnknownNameError("dataset", dataset, DEMO_SETS)
-    total = DEMO_SETS[dataset].total
-    indices = np.arange(total)
-    if limit is not None and limit < total:
-        indices = np.linspace(0, total - 1, limit).round().astype(int)
-    return [planned(dataset, task, layout, int(i), env or EnvConfig(), appearance) for i in indices]
-
-
-def planned(
-    dataset: str,
-    task: Task,
-    layout: str,
-    index: int,
-    env: EnvConfig,
-    appearance: str = FIXED,
-    attempt: int = 0,
-) -> PlannedDemo:
-    """Episode `index` of a data set; after a failed `attempt`, its objects stand elsewhere."""
-    seed = index + 10_000 * attempt
-    condition = DEMO_SETS[dataset].condition(index, task, layout, env).dressed(appearance, index)
-    if attempt:
-        condition = condition.moved(
-            np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)
-        )
-    return PlannedDemo(index, seed, condition)
 
 
 # ---------------------------------------------------------------------------------- whole data sets
@@ -199,7 +143,7 @@ def generate(cfg: GenerateConfig) -> GenerateSummary:
     replaced = _move_damaged_aside(folder, tasks)
     made = len(tasks) - len(_present(folder, tasks))
     start = time.perf_counter()
-    _, metas = ensure_dataset(cfg, cfg.dataset, cfg.limit)
+    _, metas = ensure_dataset(cfg, cfg.dataset, cfg.limit, cfg.executor)
     seconds = time.perf_counter() - start
     previews: list[Path] = []
     if cfg.preview:
@@ -211,9 +155,18 @@ def generate(cfg: GenerateConfig) -> GenerateSummary:
 
 
 def ensure_dataset(
-    cfg: CommonConfig, dataset: str, limit: int | None = None
+    cfg: CommonConfig,
+    dataset: str,
+    limit: int | None = None,
+    executor: ExecutorConfig | None = None,
 ) -> tuple[Path, list[EpisodeMeta]]:
     """What training calls: verify a data set, after making the episodes that are missing.
+
+    Args:
+        cfg: What it is made in.
+        dataset: Its name.
+        limit: At most so many episodes.
+        executor: Where missing ones are made; None: here.
 
     Returns:
         The folder, and the episodes by index.
@@ -230,7 +183,7 @@ def ensure_dataset(
         if present:
             check_dataset(folder, present, made_with, **shown)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
-        _make_missing(folder, tasks, cfg, dataset)
+        _make_missing(folder, tasks, cfg, dataset, executor or ExecutorConfig())
     return folder, check_dataset(folder, [task.index for task in tasks], made_with, **shown)
 
 
@@ -267,7 +220,9 @@ def _names(paths: list[Path]) -> str:
 # ------------------------------------------------------------------------------- parallel processes
 
 
-def _make_missing(folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dataset: str) -> None:
+def _make_missing(
+    folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dataset: str, where: ExecutorConfig
+) -> None:
     """Make the episodes whose files do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -276,11 +231,12 @@ def _make_missing(folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dat
         if not tasks:
             return
         require_free_space(folder, len(tasks) * cfg.env.image_size**2 * BYTES_PER_PIXEL)
-        executor = LocalExecutor(workers=cfg.workers)
+        executor = build_executor(where, cfg.workers)
         made_in = cfg.task, cfg.robot, cfg.layout, cfg.env, cfg.appearance
         setup = partial(_Maker, folder.absolute(), dataset, *made_in)
         try:
-            made = executor.run(setup, [task.index for task in tasks])
+            cargo = Cargo([folder], writes=lambda index: [episode_path(folder.absolute(), index)])
+            made = executor.run(setup, [task.index for task in tasks], cargo)
             _show_progress((success for _, success in made), len(tasks), folder.name)
         except WorkerDied as error:
             raise DataError(
@@ -350,7 +306,9 @@ class _Maker:
             episode = record(demo, self.dataset, task, self.robot, self.layout, self.env)
             if episode.meta.success:
                 break
-        write_episode(episode_path(self.folder, index), episode)
+        folder = here(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_episode(episode_path(folder, index), episode)
         return episode.meta.success
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
 from para.compose import given
+from para.executors import ExecutorConfig
 from para.fields import choice, number, require, word
 from para.types import Inference
 
@@ -53,6 +54,8 @@ class EvalConfig(CommonConfig):
     """Rollout videos to save per model and test."""
     fresh: bool = False
     """Forget episodes that were evaluated before."""
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    """Where chunks of episodes run, `workers` at a time (configs/executor)."""
     wandb: str = choice("off", ("off", "offline", "online"))
     """off | offline | online."""
 

@@ -29,6 +29,7 @@ _logger = logging.getLogger(__name__)
 
 _LOCAL_KEYS = (
     *("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir", "workers"),
+    "executor",
     *("fresh", "wandb", "video", "policy"),
 )
 """Keys that say where and how, not what: they stay out of result files."""

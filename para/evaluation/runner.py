@@ -29,8 +29,8 @@ from para.evaluation.job import PolicyEvaluation, films_dir
 from para.evaluation.results import Result
 from para.evaluation.trained import TrainedRun, trained_runs
 from para.evaluation.unlearned import floor_run
-from para.evaluation.worker import Evaluator, MakeFilm
-from para.executors import LocalExecutor
+from para.evaluation.worker import Chunk, Evaluator, MakeFilm, film_stem
+from para.executors import Cargo, build_executor
 from para.files import require_writable
 from para.statistics import Rate
 from para.system import git_hash
@@ -99,12 +99,13 @@ def evaluate(
     setup = partial(
         Evaluator,
         *(cfg.task, cfg.robot, cfg.layout, cfg.env, cfg.inference),
-        *(cfg.split, films_dir(cfg), make_film),
+        *(cfg.split, films_dir(cfg).absolute(), make_film),
     )
     with _progress(jobs, console) as show:
         for job in jobs:
             show(job)
-        for chunk, episodes in LocalExecutor(workers=cfg.workers).run(setup, tasks):
+        executor = build_executor(cfg.executor, cfg.workers)
+        for chunk, episodes in executor.run(setup, tasks, _cargo(cfg)):
             job = next(job for job in jobs if job.run is chunk.run)
             done.new_episodes += job.add(chunk, episodes)
             show(job)
@@ -113,6 +114,18 @@ def evaluate(
         done.results[job.run.label] = job.finish()
         done.videos += job.videos()
     return done
+
+
+def _cargo(cfg: EvalConfig) -> Cargo:
+    """What chunks read, and the films that they leave."""
+    films = films_dir(cfg).absolute()
+
+    def made(chunk: Chunk) -> list[Path]:
+        stems = (film_stem(chunk.run, chunk.test, index) for index in chunk.record)
+        return [films / f"{stem}_*.mp4" for stem in stems]
+
+    folders = [Path(folder) for folder in (cfg.data_dir, cfg.runs_dir, cfg.outputs_dir)]
+    return Cargo(folders, lambda chunk: chunk.run.files(), made)
 
 
 def _policies(cfg: EvalConfig) -> Sequence[TrainedRun]:

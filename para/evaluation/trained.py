@@ -18,9 +18,11 @@ from para.errors import CheckpointError, ConfigError, ParaError, UnknownNameErro
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import MAIN_MODELS, model_order
 from para.evaluation.rollout import Predicts
+from para.executors import here
 from para.heads import HEADS
 from para.policies.base import POLICIES
 from para.runs.commands import command_of
+from para.runs.contents import POLICY, POLICY_META
 from para.runs.folders import find_runs, run_id, setting_of, trained_setting
 from para.runs.identity import ResultId
 from para.runs.labels import run_label
@@ -59,8 +61,12 @@ class TrainedRun:
             make_env: Makes an environment of the evaluation's setting.
             envs: Those that observations will come from; they need not be there yet.
         """
-        policy, _ = load_policy(self.folder)
+        policy, _ = load_policy(here(self.folder.absolute()))
         return policy.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def files(self) -> Sequence[Path]:
+        """What `load` reads."""
+        return [self.folder.absolute() / name for name in (POLICY_META, POLICY)]
 
     def inference(self, asked: Inference) -> Inference:
         """How it is run where `asked` is what the command line says."""

@@ -19,6 +19,7 @@ from para.data.dataset import HAND_DOWN
 from para.data.format import check_dataset, dataset_dir, episode_path, read_episode
 from para.evaluation.config import EvalConfig
 from para.evaluation.trained import TrainedRun
+from para.executors import here
 from para.fields import require
 from para.runs.folders import setting_of
 from para.runs.identity import ResultId
@@ -44,8 +45,13 @@ class FloorRun(TrainedRun):
 
     def load(self, make_env: Callable[[], Environment], envs: Sequence[Environment]) -> Floor:
         """See `TrainedRun`."""
-        given = Given(make_env, envs, [read_demo(self.folder, index) for index in self.demos])
+        demos = [read_demo(here(self.folder.absolute()), index) for index in self.demos]
+        given = Given(make_env, envs, demos)
         return FLOORS[self.id.model](given)
+
+    def files(self) -> Sequence[Path]:
+        """See `TrainedRun`."""
+        return [self.folder.absolute()] if self.demos else []
 
     def inference(self, asked: Inference) -> Inference:
         """See `TrainedRun`: a floor's plan is executed as a whole."""

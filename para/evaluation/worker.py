@@ -18,6 +18,7 @@ from para.evaluation.journal import Episodes
 from para.evaluation.results import FILE_NAMES
 from para.evaluation.rollout import Recorder, rollout
 from para.evaluation.trained import TrainedRun
+from para.executors import here
 from para.runs.identity import ResultId
 from para.types import Inference
 
@@ -88,7 +89,7 @@ class Evaluator:
         cv2.setNumThreads(1)
         self._make_env = partial(build_task(task).environment, robot, layout, env)
         self._inference = inference
-        self._split, self._films, self._make_film = split, films, make_film
+        self._split, self._films, self._make_film = split, here(films), make_film
         self._envs: list[Any] = []
         self._loaded: ResultId | None = None
 

@@ -11,17 +11,21 @@ from para.executors.base import (
     build_executor,
     stateless,
 )
-from para.executors.local import LocalExecutor
+from para.executors.cargo import Cargo, here
+from para.executors.local import LocalConfig, LocalExecutor
 
 __all__ = [
     "EXECUTORS",
+    "Cargo",
     "Crew",
     "Done",
     "Executor",
     "ExecutorConfig",
+    "LocalConfig",
     "LocalExecutor",
     "WorkerDied",
     "WorkerError",
     "build_executor",
+    "here",
     "stateless",
 ]

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any
-
-from omegaconf import MISSING
+from typing import Any, ClassVar
 
 from para.errors import ParaError
+from para.executors.cargo import Cargo
 from para.fields import word
 from para.registry import Registry
 
@@ -62,8 +61,13 @@ class Crew(ABC):
     """The processes of one piece of work; a context manager that leaves none of them behind."""
 
     @abstractmethod
-    def submit(self, task: Any) -> None:
-        """Have a task (picklable) done as soon as a process is free."""
+    def submit(self, task: Any, alone: bool = False) -> None:
+        """Have a task (picklable) done as soon as a process is free.
+
+        Args:
+            task: What is to be done.
+            alone: Where there are GPUs, it gets one that no other task uses.
+        """
 
     @abstractmethod
     def wait(self, timeout: float | None = None) -> list[Done]:
@@ -91,9 +95,14 @@ class Crew(ABC):
 class ExecutorConfig:
     """What every executor is told (configs/executor)."""
 
-    name: str = word(MISSING)
-    kind: str = MISSING
+    name: str = word("local")
+    kind: str = "local"
     """The registered component that reads the rest."""
+
+    @property
+    def told(self) -> list[str]:
+        """What a script that a campaign calls here is told, so that its tasks go there, too."""
+        return []
 
 
 class Executor(ABC):
@@ -101,32 +110,50 @@ class Executor(ABC):
 
     Attributes:
         processes: Most tasks at a time.
+        ahead: Most tasks that `run` hands out before it has their results.
+        elsewhere: May processes run on other machines? Then whole scripts that need all of this
+            one (`para.campaign.job.Job.exclusive`) are not for it.
     """
 
     processes: int
+    elsewhere: ClassVar[bool] = False
+
+    @property
+    def ahead(self) -> int:
+        """See the attributes."""
+        return self.processes
 
     @abstractmethod
-    def start(self, setup: Setup, whole_scripts: bool = False) -> Crew:
+    def start(self, setup: Setup, whole_scripts: bool = False, cargo: Cargo | None = None) -> Crew:
         """A crew whose processes are started when there are tasks for them.
 
         Args:
             setup: Builds the worker of a process.
             whole_scripts: Each task is a script that lasts: it gets a fresh process, may start
                 processes of its own, and is told by SIGTERM to save its work before it is ended.
+            cargo: The files of the tasks, for processes that do not see those of this machine.
+
+        Raises:
+            ConfigError: The place cannot be reached, or has not what is asked for.
         """
 
-    def run(self, setup: Setup, tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def run(
+        self, setup: Setup, tasks: Iterable[Any], cargo: Cargo | None = None
+    ) -> Iterator[tuple[Any, Any]]:
         """Yield (task, result) as results arrive; tasks are handed out in their order.
 
         Raises:
+            ConfigError: See `start`.
             WorkerError: A process died or its worker raised. Nothing new is handed out then, but
                 what others are working on is finished and yielded first.
         """
         waiting, working = deque(tasks), 0
         failure: WorkerError | None = None
-        with self.start(setup) as crew:
+        if not waiting:
+            return
+        with self.start(setup, cargo=cargo) as crew:
             while True:
-                while waiting and failure is None and working < self.processes:
+                while waiting and failure is None and working < self.ahead:
                     crew.submit(waiting.popleft())
                     working += 1
                 if not working:

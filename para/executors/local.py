@@ -35,6 +35,7 @@ from para.executors.base import (
     WorkerDied,
     WorkerError,
 )
+from para.executors.cargo import Cargo
 from para.refusals import refusal
 from para.system import worker_count
 
@@ -67,7 +68,7 @@ class LocalExecutor(Executor):
     def __init__(self, cfg: LocalConfig | None = None, workers: int | None = None):
         self.processes = worker_count(workers)
 
-    def start(self, setup: Setup, whole_scripts: bool = False) -> Crew:
+    def start(self, setup: Setup, whole_scripts: bool = False, cargo: Cargo | None = None) -> Crew:
         """See `Executor.start`."""
         return _LocalCrew(setup, self.processes, whole_scripts)
 
@@ -84,7 +85,7 @@ class _LocalCrew(Crew):
         self._folder = self._cleanup.enter_context(scratch_folder())
         self._names = itertools.count()
 
-    def submit(self, task: Any) -> None:
+    def submit(self, task: Any, alone: bool = False) -> None:
         """See `Crew.submit`."""
         self._waiting.append(task)
         self._hand_out()

@@ -1,0 +1,75 @@
+"""A Ray cluster of two nodes on this machine, and tasks that are cheap and tell where they ran."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from para.errors import ConfigError
+from para.executors import here
+
+QUICK = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 4,
+    "worker_niceness": 0,
+}
+"""A node that is gone is missed within seconds, and processes do not give way to all others."""
+
+
+@contextmanager
+def ray_cluster() -> Iterator[Any]:
+    """Two nodes of one core each, with names as resources ("one", "two")."""
+    from ray.cluster_utils import Cluster
+
+    first = {"num_cpus": 1, "include_dashboard": False, "_system_config": QUICK}
+    cluster = Cluster(initialize_head=True, head_node_args=first)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def setup() -> Callable[[Any], Any]:
+    """A worker that does what the first word of a task says."""
+    return _work
+
+
+def _work(task: tuple[str, Any]) -> Any:
+    kind, value = task
+    if kind == "square":
+        return value * value
+    if kind == "refuse":
+        raise ConfigError(f"cannot do {value}")
+    if kind == "raise":
+        raise ValueError(f"no {value}")
+    if kind == "node":
+        time.sleep(value)
+        return os.environ["RAY_NODE_ID"] if "RAY_NODE_ID" in os.environ else os.getppid()
+    if kind == "die once":  # value: a file that tells whether it died before
+        _note(Path(value))
+        if len(Path(value).read_text().splitlines()) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "alive"
+    if kind == "note and wait":  # value: a file that tells how often it was begun
+        _note(Path(value))
+        if len(Path(value).read_text().splitlines()) == 1:
+            time.sleep(60)
+        return "waited"
+    if kind == "copy":  # value: (from, to)
+        source, target = map(here, value)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(source.read_text().upper())
+        return str(target)
+    raise AssertionError(kind)
+
+
+def _note(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("once\n")
