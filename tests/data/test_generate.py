@@ -194,7 +194,7 @@ def copy(undisturbed, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_complete_sets_are_left_alone(copy, monkeypatch):
-    monkeypatch.setattr(generation, "LocalExecutor", None)  # would raise if it were used
+    monkeypatch.setattr(generation, "build_executor", None)  # would raise if it were used
     before = contents(folder_of(copy))
     summary = generate(config(copy))
     assert (summary.made, summary.replaced) == (0, [])
@@ -260,14 +260,14 @@ def test_sigkill_loses_only_what_was_in_flight(undisturbed, tmp_path):
 def test_full_disk_is_noticed_before_work_starts(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
-    monkeypatch.setattr(generation, "LocalExecutor", None)
+    monkeypatch.setattr(generation, "build_executor", None)
     with pytest.raises(NoSpaceError, match=r"needs about .* MB but its disk has 0 MB free"):
         generate(config(tmp_path))
     assert contents(folder_of(tmp_path)) == {}
 
 
 def test_another_environment_is_refused_before_work_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(generation, "LocalExecutor", None)
+    monkeypatch.setattr(generation, "build_executor", None)
     write_episode(episode_path(folder_of(tmp_path), 0), make_episode(0, size=SIZE))
     cfg = config(tmp_path)
     cfg.env.camera_fovy_deg = 60.0
