@@ -264,6 +264,7 @@ class _RayCrew(Crew):
             num_gpus=needs["GPU"],
             memory=needs.get("memory"),
             max_retries=0,  # which Ray would do silently
+            scheduling_strategy="SPREAD",
             label_selector=self._nodes.selector,
         ).remote(self._errand, flight.task, reads, writes)
         self._flying[ref] = flight

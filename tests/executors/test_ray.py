@@ -35,7 +35,7 @@ def test_two_nodes_do_everything_once_and_files_travel(cluster, tmp_path, caplog
     )
     copies = [("copy", (source, target / f"b{i}.txt")) for i in range(3)]
     tasks = [("square", 3), ("refuse", "that"), ("die once", str(tmp_path / "died")), *copies]
-    tasks += [("node", 0.5)] * 6
+    tasks += [("node", 0.5)] * 8
     executor = RayExecutor(config(cluster, carry=True))
     ended = []
     with caplog.at_level(logging.WARNING), executor.start(setup, cargo=cargo) as crew:
@@ -52,7 +52,7 @@ def test_two_nodes_do_everything_once_and_files_travel(cluster, tmp_path, caplog
     assert (refused.task, str(refused.error)) == (("refuse", "that"), "cannot do that")
     assert [path.read_text() for path in sorted(target.iterdir())] == ["HELLO"] * 3
     assert all(str(tmp_path) != str(values[copy])[: len(str(tmp_path))] for copy in copies)
-    assert len({done.value for done in ended if done.task[0] == "node"}) == 2
+    assert len({done.value for done in ended if done.task[0] == "node"}) >= 2
     (said,) = (r.getMessage() for r in caplog.records if "again" in r.getMessage())
     assert "die once" in said
     assert "SIGKILL" in said
