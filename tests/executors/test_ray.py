@@ -112,7 +112,7 @@ def test_nobody_imports_ray_who_does_not_use_it():
         "import sys\n"
         "from para.executors import EXECUTORS, build_executor\n"
         "for kind in EXECUTORS:\n"
-        "    EXECUTORS.load(kind)\n"
+        "    EXECUTORS.config(kind)\n"
         "build_executor(EXECUTORS.load('ray'), 1)\n"
         "assert not {'ray', 'submitit', 'torch'} & set(sys.modules)\n"
     )
