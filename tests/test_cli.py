@@ -196,13 +196,13 @@ def test_cfg_job_prints_what_would_run(name, capsys):
 def test_profiles_set_sizes_and_the_command_line_wins():
     laptop, paper = (load_config(TrainConfig, [f"profile={p}"]) for p in ("laptop", "paper"))
     assert (laptop.env.image_size, paper.env.image_size) == (128, 448)
-    assert (laptop.backbone.name, paper.backbone.name) == ("resnet18", "dinov2_vits14")
+    assert (laptop.backbone.name, paper.backbone.name) == ("resnet10", "dinov2_vits14")
     assert (laptop.model.heatmap_size, paper.model.heatmap_size) == (32, 64)
     assert laptop.training.steps != paper.training.steps
 
     chosen = load_config(
         TrainConfig,
-        ["backbone=resnet18", "training.steps=9", "profile=paper", "model.heatmap_size=56"],
+        ["backbone=resnet10", "training.steps=9", "profile=paper", "model.heatmap_size=56"],
     )
     assert chosen.backbone == laptop.backbone
     assert chosen.training.steps == 9
@@ -313,12 +313,12 @@ def test_commands_name_only_what_is_unusual():
         command("eval", load_config(TrainConfig, []))
         == "python scripts/eval.py split=lr model=para"
     )
-    overrides = "model=regression split=nf seed=2 profile=paper backbone=resnet18 robot=hand"
+    overrides = "model=regression split=nf seed=2 profile=paper backbone=resnet10 robot=hand"
     line = command("eval", load_config(TrainConfig, overrides.split()))
     words = line.removeprefix("python scripts/eval.py ").split()
     assert set(words) == set(overrides.split())
     again = load_config(EvalConfig, words)
-    assert (again.model, again.backbone, again.seed) == ("regression", "resnet18", 2)
+    assert (again.model, again.backbone, again.seed) == ("regression", "resnet10", 2)
 
 
 @pytest.mark.parametrize("name", ["para_two_stage", "mine", "act_v2", "42"])

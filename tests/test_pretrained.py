@@ -13,7 +13,13 @@ from para.pretrained import ship
 from para.runs.policy_file import load_policy
 from tests.runs_fixture import save_untrained
 
-SMALL = ["profile=smoke", "env.image_size=32", "data_dir=a_folder_of_this_machine", "workers=1"]
+SMALL = [
+    "profile=smoke",
+    "env.image_size=32",
+    "heatmap_size=8",
+    "data_dir=a_folder_of_this_machine",
+    "workers=1",
+]
 
 
 def test_every_policy_that_is_shipped_loads_and_is_small():

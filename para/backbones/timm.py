@@ -35,6 +35,9 @@ class TimmConfig(BackboneConfig):
     norm: str = choice("own", ("own", "group"))
     """own | group: replace a ResNet's batch norm by group norm when training from scratch, so
     that a prediction depends on neither the rest of the batch nor running statistics."""
+    stem: str = choice("own", ("own", "patch"))
+    """own | patch: replace the stem and the pooling of a ResNet that is trained from scratch by one
+    convolution of stride 4."""
 
     def rules(self, key: str, run: Any) -> None:
         """There is such a network."""
@@ -60,11 +63,13 @@ def timm_backbone(cfg: TimmConfig, image_size: int, map_size: int | None) -> Bac
     if cfg.weights == "random":
         arguments |= _from_scratch(plain, cfg)
         network = timm.create_model(cfg.timm_name, **arguments)
-    elif cfg.width != 1.0 or cfg.norm != "own":
+        if cfg.stem == "patch":
+            _patch_stem(network)
+    elif cfg.width != 1.0 or cfg.norm != "own" or cfg.stem != "own":
         raise ConfigError(
-            f"backbone.width={cfg.width} and backbone.norm={cfg.norm} change the network, so "
-            f"backbone.weights={cfg.weights} cannot fit. Add backbone.width=1 backbone.norm=own, "
-            "or use backbone.weights=random."
+            f"backbone.width={cfg.width}, backbone.norm={cfg.norm} and backbone.stem={cfg.stem} "
+            f"change the network, so backbone.weights={cfg.weights} cannot fit. Add "
+            "backbone.width=1 backbone.norm=own backbone.stem=own, or use backbone.weights=random."
         )
     elif cfg.weights == "pretrained":
         network = load_backbone_hub(cfg.timm_name, **arguments)
@@ -102,7 +107,23 @@ def _from_scratch(plain: nn.Module, cfg: TimmConfig) -> dict[str, Any]:
         raise ConfigError(
             f"backbone.norm=group replaces the batch norm of a ResNet; {cfg.timm_name} is none."
         )
+    if cfg.stem == "patch" and not isinstance(plain, ResNet):
+        raise ConfigError(
+            f"backbone.stem=patch replaces the stem of a ResNet; {cfg.timm_name} is none."
+        )
     return arguments
+
+
+def _patch_stem(network: ResNet) -> None:
+    """One 8 x 8 convolution of stride 4 makes what the stem and the pooling behind it made.
+
+    It costs a fifteenth of three 3 x 3 convolutions at half the image's size.
+    """
+    channels = network.bn1.num_channels
+    network.conv1 = nn.Conv2d(3, channels, 8, stride=4, padding=2, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    network.feature_info[0]["reduction"] = 4
 
 
 def group_norm(channels: int, **arguments: Any) -> GroupNorm:

@@ -215,14 +215,24 @@ HEADS: Registry[type[Head]] = Registry("head", "model/head", packages=("para.hea
 def sample(maps: Tensor, cells: Tensor) -> Tensor:
     """Maps (N, C, h, w), bilinearly interpolated, at cell coordinates (N, K, 2): (N, K, C).
 
-    Outside the map counts as its border.
+    Outside the map counts as its border. Only the four cells around each point are read, and only
+    they get a gradient: `grid_sample` passes over whole maps, and has no repeatable gradient on
+    GPUs.
     """
-    size = torch.tensor(maps.shape[:-3:-1], device=cells.device)
-    grid = (2 * cells + 1) / size - 1
-    sampled = F.grid_sample(
-        maps.float(), grid[:, :, None].float(), padding_mode="border", align_corners=False
+    count, channels, height, width = maps.shape
+    last = cells.new_tensor([width - 1, height - 1])
+    inside = torch.minimum(cells.clamp(min=0), last)
+    corner = torch.minimum(inside.floor(), last - 1)
+    right, down = (inside - corner).unbind(-1)
+    weights = torch.stack(
+        [(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1
     )
-    return sampled[..., 0].transpose(1, 2)
+    column, row = corner.long().unbind(-1)
+    first = torch.arange(count, device=cells.device)[:, None] * (height * width)
+    first = first + row * width + column
+    around = torch.stack([first, first + 1, first + width, first + width + 1], -1)
+    table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+    return (F.embedding(around, table).float() * weights[..., None]).sum(-2)
 
 
 def frame_weights(horizon: int, waypoint_stride: int, frames: int, frame_stride: int) -> Tensor:

@@ -118,7 +118,7 @@ class Kind:
 def _result(folder: Path) -> Path:
     for seed in (0, 1):
         result = make_result("lr", seed=seed, ood=3, sanity=2)
-        result["backbone"]["name"] = "resnet18"
+        result["backbone"]["name"] = "resnet10"
         result["hardware"] = {"cpu": "A CPU", "cores": 2, "memory_gb": 8.0, "gpus": ["A GPU"]}
         result["config"] |= {"evaluation": {"batch": 8}, "training": {"stage": None}}
         result["evaluation"] = {"key": "0123456789abcdef", "seconds": 9.5}

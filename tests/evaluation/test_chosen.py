@@ -19,7 +19,10 @@ from para.evaluation.runner import evaluate
 from para.figures.recorder import VideoRecorder
 from tests.runs_fixture import save_untrained
 
-TRAINED = ["profile=smoke", "split=distractor", "seed=3", "env.image_size=32", "env.max_steps=40"]
+TRAINED = [
+    *("profile=smoke", "split=distractor", "seed=3", "env.image_size=32", "env.max_steps=40"),
+    "heatmap_size=8",
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def test_a_policy_of_any_folder_is_evaluated_and_filmed(policy, tmp_path):
     few = ["episodes=2", "tests=[ood]", "env.max_steps=4", "workers=1", "video=1"]
     done = evaluate(config(policy, *few), VideoRecorder)
     path = Path(
-        "results/bowl_on_plate-hand-together/smoke/dev/distractor/para-resnet18-camera/seed3.json"
+        "results/bowl_on_plate-hand-together/smoke/dev/distractor/para-resnet10-camera/seed3.json"
     )
     assert list(done.paths.values()) == [path]
     result = read_result(path)
@@ -83,7 +86,7 @@ def test_a_policy_of_any_folder_is_evaluated_and_filmed(policy, tmp_path):
         ("profile=laptop", ["profile=laptop", "profile=smoke"]),
         ("seed=4", ["seed=4", "seed=3"]),
         ("model=regression", ["model=regression", "model=para"]),
-        ("backbone=svd_tiny", ["backbone=svd_tiny", "backbone=resnet18"]),
+        ("backbone=svd_tiny", ["backbone=svd_tiny", "backbone=resnet10"]),
         ("env.image_size=64", ["32", "64"]),
         ("split=nf", ["split=nf", "'near'", "'all'", "split=distractor"]),
     ],

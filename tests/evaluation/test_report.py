@@ -39,7 +39,7 @@ def cfg(tmp_path, monkeypatch):
 def _page(cfg, results):
     """(lines of the page, rows that they take in a terminal of 80 columns)."""
     place = Path("outputs/results/bowl_on_plate-panda-together/laptop")
-    paths = {m: place / f"{cfg.split.name}/{m}-resnet18-colour/seed0.json" for m in results}
+    paths = {m: place / f"{cfg.split.name}/{m}-resnet10-colour/seed0.json" for m in results}
     films = Path("outputs/videos/bowl_on_plate-panda-together/laptop")
     videos = [films / f"{m}_{cfg.split.name}_{t}_ep000_success.mp4" for m in results for t in "ab"]
     figure = Path(f"outputs/figures/bowl_on_plate-panda-together/laptop/{cfg.split.name}_map.png")
@@ -106,7 +106,7 @@ def test_a_damaged_reference_is_named_and_stops_nothing(cfg, tmp_path, caplog):
 
 
 def test_a_damaged_run_beside_it_does_not_spoil_the_page(cfg, tmp_path):
-    damaged = tmp_path / "runs" / HERE / "left" / "act-resnet18-colour" / "seed0" / "policy.json"
+    damaged = tmp_path / "runs" / HERE / "left" / "act-resnet10-colour" / "seed0" / "policy.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("{")
     lines, _ = _page(cfg, {"para": make_result("lr", "para")})

@@ -47,7 +47,7 @@ def _result(model="para", successes=(True, True, False), test="ood"):
             "layout": "together",
             "stages": ["MISS", "GRASP", "PLACE"],
         },
-        "backbone": {"name": "resnet18", "init": "random"},
+        "backbone": {"name": "resnet10", "init": "random"},
         "training": {"minutes": 4.0, "steps": 1500, "demos": 128},
         "hardware": {"cores": 2},
         "config": {},
@@ -78,7 +78,7 @@ def _result(model="para", successes=(True, True, False), test="ood"):
 
 def test_round_trip(tmp_path):
     path = result_id(_result()).path(tmp_path)
-    expected = "bowl_on_plate-panda-together/laptop/dev/lr/para-resnet18-none/seed0.json"
+    expected = "bowl_on_plate-panda-together/laptop/dev/lr/para-resnet10-none/seed0.json"
     assert path.relative_to(tmp_path).as_posix() == expected
     write_result(path, _result())
     assert read_result(path) == _result()
@@ -139,9 +139,9 @@ def test_commands_of_a_label(label, training, evaluation):
 def test_names():
     setting = Setting("bowl_on_plate", "hand", "independent")
     assert setting.name == "bowl_on_plate-hand-independent"
-    usual = ("resnet18", "camera")
-    assert label("para", "resnet18", "camera", *usual) == "para"
-    assert label("para", "resnet18", "colour", *usual) == "para@colour"
+    usual = ("resnet10", "camera")
+    assert label("para", "resnet10", "camera", *usual) == "para"
+    assert label("para", "resnet10", "colour", *usual) == "para@colour"
     assert label("para", "dinov2_vits14", "camera", *usual) == "para-dinov2_vits14"
     assert label("para", "dinov2_vits14", "none", *usual) == "para-dinov2_vits14@none"
 

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
 SETTING = "bowl_on_plate-hand-together/smoke"
 AUGMENTS = {"para": "camera", "regression": "colour"}
-JOURNAL = "bowl_on_plate-hand-together_smoke_dev_lr_para-resnet18-camera_seed0.jsonl"
+JOURNAL = "bowl_on_plate-hand-together_smoke_dev_lr_para-resnet10-camera_seed0.jsonl"
 
 
 def _folders(root):
@@ -90,7 +90,7 @@ def test_results(evaluated):
     for model, path in done.paths.items():
         assert (
             path
-            == root / "results" / SETTING / f"dev/lr/{model}-resnet18-{AUGMENTS[model]}/seed0.json"
+            == root / "results" / SETTING / f"dev/lr/{model}-resnet10-{AUGMENTS[model]}/seed0.json"
         )
         result = read_result(path)
         assert (result["model"], result["robot"], result["profile"]) == (model, "hand", "smoke")

@@ -36,7 +36,7 @@ def campaign(tmp_path_factory) -> Path:
     ):
         write_result(folder, make_video_result(split, model, 1000, 300))
     for model, level in (("para", 3.0), ("regression", 0.3)):
-        path = folder / "curves" / HERE / "left" / f"{model}-resnet18-colour" / "seed0.csv"
+        path = folder / "curves" / HERE / "left" / f"{model}-resnet10-colour" / "seed0.csv"
         path.parent.mkdir(parents=True)
         rows = [f"{step},{step / 5},{level / (1 + step / 50)},\n" for step in range(20, 400, 20)]
         path.write_text("step,seconds,loss,val_loss\n" + "".join(rows))

@@ -161,7 +161,7 @@ def test_a_damaged_result_file_is_left_out_and_named(tmp_path):
 
 def test_an_unusable_input_fails_its_asset_only(tmp_path):
     write_results(tmp_path / "results", splits=["vp_default_to_all"], ood=16, sanity=4)
-    curve = tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18-colour" / "seed0.csv"
+    curve = tmp_path / "results" / "curves" / HERE / "left" / "para-resnet10-colour" / "seed0.csv"
     curve.parent.mkdir(parents=True)
     curve.write_text("step,loss\n20,much\n")
     names = ["per_theta_chart", "learning_curves"]

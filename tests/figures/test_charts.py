@@ -171,7 +171,7 @@ def test_learning_curves_draw_the_logged_losses(sources):
 def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign, caplog):
     from results_fixture import make_result, write_result
 
-    run = tmp_path / "runs" / HERE / "left" / "para-resnet18-colour" / "seed0"
+    run = tmp_path / "runs" / HERE / "left" / "para-resnet10-colour" / "seed0"
     run.mkdir(parents=True)
     rows = [{"step": s, "seconds": s / 3, "loss": 1 / s, "lr": 0.001} for s in range(1, 1001)]
     (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -189,7 +189,7 @@ def test_curves_of_evaluated_runs_are_kept_with_the_results(tmp_path, campaign, 
     curve = curves.read_curve(path)
     assert (
         path
-        == tmp_path / "results" / "curves" / HERE / "left" / "para-resnet18-colour" / "seed0.csv"
+        == tmp_path / "results" / "curves" / HERE / "left" / "para-resnet10-colour" / "seed0.csv"
     )
     assert (curve.train_set, curve.model, curve.seed) == ("left", "para", 0)
     assert len(curve.step) <= curves.MOST_ROWS

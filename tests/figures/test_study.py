@@ -27,7 +27,7 @@ def write(folder, split, model, augment, layout="independent", seeds=(0,), rate=
             episode["success"] = bool(outcome.random() < rate)
             episode["stage"] = "PLACE" if episode["success"] else "MISS"
         result |= {"split": split, "augment": augment}
-        result["backbone"]["name"] = "resnet18"
+        result["backbone"]["name"] = "resnet10"
         result["environment"]["layout"] = layout
         result["model"] = model if augment == usual else f"{model}@{augment}"
         counts.append(sum(e["success"] for e in result["episodes"] if e["test"] == "ood"))

@@ -33,13 +33,13 @@ ENV = {"image_size": 32, "max_steps": 600}
 def full_result(split, model, **changes):
     """A made-up result that says how to run its episodes again, as real ones do."""
     result = make_result(split, model, ood=64, sanity=8)
-    result["backbone"]["name"] = "resnet18"
+    result["backbone"]["name"] = "resnet10"
     result["environment"]["version"] = PHYSICS
     result["config"] = {
         "evaluation": {"batch": 8, "env": ENV},
         "training": {
             "model": {"name": model, "kind": model},
-            "backbone": {"name": "resnet18"},
+            "backbone": {"name": "resnet10"},
             "augment": {"name": "colour"},
             "split": {"train_set": split},
         },
@@ -68,7 +68,7 @@ def sources(tmp_path):
                 set_outcomes(result, "ood", [True] * 64)
             set_outcomes(result, "sanity", [True] * 8)
             write_result(tmp_path / "results", result)
-            run = tmp_path / "runs" / HERE / split / f"{model}-resnet18-colour" / "seed0"
+            run = tmp_path / "runs" / HERE / split / f"{model}-resnet10-colour" / "seed0"
             run.mkdir(parents=True)
             training = result["training"] | {"samples_per_s": 50.0}
             asked = [f"model={model}", f"split={split}", "augment=colour"]
@@ -178,7 +178,7 @@ def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
     record = next(e for e in result.episodes("ood") if e["index"] == 13)
     assert task.conditions[5] == record["condition"]
     assert (task.stage, task.steps) == (record["stage"], record["steps"])
-    assert Path(task.run_dir).parts[-3:] == ("lr", "regression-resnet18-colour", "seed0")
+    assert Path(task.run_dir).parts[-3:] == ("lr", "regression-resnet10-colour", "seed0")
 
 
 def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatc
         sources.runs_dir
         / HERE
         / "lr"
-        / "regression-resnet18-colour"
+        / "regression-resnet10-colour"
         / "seed0"
         / "policy.safetensors"
     )
@@ -225,7 +225,7 @@ def test_a_run_that_was_trained_again_since_is_named_before_anything_is_filmed(
     sources, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(build_module, "shoot", lambda *_: pytest.fail("filmed"))
-    run = sources.runs_dir / HERE / "lr" / "regression-resnet18-colour" / "seed0" / "policy.json"
+    run = sources.runs_dir / HERE / "lr" / "regression-resnet10-colour" / "seed0" / "policy.json"
     meta = read_policy_meta(run.parent)
     meta["training"]["minutes"] += 1
     run.write_text(json.dumps(seal(meta)))
@@ -258,7 +258,7 @@ def test_an_episode_that_cannot_be_repeated_fails_its_asset_and_is_named(
     names = {name: ASSETS[name] for name in ("lr_test_pair", "two_stage_diagram")}
     pair, diagram = build(names, sources, tmp_path / "out")
     assert pair.status == "failed"
-    assert "para-resnet18-colour/seed0.json: episode 3 ended otherwise" in pair.message
+    assert "para-resnet10-colour/seed0.json: episode 3 ended otherwise" in pair.message
     assert diagram.status == "built"
     assert not list((tmp_path / "out").glob("*.mp4"))
 

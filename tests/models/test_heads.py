@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from para.doubles import double_on_cpu
 from para.heads import HEADS, Labels
+from para.heads.base import sample
 from para.heads.decode import peak_cells, refine_bins, refine_cells
 from para.heads.pixel import FactorisedHead
 from para.heads.targets import bin_target, circular_bin_target, divergence, gaussian_target
@@ -50,6 +51,22 @@ def test_circular_bins_decode_to_the_angle(angle):
     decoded = refine_bins(logits, logits.argmax(-1), circular=True) * 2 * math.pi / 24 - math.pi
     difference = float(decoded) - angle
     assert math.remainder(difference, 2 * math.pi) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_features_are_read_as_grid_sample_reads_them(layout):
+    maps = torch.rand(3, 5, 7, 9).contiguous(memory_format=layout).requires_grad_()
+    cells = torch.rand(3, 40, 2) * torch.tensor([11.0, 9.0]) - 1.5  # some outside
+    cells[:, 0], cells[:, 1] = torch.tensor([8.0, 6.0]), torch.tensor([0.0, 0.0])
+    grid = (2 * cells + 1) / torch.tensor([9, 7]) - 1
+    usual = {"padding_mode": "border", "align_corners": False}
+    expected = torch.nn.functional.grid_sample(maps, grid[:, :, None], **usual)
+    expected = expected[..., 0].transpose(1, 2)
+    read = sample(maps, cells)
+    torch.testing.assert_close(read, expected)
+    weight = torch.rand_like(read)
+    gradients = [torch.autograd.grad((x * weight).sum(), maps)[0] for x in (read, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @given(x=coordinate, y=coordinate)

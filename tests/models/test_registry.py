@@ -43,7 +43,7 @@ def looking_up(batch_size: int) -> dict[str, torch.Tensor]:
 
 READERS = ("para", "regression", "act")
 """They read a map made for them, the pooled feature, the cells of the last map."""
-PAIRS = [(model, "resnet18_narrow") for model in MODELS]
+PAIRS = [(model, "resnet10_narrow") for model in MODELS]
 PAIRS += [
     (model, name) for model in READERS for name in BACKBONE_NAMES if (model, name) not in PAIRS
 ]
@@ -154,6 +154,22 @@ def test_impossible_sizes():
         build_policy(model_config("para", heatmap_size=64), backbone_config(), 64)
     with pytest.raises(ConfigError, match="take a width"):
         build_policy(tiny("para"), backbone_config("dinov2_vits14", weights="random", width=2), 64)
+    with pytest.raises(ConfigError, match="stem of a ResNet; convnext_atto is none"):
+        build_backbone(backbone_config(timm_name="convnext_atto", stem="patch", norm="own"), 64, 16)
+    weights = {"weights": "pretrained", "width": 1.0, "norm": "own"}
+    with pytest.raises(ConfigError, match=r"backbone\.stem=patch change the network"):
+        build_backbone(backbone_config("resnet10", **weights), 64, 16)
+
+
+def test_a_patch_stem_sees_the_whole_image_once():
+    """Stride 4 from one convolution, whose windows overlap and reach over the image's edges."""
+    backbone = build_backbone(backbone_config("resnet10"), 64, 16)
+    assert [info["reduction"] for info in backbone.network.feature_info][:2] == [4, 4]
+    image = torch.rand(1, 3, 64, 64)
+    image.requires_grad_()
+    backbone.network.conv1(image).sum().backward()
+    assert (image.grad != 0).all()
+    assert backbone(image.detach())[0].shape == (1, backbone.out_channels, 16, 16)
 
 
 def test_bad_observations():

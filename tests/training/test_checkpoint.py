@@ -294,7 +294,7 @@ def test_load_policy_returns_the_averaged_weights(trained, datasets):
     assert meta["finished"]
     assert meta["training"]["steps"] == 3
     assert meta["training"]["demos"] == 4
-    assert meta["backbone"] == {"name": "resnet18", "init": "random"}
+    assert meta["backbone"] == {"name": "resnet10", "init": "random"}
     assert meta["config"]["model"]["heatmap_size"] == 8
 
     tensors, _ = load_checkpoint(summary.folder, STEPS)
@@ -454,22 +454,22 @@ def test_another_policys_damage_is_no_obstacle(trained, tmp_path, caplog):
     _, summary = trained
     where = (tmp_path, Setting(robot="hand"), "smoke", "left")
     group = tmp_path.joinpath(*summary.folder.parts[-5:-2])
-    for name in ("para-resnet18-camera", "act-resnet18-colour", "regression-resnet18-colour"):
+    for name in ("para-resnet10-camera", "act-resnet10-colour", "regression-resnet10-colour"):
         shutil.copytree(summary.folder, group / name / "seed0")
-    (group / "act-resnet18-colour" / "seed0" / "policy.json").write_text("{")
+    (group / "act-resnet10-colour" / "seed0" / "policy.json").write_text("{")
     found = find_runs(*where, model="para")
-    assert [folder.parent.name for folder in found] == ["para-resnet18-camera"]
-    with pytest.raises(CheckpointError, match=r"act-resnet18-colour/seed0/policy\.json is damaged"):
+    assert [folder.parent.name for folder in found] == ["para-resnet10-camera"]
+    with pytest.raises(CheckpointError, match=r"act-resnet10-colour/seed0/policy\.json is damaged"):
         find_runs(*where)
     assert find_runs(*where, model="regression") == []
-    assert "says that it is para-resnet18-camera/seed0: left out" in caplog.text
+    assert "says that it is para-resnet10-camera/seed0: left out" in caplog.text
 
 
 def test_find_runs(trained):
     cfg, summary = trained
     where = (cfg.runs_dir, Setting(robot="hand"), "smoke", "left")
     assert find_runs(*where) == [summary.folder]
-    assert find_runs(*where, model="para", backbone="resnet18", augment="camera", seed=0) == [
+    assert find_runs(*where, model="para", backbone="resnet10", augment="camera", seed=0) == [
         summary.folder
     ]
     for other in (
@@ -492,9 +492,9 @@ def test_run_dir_names_all_that_identifies_a_run(config):
         ]
     }
     assert list(names.values()) == [
-        "bowl_on_plate-panda-together/smoke/left/para-resnet18-camera/seed0",
-        "bowl_on_plate-hand-independent/smoke/left/para-resnet18-camera/seed3",
-        "bowl_on_plate-panda-together/smoke/near/regression-resnet18-colour/seed0",
+        "bowl_on_plate-panda-together/smoke/left/para-resnet10-camera/seed0",
+        "bowl_on_plate-hand-independent/smoke/left/para-resnet10-camera/seed3",
+        "bowl_on_plate-panda-together/smoke/near/regression-resnet10-colour/seed0",
     ]
 
 

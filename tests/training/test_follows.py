@@ -61,11 +61,11 @@ def test_what_was_followed_names_the_run():
     def folder(*overrides: str) -> str:
         return run_dir(load_config(TrainConfig, overrides)).parts[-2]
 
-    assert folder("model=para") == "para-resnet18-camera"
-    assert folder("model=para", "augment=colour") == "para-resnet18-colour"
+    assert folder("model=para") == "para-resnet10-camera"
+    assert folder("model=para", "augment=colour") == "para-resnet10-colour"
     assert folder("model=regression") == folder("model=regression", "augment=colour")
-    assert folder("model=regression", "augment=forced") == "regression-resnet18-forced"
-    assert folder("model=regression", "augment=none") == "regression-resnet18-none"
+    assert folder("model=regression", "augment=forced") == "regression-resnet10-forced"
+    assert folder("model=regression", "augment=none") == "regression-resnet10-none"
 
 
 def test_a_control_keeps_what_it_cannot_follow():

@@ -148,7 +148,7 @@ def test_sigkill_ends_in_the_same_files(tmp_path):
         return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
 
     def run_of(runs: str) -> Path:
-        run = RunId(Setting(robot="panda"), "smoke", "left", "para", "resnet18", "camera", seed=0)
+        run = RunId(Setting(robot="panda"), "smoke", "left", "para", "resnet10", "camera", seed=0)
         return run.folder(tmp_path / runs)
 
     undisturbed = start("a")

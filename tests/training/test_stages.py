@@ -305,9 +305,9 @@ def test_recipes_that_cannot_work(config):
     del cfg.recipe.stages["joint"]
     with pytest.raises(ConfigError, match="last stage of a recipe must train a policy"):
         check(cfg)
-    with pytest.raises(ConfigError, match=r"resnet18 is no video model.*svd_tiny"):
+    with pytest.raises(ConfigError, match=r"resnet10 is no video model.*svd_tiny"):
         check(load_config(TrainConfig, ["recipe=two_stage"]))
-    with pytest.raises(ConfigError, match="resnet18 is not"):
+    with pytest.raises(ConfigError, match="resnet10 is not"):
         check(load_config(TrainConfig, ["model=video"]))
     with pytest.raises(UnknownNameError, match="Did you mean 'two_stage'"):
         load_config(TrainConfig, ["backbone=svd_tiny", "recipe=two_stages"])
