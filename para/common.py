@@ -37,10 +37,18 @@ def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
     return yes if _is_of_every_task(_root_) or _task_of(_root_).turns else no
 
 
-# What YAML files say that depends on the chosen task: its usual layout, and a value for tasks that
-# turn the hand (envs.base.Task.turns) with another for those that do not.
+def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
+    # without schemas, as --help composes, a model has no kind yet
+    kind = _root_.model.get("kind") or _root_.model.name
+    return table[kind] if kind in table else table["others"]
+
+
+# What YAML files say that depends on the chosen task or model: a task's usual layout, a value for
+# tasks that turn the hand (envs.base.Task.turns) with another for those that do not, and a value of
+# a table for kinds of models.
 OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
 OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)
+OmegaConf.register_new_resolver("of_model", _of_model, replace=True)
 
 
 @dataclass

@@ -193,6 +193,20 @@ def test_cfg_job_prints_what_would_run(name, capsys):
     assert "${" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        ("model=para", 3e-3),
+        ("model=para model.name=mine", 3e-3),
+        ("model=regression", 1e-3),
+        ("model=regression training.learning_rate=2e-3", 2e-3),
+        ("model=para profile=paper", 1e-4),
+    ],
+)
+def test_each_kind_of_model_has_its_learning_rate(words, rate):
+    assert load_config(TrainConfig, words.split()).training.learning_rate == rate
+
+
 def test_profiles_set_sizes_and_the_command_line_wins():
     laptop, paper = (load_config(TrainConfig, [f"profile={p}"]) for p in ("laptop", "paper"))
     assert (laptop.env.image_size, paper.env.image_size) == (128, 448)
