@@ -45,8 +45,9 @@ class SafetyConfig:
     """Longest way from one waypoint to the next, and from the hand to the first [m]."""
     max_speed: float = number(0.4, above=0, most=10)
     """Waypoints are given so much time that the hand is no faster than this [m/s]."""
-    min_confidence: float = number(0.0, least=0, most=1)
-    """Plans below it are refused: their heatmap is diffuse. 0 refuses none."""
+    min_confidence: float = number(0.2, least=0, most=1)
+    """Plans below it are refused: their heatmap is diffuse. 0 refuses none. Chosen on development
+    starts (`benchmarks/confidence.py`), for heatmaps of 32 cells."""
     max_second: float = number(1.0, least=0, most=1)
     """Plans are refused when a second peak is higher than so much of the first. 1 refuses none."""
     apart: float = number(0.2, above=0, most=2)

@@ -19,6 +19,7 @@ from para.cli import load_config, para_main
 from para.common import CommonConfig
 from para.data.generate import GenerateConfig
 from para.evaluation.config import EvalConfig
+from para.export.config import ExportConfig
 from para.fields import check
 from para.registry import options
 from para.runs.config import TrainConfig
@@ -32,6 +33,7 @@ SCRIPTS = (
     ReproduceConfig,
     MakeWebsiteConfig,
     ServeConfig,
+    ExportConfig,
     CommonConfig,
 )
 GROUPS = ("model", "model/head", "backbone", "split", "task", "env", "profile", "recipe")

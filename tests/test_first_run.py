@@ -15,13 +15,14 @@ from para.cli import load_config
 from para.common import CommonConfig
 from para.data.generate import GenerateConfig
 from para.evaluation.config import EvalConfig
+from para.export.config import ExportConfig
 from para.places import ROOT
 from para.runs.config import TrainConfig
 from para.serving.config import ServeConfig
 from para.website.config import MakeWebsiteConfig
 
 MAKING = (GenerateConfig, TrainConfig, EvalConfig)
-OTHERS = (CommonConfig, MakeWebsiteConfig, ReproduceConfig, ServeConfig)
+OTHERS = (CommonConfig, MakeWebsiteConfig, ReproduceConfig, ServeConfig, ExportConfig)
 SCRIPTS = {c.script: c for c in (*MAKING, *OTHERS)}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN = ("data_dir", "runs_dir", "results_dir", "outputs_dir")

@@ -38,7 +38,7 @@ def refine_cells(logits: Tensor, cells: Tensor) -> Tensor:
     row = cells[:, 1].clamp(radius, height - 1 - radius)
     rows = (row[:, None] + offsets)[:, :, None]
     columns = (column[:, None] + offsets)[:, None, :]
-    everyone = torch.arange(len(logits), device=logits.device)[:, None, None]
+    everyone = torch.arange(logits.shape[0], device=logits.device)[:, None, None]
     window = double_on_cpu(logits[everyone, rows, columns].flatten(1))
     window = window - window.amax(1, keepdim=True)
 

@@ -72,7 +72,7 @@ class VolumeHead(Head):
         logits = self._logits(trunk)
         shape = logits.shape[:2]
         volumes = logits.flatten(0, 1)
-        everyone = torch.arange(len(volumes), device=volumes.device)
+        everyone = torch.arange(volumes.shape[0], device=volumes.device)
         best = volumes.flatten(2).amax(2).argmax(1)
         layer = volumes[everyone, best]
         peaks = peak_cells(layer)

@@ -22,7 +22,7 @@ from para.serving.messages import (
     unpack,
 )
 from tests.models.model_fixtures import default_camera
-from tests.serving.conftest import request
+from tests.serving.served import request
 
 
 def array(dtype: object = "<f8", shape: object = (2,), data: object = b"\0" * 16) -> bytes:

@@ -31,7 +31,7 @@ from para.serving.config import ServeConfig
 from para.serving.server import PolicyServer, serving
 from para.types import Inference, Observation
 from tests.runs_fixture import save_untrained
-from tests.serving.conftest import request
+from tests.serving.served import request
 
 
 def observation(seed: int = 0) -> Observation:

@@ -1,0 +1,127 @@
+"""An exported policy answers what the policy answers, for any batch size; others are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from para.cli import load_config
+from para.errors import CheckpointError, ConfigError, UnknownNameError
+from para.export.config import ExportConfig
+from para.export.model import OUTPUTS, Exportable, OnnxPolicy, _inverse, _told, arrays, export
+from para.fields import check
+from para.policies.base import Policy
+from para.runs.policy_file import load_policy
+from para.types import ActionChunk, Inference
+from tests.models.model_fixtures import make_batch, observations
+from tests.runs_fixture import save_untrained
+
+SMALL = ["profile=smoke", "env.image_size=32"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A policy that turns the hand and has learned nothing."""
+    folder = tmp_path_factory.mktemp("exported") / "small"
+    save_untrained(folder, [*SMALL, "model.head.rotation_bins=8"])
+    return folder
+
+
+def config(*overrides: str) -> ExportConfig:
+    cfg = load_config(ExportConfig, list(overrides))
+    check(cfg)
+    return cfg
+
+
+def require_same(ours: ActionChunk, theirs: ActionChunk) -> None:
+    """Within 0.1 mm and 1e-4 rad; the same rays miss."""
+    assert np.array_equal(ours.missed, theirs.missed)
+    np.testing.assert_allclose(theirs.positions, ours.positions, atol=1e-4)
+    np.testing.assert_allclose(theirs.rotations, ours.rotations, atol=1e-4)
+    np.testing.assert_allclose(theirs.pixels, ours.pixels, atol=1e-3)
+    np.testing.assert_allclose(theirs.heatmaps, ours.heatmaps, atol=1e-5)
+    assert np.array_equal(ours.gripper, theirs.gripper)
+
+
+def require_program(run: Callable[..., Sequence[torch.Tensor]], policy: Policy) -> None:
+    """`run` answers as the policy does, for two sizes of batches."""
+    for batch in (1, 3):
+        seen = observations(make_batch(batch, 12, 32, seed=batch))
+        with torch.no_grad():
+            found = run(*(torch.from_numpy(array) for array in arrays(seen)))
+        found = {name: tensor.numpy() for name, tensor in zip(OUTPUTS, found, strict=True)}
+        for i, ours in enumerate(policy.predict(seen, Inference())):
+            positions, gripper, pixels, heatmaps, rotations = (v[i] for v in found.values())
+            require_same(ours, ActionChunk(positions, gripper, rotations, heatmaps, pixels))
+
+
+def test_what_is_exported_answers_as_the_policy(folder):
+    policy, _ = load_policy(folder)
+    require_program(Exportable(policy, True, None), policy)
+
+
+@pytest.mark.slow
+def test_the_exported_program_answers_as_the_policy(folder, tmp_path):
+    inv = torch.linalg.inv
+    path = export(config(f"policy={folder}", "format=torch_export", f"out={tmp_path / 'a.pt2'}"))
+    assert torch.linalg.inv is inv
+    require_program(torch.export.load(path).module(), load_policy(folder)[0])
+
+
+@pytest.mark.slow
+def test_onnx_answers_as_the_policy(folder, tmp_path):
+    import onnx
+
+    overrides = [f"policy={folder}", "subcell=false", f"outputs_dir={tmp_path}"]
+    path = export(config(*overrides))
+    assert path == tmp_path / "small.onnx"
+    about = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
+    assert (about["image_size"], about["policy"]) == (32, "para")
+    policy, _ = load_policy(folder)
+    theirs = OnnxPolicy(path)
+    for batch in (1, 3):
+        seen = observations(make_batch(batch, 12, 32, seed=batch))
+        inference = Inference(subcell=False)
+        for pair in zip(policy.predict(seen, inference), theirs.predict(seen), strict=True):
+            require_same(*pair)
+
+
+def test_the_inverse_that_is_written_out():
+    matrices = torch.randn(
+        20, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(_inverse(matrices), torch.linalg.inv(matrices))
+
+
+def test_what_cannot_be_exported_is_said(tmp_path):
+    save_untrained(tmp_path / "regression", [*SMALL, "model=regression"])
+    with pytest.raises(ConfigError, match="model=regression: pixel-aligned"):
+        export(config(f"policy={tmp_path / 'regression'}", "format=torch_export"))
+    with pytest.raises(CheckpointError, match="no folder"):
+        export(config("policy=nothing"))
+    with pytest.raises(ConfigError, match=r"must end in \.onnx"):
+        config("out=policy.pt2")
+    assert list(tmp_path.glob("*.onnx")) == []
+
+
+def test_a_policy_that_is_told_what_to_do_is_always_told_the_same(tmp_path):
+    folder = tmp_path / "told"
+    save_untrained(folder, [*SMALL, "text=table", "text.instructions=[take red,take blue]"])
+    overrides = f"policy={folder}", "format=torch_export", f"out={tmp_path / 'a.pt2'}"
+    with pytest.raises(ConfigError, match="add instruction="):
+        export(config(*overrides))
+    with pytest.raises(UnknownNameError, match="take blue, take red"):
+        export(config(*overrides, "instruction=take green"))
+    policy, _ = load_policy(folder)
+    told = _told(policy, config(*overrides, "instruction=take blue"))
+    program = Exportable(policy, True, told).requires_grad_(False)
+    (seen,) = observations(make_batch(1, 12, 32))
+    (ours,) = policy.predict([replace(seen, instruction="take blue")], Inference())
+    positions = program(*(torch.from_numpy(array) for array in arrays([seen])))[0][0].numpy()
+    np.testing.assert_allclose(positions, ours.positions, atol=1e-4)
