@@ -10,7 +10,6 @@ from omegaconf import MISSING
 from envs.base import layout_names
 from envs.splits import STARTS
 from para.common import CommonConfig
-from para.executors import ExecutorConfig
 from para.fields import SEEDS, choice, number, require, word
 
 
@@ -47,6 +46,7 @@ class ReproduceConfig(CommonConfig):
     """scripts/reproduce.py"""
 
     script: ClassVar[str] = "reproduce"
+    packages: ClassVar[tuple[str, ...]] = ("para.executors",)
 
     campaigns: dict[str, CampaignConfig] = field(default_factory=dict)
     """What is made, by name; figure=... and table=... set it. Nothing named: all of them."""
@@ -62,7 +62,7 @@ class ReproduceConfig(CommonConfig):
     """Of inference in evaluations: fp32 | bf16."""
     episodes: int | None = number(None, least=1, most=100_000)
     """Episodes per test; null: as many as each split says."""
-    executor: ExecutorConfig = MISSING
+    executor: Any = MISSING
     """Where the jobs run, `workers` at a time (configs/executor)."""
     website: bool = True
     """Build the website at the end."""

@@ -14,10 +14,10 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.console import Console
@@ -71,12 +71,13 @@ class GenerateConfig(CommonConfig):
     """scripts/generate_demos.py"""
 
     script: ClassVar[str] = "generate_demos"
+    packages: ClassVar[tuple[str, ...]] = ("para.executors",)
 
     dataset: str = choice("objpos", DEMO_SETS)
     """objpos | viewpoints."""
     limit: int | None = number(None, least=1, most=100_000)
     """Generate at most this many episodes, spread evenly over the set."""
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    executor: Any = None
     """Where episodes are made, `workers` at a time (configs/executor)."""
     preview: bool = True
     """Also write a contact sheet and train_demo_*.mp4."""
@@ -183,7 +184,7 @@ def ensure_dataset(
         if present:
             check_dataset(folder, present, made_with, **shown)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
-        _make_missing(folder, tasks, cfg, dataset, executor or ExecutorConfig())
+        _make_missing(folder, tasks, cfg, dataset, executor)
     return folder, check_dataset(folder, [task.index for task in tasks], made_with, **shown)
 
 
@@ -221,7 +222,11 @@ def _names(paths: list[Path]) -> str:
 
 
 def _make_missing(
-    folder: Path, tasks: list[PlannedDemo], cfg: CommonConfig, dataset: str, where: ExecutorConfig
+    folder: Path,
+    tasks: list[PlannedDemo],
+    cfg: CommonConfig,
+    dataset: str,
+    where: ExecutorConfig | None,
 ) -> None:
     """Make the episodes whose files do not exist."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -10,7 +10,6 @@ from omegaconf import MISSING
 from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
 from para.compose import given
-from para.executors import ExecutorConfig
 from para.fields import choice, number, require, word
 from para.types import Inference
 
@@ -20,6 +19,7 @@ class EvalConfig(CommonConfig):
     """scripts/eval.py"""
 
     script: ClassVar[str] = "eval"
+    packages: ClassVar[tuple[str, ...]] = ("para.executors",)
 
     split: Any = MISSING
     model: str | None = word(None)
@@ -54,7 +54,7 @@ class EvalConfig(CommonConfig):
     """Rollout videos to save per model and test."""
     fresh: bool = False
     """Forget episodes that were evaluated before."""
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    executor: Any = None
     """Where chunks of episodes run, `workers` at a time (configs/executor)."""
     wandb: str = choice("off", ("off", "offline", "online"))
     """off | offline | online."""

@@ -174,11 +174,14 @@ EXECUTORS: Registry[Callable[[ExecutorConfig, int | None], Executor]] = Registry
 """Executors by kind: called with (cfg, workers)."""
 
 
-def build_executor(cfg: ExecutorConfig, workers: int | None) -> Executor:
+def build_executor(cfg: ExecutorConfig | None, workers: int | None) -> Executor:
     """The executor of a configuration, for at most `workers` tasks at a time (None: as it likes).
+
+    Without a configuration it is the usual one, local.
 
     Raises:
         UnknownNameError: There is no such kind of executor.
         ConfigError: It cannot have so many workers.
     """
+    cfg = cfg or ExecutorConfig()
     return EXECUTORS[cfg.kind](cfg, workers)

@@ -75,12 +75,15 @@ class Cargo:
 # --- whether a worker sees the driver's folders ---------------------------------------------------
 
 
+_MARK = "seen"
+
+
 @contextmanager
 def marked(folders: Sequence[Path]) -> Iterator[dict[Path, str]]:
     """Leave a mark in each folder for as long as this lasts: who finds them sees the same files."""
-    marks = {
-        folder.absolute() / f".seen_{uuid.uuid4().hex}": uuid.uuid4().hex for folder in folders
-    }
+    for folder in folders:
+        sweep(folder, [_MARK])  # those of killed drivers
+    marks = {aside_of(folder.absolute() / _MARK): uuid.uuid4().hex for folder in folders}
     try:
         for path, word in marks.items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ from para.executors.base import (
     WorkerError,
 )
 from para.executors.cargo import Cargo
+from para.executors.gpus import VARIABLE, Seats, memory_taken, visible_gpus
 from para.refusals import refusal
 from para.system import worker_count
 
@@ -55,7 +56,7 @@ class LocalConfig(ExecutorConfig):
 
 @EXECUTORS.register("local", LocalConfig)
 class LocalExecutor(Executor):
-    """Spawned processes.
+    """Spawned processes; where there are GPUs, each sees one of them (`para.executors.gpus`).
 
     Args:
         cfg: Has nothing to choose.
@@ -78,7 +79,8 @@ class _LocalCrew(Crew):
 
     def __init__(self, setup: Setup, processes: int, whole_scripts: bool):
         self._setup, self._most, self._whole_scripts = setup, processes, whole_scripts
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[tuple[Any, bool]] = deque()
+        self._seats = Seats(visible_gpus())
         self._busy: dict[Connection, _Process] = {}
         self._free: list[_Process] = []
         self._cleanup = ExitStack()
@@ -87,7 +89,7 @@ class _LocalCrew(Crew):
 
     def submit(self, task: Any, alone: bool = False) -> None:
         """See `Crew.submit`."""
-        self._waiting.append(task)
+        self._waiting.append((task, alone))
         self._hand_out()
 
     def wait(self, timeout: float | None = None) -> list[Done]:
@@ -96,6 +98,10 @@ class _LocalCrew(Crew):
         for connection in wait(list(self._busy), timeout) if self._busy else ():
             process = self._busy[connection]
             done = process.answer()
+            if not process.alone:
+                self._seats.measured(process.gpu_bytes)
+            if self._whole_scripts or done.error is not None:
+                self._seats.leave(process.gpu)
             if self._whole_scripts:
                 process.end(GRACE_S)  # it has nothing left to do but to leave
             elif done.error is not None:
@@ -124,23 +130,33 @@ class _LocalCrew(Crew):
             self._cleanup.close()
 
     def _hand_out(self) -> None:
-        while self._waiting and (self._free or len(self._busy) < self._most):
-            process = self._free.pop() if self._free else self._new()
+        for _ in range(len(self._waiting)):
+            task, alone = self._waiting.popleft()
+            process = self._free.pop() if self._free else self._new(alone)
+            if process is None:
+                self._waiting.append((task, alone))  # after all others it is the first again
+                continue
             self._busy[process.connection] = process
-            process.give(self._waiting.popleft())
+            process.give(task)
 
-    def _new(self) -> _Process:
+    def _new(self, alone: bool) -> _Process | None:
+        """A process more, if there is room."""
+        gpu = self._seats.take(alone) if len(self._busy) < self._most else None
+        if gpu is None:
+            return None
         stderr = self._folder / f"stderr{next(self._names)}"
         with _ctrl_c_held():
-            process = _Process(self._setup, stderr, self._whole_scripts)
+            process = _Process(self._setup, stderr, self._whole_scripts, gpu, alone)
             self._busy[process.connection] = process  # now `close` would end it
         return process
 
 
 class _Process:
-    """One process and the pipe to it."""
+    """One process and the pipe to it; `gpu` is the one that it sees ("": all)."""
 
-    def __init__(self, setup: Setup, stderr: Path, whole_script: bool):
+    def __init__(self, setup: Setup, stderr: Path, whole_script: bool, gpu: str, alone: bool):
+        self.gpu, self.alone = gpu, alone
+        self.gpu_bytes = 0
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.stderr = stderr
@@ -151,7 +167,8 @@ class _Process:
             args=(theirs, str(stderr), level, whole_script),
             daemon=not whole_script,  # daemons may not start processes
         )
-        with _environment({} if whole_script else SINGLE_THREADED):
+        only = {VARIABLE: gpu} if gpu else {}
+        with _environment({} if whole_script else SINGLE_THREADED), _environment(only, True):
             self.process.start()
         theirs.close()  # else its end would stay open here and its death would not be seen
         with suppress(ConnectionError):  # it is dead, which reading from the connection will tell
@@ -166,7 +183,7 @@ class _Process:
     def answer(self) -> Done:
         """What became of the task; the connection must be ready."""
         try:
-            outcome, value = self.connection.recv()
+            outcome, value, self.gpu_bytes = self.connection.recv()
         except (EOFError, ConnectionError):
             return Done(self.task, error=WorkerDied(self._obituary()))
         if outcome == "failed":
@@ -210,14 +227,15 @@ def _serve(connection: Connection, stderr: str, level: int, whole_script: bool) 
         work = connection.recv()()
         while True:
             task = connection.recv()
-            connection.send(("done", work(task)))
+            value = work(task)
+            connection.send(("done", value, memory_taken()))
     except (EOFError, ConnectionError):
         pass
     except ParaError as error:
-        connection.send(("failed", str(error)))
+        connection.send(("failed", str(error), 0))
     except Exception as error:
         told = refusal(error) or f"A worker process failed:\n{traceback.format_exc()}"
-        connection.send(("failed", told))
+        connection.send(("failed", told, 0))
     if not whole_script:
         # Straight out: destructors of OpenGL contexts print noise, or crash, at interpreter exit.
         os._exit(0)
@@ -250,12 +268,15 @@ def _ctrl_c_held() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for processes started inside, where the user has not set them."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
+def _environment(values: dict[str, str], always: bool = False) -> Iterator[None]:
+    """Set environment variables for processes started inside; `always`, or where they are not."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update({n: v for n, v in values.items() if always or before[n] is None})
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -105,6 +105,9 @@ class Nodes:
             try:
                 objection, sees = ray.get(ref, timeout=LOOK_S)
                 blind |= not sees
+            except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+                self.shunned[node] = f"Node {node[:8]} is gone."
+                continue
             except Exception as error:  # whatever Ray or an import there raises
                 objection = (
                     f"Node {node[:8]} does not say what it runs ({one_line(error, 400)}). Is PARA "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -21,6 +22,21 @@ QUICK = {
     "worker_niceness": 0,
 }
 """A node that is gone is missed within seconds, and processes do not give way to all others."""
+
+
+NAME = "PARA_TEST_NODE"
+"""Environment variable of a node, for tasks that tell where they were done."""
+
+
+@contextmanager
+def third_node(cluster: Any, name: str, **environment: str) -> Iterator[Any]:
+    """One more node, with a name and an environment; it may be gone at the end."""
+    node = cluster.add_node(num_cpus=1, env_vars={NAME: name, **environment})
+    try:
+        yield node
+    finally:
+        if node in cluster.worker_nodes:
+            cluster.remove_node(node, allow_graceful=False)
 
 
 @contextmanager
@@ -53,10 +69,20 @@ def _work(task: tuple[str, Any]) -> Any:
         time.sleep(value)
         return os.environ["RAY_NODE_ID"] if "RAY_NODE_ID" in os.environ else os.getppid()
     if kind == "die once":  # value: a file that tells whether it died before
-        _note(Path(value))
-        if len(Path(value).read_text().splitlines()) == 1:
+        return _work(("die", (value, 1)))
+    if kind == "die":  # value: (a file that tells how often it died, how often it has to)
+        path, times = value
+        _note(Path(path))
+        if len(Path(path).read_text().splitlines()) <= times:
             os.kill(os.getpid(), signal.SIGKILL)
         return "alive"
+    if kind == "last":  # value: (a folder where it notes that it began, a name, seconds)
+        folder, name, seconds = value
+        _note(Path(folder) / name)
+        time.sleep(seconds)
+        if os.environ.get(NAME) == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        return os.environ.get(NAME, "one of two")
     if kind == "note and wait":  # value: a file that tells how often it was begun
         _note(Path(value))
         if len(Path(value).read_text().splitlines()) == 1:

@@ -110,7 +110,7 @@ def test_two_nodes_of_ray_that_share_no_file(alone, cluster):
     assert run_campaign(root, "ray", ray, 2) == expected
     logs = sorted(path.name for path in (root / "ray" / "log").glob("*.log"))
     assert [name.split("-")[0] for name in logs] == ["demos", "eval", "eval", "train"]
-    assert not list((root / "ray").rglob(".seen_*"))
+    assert not list((root / "ray").rglob(".seen*"))
 
 
 def test_jobs_of_submitit(alone):

@@ -29,7 +29,7 @@ def test_blocks_of_tasks_are_done_once(tmp_path, cluster):
     tasks = [("square", i) for i in range(5)]
     assert executor.ahead == (6 if cluster == "local" else 3)
     assert dict(executor.run(setup, tasks, Cargo([tmp_path]))) == {t: t[1] ** 2 for t in tasks}
-    assert not list(tmp_path.glob(".seen_*"))
+    assert not list(tmp_path.glob(".seen*"))
 
 
 def test_a_failure_is_told_and_the_rest_of_its_block_is_done(tmp_path):
