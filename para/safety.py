@@ -190,8 +190,10 @@ def _unsafe(cfg: SafetyConfig, observation: Observation, chunk: ActionChunk, k: 
     """Why the hand must not go to waypoint k; empty where it may."""
     place = chunk.positions[k]
     turn = 0.0 if chunk.rotations is None else chunk.rotations[k]
-    if not np.isfinite(place).all() or not np.isfinite(turn).all():
+    if chunk.missed[k]:
         return f"the ray of waypoint {k + 1} meets its height nowhere, so it has no place."
+    if not (np.isfinite(place).all() and np.isfinite(turn).all() and np.isfinite(chunk.gripper[k])):
+        return f"waypoint {k + 1} is NaN or infinite: the policy's training went wrong."
     for axis, value, low, high in zip("xyz", place, cfg.low, cfg.high, strict=True):
         if not low <= value <= high:
             return (
@@ -210,7 +212,7 @@ def _unsure(
 ) -> str:
     """Why the heatmaps of the waypoints that are executed are not clear; empty where they are."""
     k = int(confidence.argmin())
-    if confidence[k] < cfg.min_confidence:
+    if not confidence[k] >= cfg.min_confidence:  # NaN is no confidence
         return (
             f"the heatmap of waypoint {k + 1} is diffuse: confidence {confidence[k]:.2f} is below "
             f"{cfg.min_confidence:g}."

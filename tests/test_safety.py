@@ -81,6 +81,9 @@ def moved(k: int, place) -> ActionChunk:
         (moved(2, [0.5, 0, 0.1]), {}, "waypoint 3 leaves the workspace: x = 0.500"),
         (moved(0, [0, 0, -0.05]), {}, "waypoint 1 leaves the workspace: z = -0.050"),
         (moved(3, np.nan), {}, "the ray of waypoint 4 meets its height nowhere"),
+        (replace(plan(), gripper=np.full(T, np.nan)), {}, "waypoint 1 is NaN"),
+        (moved(2, [np.inf, 0, 0]), {}, "waypoint 3 is NaN or infinite"),
+        (plan(np.full((CELLS, CELLS), np.nan)), {}, "confidence nan is below"),
         (moved(1, [0.3, 0.3, 0.1]), {"max_step": 0.2}, "waypoint 2 is 0."),
         (plan(blob(15, 12, 6)), {"min_confidence": 0.5}, "waypoint 1 is diffuse"),
         (plan(blob(15, 12) + blob(28, 12)), {"max_second": 0.5}, "two peaks far apart"),
@@ -98,7 +101,7 @@ def test_what_is_unsafe_later_is_not_reached():
     assert judged.refused == ""
     assert np.array_equal(judged.plan.positions[4:], np.tile(plan().positions[3], (2, 1)))
     assert "waypoint 5" in verdict(moved(4, np.nan), execute=5).refused
-    turned = replace(plan(), rotations=np.full((T, 3), np.nan))
+    turned = replace(moved(0, np.nan), rotations=np.full((T, 3), np.nan))
     judged = judge(SafetyConfig(), seen(), turned, 4, 0.3, rotation=np.array([0.0, 0.0, 0.5]))
     assert "no place" in judged.refused
     assert (judged.plan.rotations == [0.0, 0.0, 0.5]).all()

@@ -28,6 +28,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
+from para.data.format import FRAME_SECONDS
 from para.errors import ConfigError, ParaError, one_line
 from para.policies.base import Policy
 from para.pretrained import policy_folder
@@ -40,8 +41,6 @@ from para.system import set_threads
 
 _logger = logging.getLogger(__name__)
 
-DEMO_FRAME = 0.1
-"""Time between the frames of a demo [s] (docs/data_format.md)."""
 SEND_SECONDS = 20.0
 """A client that does not read an answer for so long is cut off."""
 PING_SECONDS = 20.0
@@ -78,7 +77,7 @@ class PolicyServer:
         self._policy.to("cuda" if torch.cuda.is_available() else "cpu")
         set_threads(cfg.workers)
         self._turns = trained.model.predicts_rotation
-        self._seconds = trained.model.waypoint_stride * DEMO_FRAME
+        self._seconds = trained.model.waypoint_stride * FRAME_SECONDS
         turn = ["roll", "pitch", "yaw"] if self._turns else []
         self.metadata: dict[str, Any] = {
             "policy": trained.model.name,

@@ -21,8 +21,7 @@ from para.runs.policy_file import load_policy
 from para.types import ActionChunk, Inference
 from tests.models.model_fixtures import make_batch, observations
 from tests.runs_fixture import save_untrained
-
-SMALL = ["profile=smoke", "env.image_size=32"]
+from tests.serving.served import SMALL
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +99,9 @@ def test_the_inverse_that_is_written_out():
 
 
 def test_what_cannot_be_exported_is_said(tmp_path):
-    save_untrained(tmp_path / "regression", [*SMALL, "model=regression"])
+    save_untrained(
+        tmp_path / "regression", ["profile=smoke", "env.image_size=32", "model=regression"]
+    )
     with pytest.raises(ConfigError, match="model=regression: pixel-aligned"):
         export(config(f"policy={tmp_path / 'regression'}", "format=torch_export"))
     with pytest.raises(CheckpointError, match="no folder"):

@@ -16,12 +16,15 @@ from para.serving.server import PolicyServer, serving
 from tests.models.model_fixtures import default_camera
 from tests.runs_fixture import save_untrained
 
+SMALL = ["profile=smoke", "env.image_size=32", "model.heatmap_size=8"]
+"""What the policy is trained with."""
+
 
 @pytest.fixture(scope="session")
 def small_policy(tmp_path_factory) -> Path:
     """A policy for 32 px images that has learned nothing."""
     folder = tmp_path_factory.mktemp("served") / "small"
-    save_untrained(folder, ["profile=smoke", "env.image_size=32"])
+    save_untrained(folder, SMALL)
     return folder
 
 

@@ -73,6 +73,7 @@ def test_what_is_packed_comes_back():
         (msgpack.packb({b"__npgeneric__": True, b"dtype": "|O", b"data": 1}), "not read"),
         (msgpack.packb({b"__npgeneric__": True, b"dtype": "<f8", b"data": "1"}), "not read"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_anything_else_is_refused(data, part):
     with pytest.raises(MessageError) as caught:

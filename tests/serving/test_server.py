@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -31,7 +30,7 @@ from para.serving.config import ServeConfig
 from para.serving.server import PolicyServer, serving
 from para.types import Inference, Observation
 from tests.runs_fixture import save_untrained
-from tests.serving.served import request
+from tests.serving.served import SMALL, request
 
 
 def observation(seed: int = 0) -> Observation:
@@ -96,8 +95,9 @@ def test_many_clients_share_batches(server):
         (messages.pack(request())[:100], "No msgpack"),
         (messages.pack({"prompt": "x"}), "observation/image"),
         (b"\x80\x04\x95." * 20, "No msgpack|map"),
-        (os.urandom(2000), "msgpack|map|parts|extension"),
+        (np.random.default_rng(5).bytes(2000), "msgpack|map|parts|extension"),
     ],
+    ids=["text", "nothing", "cut", "no image", "pickles", "noise"],
 )
 def test_what_is_no_observation_gets_a_sentence_and_the_connection_stays(server, data, part):
     with connect(server.address, compression=None) as raw:
@@ -221,8 +221,7 @@ def test_foreign_policies_and_weak_tokens_are_refused(small_policy, tmp_path):
 
 
 def test_a_policy_that_turns_the_hand_asks_for_its_rotation(tmp_path):
-    turns = ["profile=smoke", "env.image_size=32", "model.head.rotation_bins=8"]
-    save_untrained(tmp_path / "turns", turns)
+    save_untrained(tmp_path / "turns", [*SMALL, "model.head.rotation_bins=8"])
     arguments = [f"policy={tmp_path / 'turns'}", "port=0", "workers=1"]
     with (
         serving(load_config(ServeConfig, arguments)) as server,
