@@ -151,17 +151,17 @@ class CampaignRun:
 
     def _time_left(self, waiting: Sequence[Job], running: Mapping[Job, float]) -> float:
         """Seconds: timed jobs of a kind predict the others of that kind."""
-        left = 0.0
+        known: dict[str, list[float]] = {}
+        for job in self.jobs:
+            if job.name in self.seconds and job.name not in self.failed:
+                known.setdefault(job.kind, []).append(self.seconds[job.name])
+        expected = EXPECTED_S | {kind: sum(each) / len(each) for kind, each in known.items()}
+        slots, left = max(1, self.executor.processes), 0.0
         for job in [*waiting, *running]:
-            known = [self.seconds[j.name] for j in self.jobs if self._timed(j, job.kind)]
-            expected = sum(known) / len(known) if known else EXPECTED_S[job.kind]
             spent = _age(running[job]) if job in running else 0.0
-            share = 1 if job.exclusive else self.executor.processes
-            left += max(0.0, expected - spent) / share
+            share = 1 if job.exclusive else slots
+            left += max(0.0, expected[job.kind] - spent) / share
         return left
-
-    def _timed(self, job: Job, kind: str) -> bool:
-        return job.kind == kind and job.name in self.seconds and job.name not in self.failed
 
 
 def _age(since: float) -> float:

@@ -122,7 +122,7 @@ class RayExecutor(Executor):
         """
         cleanup = ExitStack()
         try:
-            _connect(self.cfg, self.workers)
+            connect(self.cfg, self.workers)
             cleanup.callback(_disconnect)
             self._nodes = Nodes(self.cfg)
             cleanup.callback(setattr, self, "_nodes", None)
@@ -133,7 +133,7 @@ class RayExecutor(Executor):
                 *(this_build(plugins()), plugins(), marks, self.cfg.carry),
             )  # fmt: skip
             blind = self._nodes.look(errand)
-            return _RayCrew(self.cfg, self._nodes, errand, cargo, blind, cleanup)
+            return RayCrew(self.cfg, self._nodes, errand, cargo, blind, cleanup)
         except BaseException:
             cleanup.close()
             raise
@@ -155,7 +155,12 @@ def _require_reachable(address: str) -> None:
         ) from error
 
 
-def _connect(cfg: RayConfig, workers: int | None) -> None:
+def connect(cfg: RayConfig, workers: int | None) -> None:
+    """Join the cluster of a configuration, or start one with room for so many jobs.
+
+    Raises:
+        ConfigError: Nothing answers at the address.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -183,7 +188,7 @@ def _disconnect() -> None:
 
 
 @dataclass
-class _Flight:
+class Flight:
     """A task that was handed to Ray."""
 
     task: Any
@@ -191,8 +196,8 @@ class _Flight:
     tries: int = 0
 
 
-class _RayCrew(Crew):
-    """Tasks in flight."""
+class RayCrew(Crew):
+    """Tasks that Ray was handed, by Ray's names of their results (`flying`)."""
 
     def __init__(
         self,
@@ -210,28 +215,28 @@ class _RayCrew(Crew):
         self._cleanup = cleanup
         self._errand = ray.put(errand)
         self._work = ray.remote(work)
-        self._flying: dict[Any, _Flight] = {}
+        self.flying: dict[Any, Flight] = {}
         self._ended: list[Done] = []
         self._bundles: OrderedDict[Any, Any] = OrderedDict()
 
     def submit(self, task: Any, alone: bool = False) -> None:
         """See `Crew.submit`."""
-        self._send(_Flight(task, alone))
+        self.send(Flight(task, alone))
 
     def wait(self, timeout: float | None = None) -> list[Done]:
         """See `Crew.wait`."""
         import ray
 
         end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._ended and self._flying:
-            flying = list(self._flying)
+        while not self._ended and self.flying:
+            flying = list(self.flying)
             # what is ready already, and else the first of them
             ready, _ = ray.wait(flying, num_returns=len(flying), timeout=0)
             if not ready:
                 left = max(0.0, min(1.0, end - time.monotonic()))
                 ready, _ = ray.wait(flying, timeout=left)
             for ref in ready:
-                self._land(ref, self._flying.pop(ref))
+                self._land(ref, self.flying.pop(ref))
             if time.monotonic() >= end:
                 break
         ended, self._ended = self._ended, []
@@ -241,7 +246,7 @@ class _RayCrew(Crew):
         """See `Crew.close`. Whole scripts save their work first; a second Ctrl-C ends them too."""
         import ray
 
-        flying, self._flying = list(self._flying), {}
+        flying, self.flying = list(self.flying), {}
         try:
             for ref in flying:
                 ray.cancel(ref, force=not self._whole_scripts)
@@ -254,7 +259,8 @@ class _RayCrew(Crew):
             self._bundles.clear()
             self._cleanup.close()
 
-    def _send(self, flight: _Flight) -> None:
+    def send(self, flight: Flight) -> None:
+        """Hand a task to Ray, for the first time or again."""
         needs = self._nodes.needs(flight.alone)
         reads = list(self._reads(flight.task)) if self._carrying else None
         writes = list(self._cargo.writes(flight.task)) if self._cargo else []
@@ -266,7 +272,7 @@ class _RayCrew(Crew):
             scheduling_strategy="SPREAD",
             label_selector=self._nodes.selector,
         ).remote(self._errand, flight.task, reads, writes)
-        self._flying[ref] = flight
+        self.flying[ref] = flight
 
     def _reads(self, task: Any) -> Iterator[tuple[Path, Any, list[Any]]]:
         """(path, version, [Ray's name of the content]) of what a task reads."""
@@ -281,7 +287,7 @@ class _RayCrew(Crew):
             self._bundles.move_to_end(version)
             yield path, version, [self._bundles[version]]
 
-    def _land(self, ref: Any, flight: _Flight) -> None:
+    def _land(self, ref: Any, flight: Flight) -> None:
         """See what became of a task."""
         import ray
 
@@ -295,11 +301,11 @@ class _RayCrew(Crew):
             return
         if answer.wants_files:
             self._carrying = True
-            self._send(flight)
+            self.send(flight)
         elif answer.unfit:
             self._nodes.shun(node, answer.unfit)
             if self._nodes.room():
-                self._send(flight)
+                self.send(flight)
             else:
                 why = " ".join(self._nodes.shunned.values())
                 self._ended.append(
@@ -310,7 +316,7 @@ class _RayCrew(Crew):
         else:
             self._keep(flight, answer)
 
-    def _again(self, flight: _Flight, error: WorkerDied, answer: Answer | None = None) -> None:
+    def _again(self, flight: Flight, error: WorkerDied, answer: Answer | None = None) -> None:
         """Have a task done again, if that was not tried too often."""
         flight.tries += 1
         if flight.tries <= self._cfg.retries:
@@ -319,13 +325,13 @@ class _RayCrew(Crew):
                 "%s: %s Doing it again (%d of %d).",
                 *(told, one_line(error, 300), flight.tries, self._cfg.retries),
             )
-            self._send(flight)
+            self.send(flight)
             return
         more = f" It was tried {flight.tries} times." if flight.tries > 1 else ""
         last = WorkerDied(f"{error}{more}")
         self._keep(flight, answer or Answer(Done(None), ""), last)
 
-    def _keep(self, flight: _Flight, answer: Answer, error: WorkerError | None = None) -> None:
+    def _keep(self, flight: Flight, answer: Answer, error: WorkerError | None = None) -> None:
         for bundle in answer.files:
             unpack(bundle)
         failure = error or answer.done.error
