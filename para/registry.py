@@ -22,10 +22,11 @@ ours.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -41,6 +42,8 @@ ENTRY_POINTS = "para.plugins"
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
+_Stamps = dict[Path, tuple[int, int] | None]
+"""Files, and when each was changed [ns] and its size; None: it is gone."""
 
 
 class RegistryError(ParaError):
@@ -71,6 +74,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str, packages: Sequence[str]):
         self.kind, self.group, self.packages = kind, group, tuple(packages)
         self._components: dict[str, Component[T]] = {}
+        self._loaded: dict[str, tuple[_Stamps, Any]] = {}
         self._found = False
         Registry.groups[group] = self
 
@@ -94,6 +98,8 @@ class Registry(Generic[T]):
                     f"{_place(cls)}. Rename one of them."
                 )
             self._components[name] = Component(name, cls, config)
+            for registry in Registry.groups.values():
+                registry._loaded.clear()
             return cls
 
         return decorate
@@ -120,18 +126,29 @@ class Registry(Generic[T]):
 
     def schema(self, name: str) -> type:
         """The dataclass that configs/<group>/<name>.yaml is checked against."""
-        return OmegaConf.get_type(self._read(name))
+        return OmegaConf.get_type(self._read(name, []))
 
     def load(self, name: str) -> Any:
         """configs/<group>/<name>.yaml as the dataclass of its kind, without a command line.
+
+        A copy of one's own; files are merged again only when one of them has changed.
 
         Raises:
             UnknownNameError: There is no such file.
             RegistryError: It names no schema.
             ConfigError: It has keys or values that the schema has not.
         """
+        stamps, config = self._loaded.get(name, ({}, None))
+        if not stamps or stamps != _stamps([self._file(name), *stamps]):
+            files: list[Path] = []
+            config = self._merged(name, files)
+            self._loaded[name] = (_stamps(files), config)
+        return copy.deepcopy(config)
+
+    def _merged(self, name: str, files: list[Path]) -> Any:
+        """See `load`; adds what was read to `files`."""
         try:
-            config = OmegaConf.to_object(self._read(name))
+            config = OmegaConf.to_object(self._read(name, files))
         except OmegaConfBaseException as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ConfigError(f"configs/{self.group}/{name}.yaml: {reason}.") from error
@@ -142,24 +159,29 @@ class Registry(Generic[T]):
             )
         return config
 
-    def _read(self, name: str) -> Any:
-        """The file and what its `defaults` list, merged as Hydra does."""
+    def _file(self, name: str) -> Path:
         places = [folder / self.group / f"{name}.yaml" for folder in config_folders()]
         found = [path for path in places if path.is_file()]
         if not found:
             raise UnknownNameError(self.kind, name, self.options())
-        own = OmegaConf.load(found[0])
+        return found[0]
+
+    def _read(self, name: str, files: list[Path]) -> Any:
+        """The file and what its `defaults` list, merged as Hydra does; adds them to `files`."""
+        files.append(self._file(name))
+        own = OmegaConf.load(files[-1])
         parts = []
         for entry in own.pop("defaults", ["_self_"]):
             if entry == "_self_":
                 parts.append(own)
             elif isinstance(entry, Mapping):  # {head: factorised}: a component of its own
                 for key, option in entry.items():
-                    parts.append({key: Registry.groups[f"{self.group}/{key}"]._read(option)})
+                    inner = Registry.groups[f"{self.group}/{key}"]
+                    parts.append({key: inner._read(option, files)})
             elif entry.endswith("_schema"):
                 parts.append(OmegaConf.structured(self.config(entry.removesuffix("_schema"))))
             else:
-                parts.append(self._read(entry))
+                parts.append(self._read(entry, files))
         return OmegaConf.merge(*parts)
 
     def __iter__(self) -> Iterator[str]:
@@ -185,6 +207,18 @@ class Registry(Generic[T]):
         for package in self.packages:
             import_all(package)
         load_installed_plugins()
+
+
+def _stamps(files: Iterable[Path]) -> _Stamps:
+    found: _Stamps = {}
+    for path in files:
+        try:
+            about = path.stat()
+        except OSError:
+            found[path] = None
+        else:
+            found[path] = (about.st_mtime_ns, about.st_size)
+    return found
 
 
 # --- plug-ins ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from para import registry
-from para.errors import UnknownNameError
+from para.errors import ConfigError, UnknownNameError
 from para.registry import Registry, RegistryError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,6 +99,36 @@ def test_components_without_a_schema_or_with_a_name_twice_are_refused(shelf):
     assert (list(shelf), len(shelf), "a" in shelf) == (["a"], 1, True)
     with pytest.raises(UnknownNameError, match=r"Unknown thing 'b'.*Available: a"):
         shelf.component("b")
+
+
+@dataclass
+class Level:
+    """Of a thing."""
+
+    level: int = 0
+
+
+def test_a_file_is_merged_again_only_when_it_has_changed(shelf, tmp_path, monkeypatch):
+    """Figures and plans ask for a split a thousand times."""
+    monkeypatch.setattr(registry, "config_folders", lambda: [tmp_path])
+    reads, load = [], registry.OmegaConf.load
+    monkeypatch.setattr(registry.OmegaConf, "load", lambda path: reads.append(path) or load(path))
+    shelf.register("a", Level)(type("A", (), {}))
+    (tmp_path / "things").mkdir()
+    one, two = (tmp_path / "things" / f"{name}.yaml" for name in ("one", "two"))
+    one.write_text("defaults: [a_schema, _self_]\nlevel: 1")
+    two.write_text("defaults: [one]")
+    shelf.load("two").level = 7  # a copy
+    assert shelf.load("two") == Level(1)
+    assert reads == [two, one]
+    one.write_text("defaults: [a_schema, _self_]\nlevel: 22")
+    assert shelf.load("two") == Level(22)
+    shelf.register("a", Config)(shelf["a"])
+    with pytest.raises(ConfigError, match=r"two\.yaml"):
+        shelf.load("two")
+    two.unlink()
+    with pytest.raises(UnknownNameError, match="Available: one"):
+        shelf.load("two")
 
 
 def test_a_plugin_that_cannot_be_imported_says_why(monkeypatch):
