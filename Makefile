@@ -1,11 +1,11 @@
-# make setup | try | train | test | test-fast | fuzz | lint | format | smoke | doctor | clean
+# make setup | try | train | test | test-slow | fuzz | lint | format | smoke | doctor | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: setup try train test test-fast fuzz lint format smoke doctor clean
+.PHONY: setup try train test test-slow fuzz lint format smoke doctor clean
 
 setup: .venv/.installed
 
@@ -33,11 +33,13 @@ train: setup
 	$(PY) scripts/train.py model=para $(ARGS)
 	$(PY) scripts/eval.py model=para $(ARGS)
 
+# All but the tests marked slow: under ten minutes on two cores.
 test: setup
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-
-test-fast: setup
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
+
+# Those: several processes that train, models of true size, random and repeated damage.
+test-slow: setup
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow $(ARGS)
 
 # 500 random command lines per script (the suite takes 60).
 fuzz: setup

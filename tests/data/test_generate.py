@@ -192,7 +192,6 @@ def copy(undisturbed, tmp_path) -> Path:
     return tmp_path / "copy"
 
 
-@pytest.mark.slow
 def test_complete_sets_are_left_alone(copy, monkeypatch):
     monkeypatch.setattr(generation, "build_executor", None)  # would raise if it were used
     before = contents(folder_of(copy))
@@ -204,7 +203,6 @@ def test_complete_sets_are_left_alone(copy, monkeypatch):
     assert contents(folder) == before
 
 
-@pytest.mark.slow
 def test_damaged_and_missing_files_are_made_again_to_the_byte(copy):
     folder = folder_of(copy)
     expected = contents(folder)
@@ -228,7 +226,6 @@ def test_damaged_and_missing_files_are_made_again_to_the_byte(copy):
     assert not list(folder.glob(".demo_*"))
 
 
-@pytest.mark.slow
 def test_sigkill_loses_only_what_was_in_flight(undisturbed, tmp_path):
     folder = folder_of(tmp_path)
     command = [sys.executable, "scripts/generate_demos.py", "dataset=objpos", "robot=hand"]

@@ -145,7 +145,6 @@ def test_the_same_chunk_gives_the_same_numbers_whatever_ran_before(envs):
     assert outcomes(conditions[::-1], envs) == first[::-1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["together", "independent"])
 def test_the_expert_solves_every_split(envs, layout):
     """What the servo and the budget allow: nearly every start of every test."""
@@ -162,7 +161,6 @@ def test_the_expert_solves_every_split(envs, layout):
     assert not failed
 
 
-@pytest.mark.slow
 def test_the_expert_succeeds_with_the_arm():
     envs = [TASK.environment("panda", "together", SMALL) for _ in range(8)]
     conditions = test_conditions(load_split("vp_default_to_all"), "ood", TASK, episodes=8)

@@ -82,7 +82,6 @@ def evaluated(tmp_path_factory):
     return root, evaluate(_config(root))
 
 
-@pytest.mark.slow
 def test_results(evaluated):
     root, done = evaluated
     assert list(done.results) == ["para", "regression"]
@@ -113,7 +112,6 @@ def test_results(evaluated):
     assert {"scripts/train.py", "model=regression", "seed=5", f"runs_dir={cfg.runs_dir}"} < {*words}
 
 
-@pytest.mark.slow
 def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
     root, done = evaluated
     before = {path: path.read_bytes() for path in done.paths.values()}
@@ -178,7 +176,6 @@ def test_final_starts_are_published_from_a_commit_only(tmp_path, monkeypatch):
         evaluate(_config(tmp_path, *asked))
 
 
-@pytest.mark.slow
 def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
     """SIGKILL in the middle, then the same command: the same files as without it."""
     _, done = evaluated

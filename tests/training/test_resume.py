@@ -130,7 +130,6 @@ def test_validation_does_not_influence_training(config, datasets):
         assert all(torch.equal(left[k], right[k]) for k in left)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_sigkill_ends_in_the_same_files(tmp_path):
     """Two SIGKILLs at random moments of the real script, then a run to the end."""

@@ -155,7 +155,6 @@ POSITIONS = """
 """Positions of the videos of a group [s], read in the page every 40 ms while all play."""
 
 
-@pytest.mark.slow
 def test_every_video_plays_and_pairs_stay_together(browser, address):
     with opened(browser, address) as page:
         count = page.locator(".sync").count()
@@ -170,7 +169,6 @@ def test_every_video_plays_and_pairs_stay_together(browser, address):
                 assert max(track) - min(track) > 0.4
 
 
-@pytest.mark.slow
 def test_videos_play_only_in_view_and_can_all_be_stopped(browser, address):
     playing = "[...document.querySelectorAll('video')].filter(v => !v.paused).length"
     with opened(browser, address) as page:
@@ -196,7 +194,6 @@ TIMES = f"{TEASER}.map(v => v.currentTime)"
 NOT_SEEKING = f"{TEASER}.every(v => !v.seeking)"
 
 
-@pytest.mark.slow
 def test_a_pair_can_be_moved_and_starts_over(browser, address):
     with opened(browser, address) as page:
         wait_for_motion(page, 0)
@@ -314,7 +311,6 @@ def test_axe_finds_no_violation(browser, address, theme):
         assert not words, "\n".join(words)
 
 
-@pytest.mark.slow
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser, address):
     with opened(browser, address, reduced_motion="reduce") as page:
         expected = page.evaluate(

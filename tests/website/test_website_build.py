@@ -254,7 +254,6 @@ def test_the_site_is_about_the_folders_that_have_results(tmp_path, first):
     assert {p.name for p in tmp_path.iterdir()} == {first, "mine", "outputs"}
 
 
-@pytest.mark.slow
 def test_the_script_builds_the_site_and_its_status_tells_of_damage(tmp_path, capsys):
     from scripts.make_website import main
 
