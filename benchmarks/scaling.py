@@ -25,6 +25,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from para.common import CommonConfig  # noqa: E402
 from para.executors import Cargo, Crew, Done, Executor, stateless  # noqa: E402
 from para.executors.agreement import this_build  # noqa: E402
 from para.executors.base import Setup  # noqa: E402
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str]) -> None:
         for key, usual in (("workers", "1,2"), ("simulated", "8,64,256,1000"))
     }
     seconds, rounds = float(said.pop("seconds", 2)), int(said.pop("rounds", 4))
-    folder = Path(said.pop("results_dir", "outputs/results")) / "benchmarks"
+    folder = Path(said.pop("results_dir", CommonConfig.results_dir)) / "benchmarks"
     if said:
         sys.exit(f"Unknown keys: {', '.join(said)}. {__doc__}")
     rows = []
