@@ -9,6 +9,7 @@ from typing import Any
 from baselines.floors import FLOORS
 from para.errors import ResultError
 from para.files import read_json
+from para.markdown import table_head, table_row
 from para.statistics import Rate
 from para.website.content import Numbers
 
@@ -34,16 +35,16 @@ def floors_table(results_dir: Path) -> str:
         return "not run: `python benchmarks/floors.py`"
     result = read_json(path, ResultError, "Run: python benchmarks/floors.py")
     titles = ["task", "split", *(floor.title for floor in FLOORS.values()), "best floor"]
-    lines = [titles, ["---"] * len(titles)]
+    lines = table_head(*titles)
     for row in result["rows"]:
         name, best = best_floor(row)
         says = "not run" if best is None else f"{100 * best.value:.0f} %, {name}"
         high = best is not None and best.value > HIGHEST_FLOOR
         rates = (str(_rate(row, floor) or "not run") for floor in FLOORS)
         task = f"`{row['task']}`, {row['layout']}"
-        lines.append([task, f"`{row['split']}`", *rates, f"**high**: {says}" if high else says])
-    table = ["| " + " | ".join(cells) + " |" for cells in lines]
-    return "\n".join([*table, "", result["finding"]])
+        says = f"**high**: {says}" if high else says
+        lines.append(table_row(task, f"`{row['split']}`", *rates, says))
+    return "\n".join([*lines, "", result["finding"]])
 
 
 def measured_bounds(numbers: Numbers, split: str) -> tuple[str, str]:

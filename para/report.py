@@ -8,13 +8,11 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from envs.splits import TESTS, load_split
 from para.errors import ResultError
@@ -38,9 +36,11 @@ from para.figures.video_charts import (
     VIDEO_PAIRS,
     clip_source,
 )
-from para.files import atomic_write, read_json
+from para.files import atomic_write
 from para.floor_table import floors_table, measured_bounds
+from para.markdown import table_head, table_row
 from para.places import ROOT
+from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
 from para.website.first_campaign import then_and_now
@@ -55,14 +55,6 @@ def _rate(number: Number | None) -> str:
     return f"{number.rate} ({number.note})" if number.note else str(number.rate)
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _head(*titles: str) -> list[str]:
-    return [_row(*titles), _row(*["---"] * len(titles))]
-
-
 def splits_table(numbers: Numbers, _: Path) -> str:
     """Success of the main policies on every split, in both tests, and the paired test.
 
@@ -71,7 +63,7 @@ def splits_table(numbers: Numbers, _: Path) -> str:
     titles = [model_style(model).label for model in MAIN_MODELS]
     held_out, in_distribution = ([f"{t}, {w}" for t in titles] for w in ("held out", "in dist."))
     named = ("best floor", "ceiling", "p (Holm)")
-    lines = _head("split", "seeds", *held_out, *named, *in_distribution)
+    lines = table_head("split", "seeds", *held_out, *named, *in_distribution)
     compared = {name: c for name in main_splits() if (c := numbers.comparison(name))}
     adjusted = holm([comparison.p_value for comparison in compared.values()])
     p_values = dict(zip(compared, map(format_p, adjusted), strict=True))
@@ -84,7 +76,7 @@ def splits_table(numbers: Numbers, _: Path) -> str:
         seeds = str(len({run.seed for run in runs}) or "")
         title = f"{split_title(name)} (`{name}`)"
         middle = (*measured_bounds(numbers, name), p_values.get(name, ""))
-        lines.append(_row(title, seeds, *rates["ood"], *middle, *rates["sanity"]))
+        lines.append(table_row(title, seeds, *rates["ood"], *middle, *rates["sanity"]))
     return "\n".join(lines)
 
 
@@ -93,7 +85,7 @@ def theta_table(numbers: Numbers, _: Path) -> str:
     thetas = numbers.thetas("vp_default_to_all")
     if not thetas:
         return "not run: `python scripts/reproduce.py splits=[vp_default_to_all]`"
-    lines = _head("theta", *(f"{theta:.1f}°" for theta in thetas))
+    lines = table_head("theta", *(f"{theta:.1f}°" for theta in thetas))
     for model in MAIN_MODELS:
         found = [numbers.number("vp_default_to_all", model, theta=theta) for theta in thetas]
         cells = [
@@ -101,7 +93,7 @@ def theta_table(numbers: Numbers, _: Path) -> str:
             for n in found
         ]
         count = next((n.rate.n for n in found if n), 0)
-        lines.append(_row(f"{model_style(model).label}, n={count} each", *cells))
+        lines.append(table_row(f"{model_style(model).label}, n={count} each", *cells))
     return "\n".join(lines)
 
 
@@ -150,13 +142,13 @@ def recipe_table(numbers: Numbers, _: Path, name: str) -> str:
     title, models = RECIPE_TABLES[name]
     published = all(RECIPES[model].success is not None for model in models)
     beside = ["published, in dist."] if published else []
-    lines = _head(title, "steps", "in distribution", "held out", *beside)
+    lines = table_head(title, "steps", "in distribution", "held out", *beside)
     for model in models:
         runs = numbers.select(RECIPE_SPLIT, model)
         rates = (_rate(numbers.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
         steps = stage_steps(runs[0].data) if runs else ""
         beside = [f"{RECIPES[model].success} %"] if published else []
-        lines.append(_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates, *beside))
+        lines.append(table_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates, *beside))
     return "\n".join(lines)
 
 
@@ -171,41 +163,45 @@ def video_pairs_table(numbers: Numbers, _: Path) -> str:
             rows.append([f"`{split}`", f"`{first}`", f"`{second}`", where])
             found.append(numbers.comparison(split, first, second, test=test))
     adjusted = iter(holm([comparison.p_value for comparison in found if comparison]))
-    lines = _head("split", "first", "second", "test", "difference on the same starts", "p (Holm)")
+    lines = table_head(
+        "split", "first", "second", "test", "difference on the same starts", "p (Holm)"
+    )
     for row, comparison in zip(rows, found, strict=True):
         words = (str(comparison), format_p(next(adjusted))) if comparison else ("not run", "")
-        lines.append(_row(*row, *words))
+        lines.append(table_row(*row, *words))
     return "\n".join(lines)
 
 
 def video_scaling_table(numbers: Numbers, _: Path) -> str:
     """Success everywhere by number of demonstrations, on the video and on the image backbone."""
-    lines = _head("demonstrations", *map(str, sweep_splits()))
+    lines = table_head("demonstrations", *map(str, sweep_splits()))
     for model in SCALING_MODELS:
         found = (numbers.number(split, model) for split in sweep_splits().values())
-        lines.append(_row(f"`{model}`", *map(_rate, found)))
+        lines.append(table_row(f"`{model}`", *map(_rate, found)))
     return "\n".join(lines)
 
 
 def video_features_table(_: Numbers, results_dir: Path) -> str:
     """Success of heads on frozen video features that are read or learned in different ways."""
-    result = _benchmark(results_dir, "video_features")
+    result = benchmark(results_dir, "video_features")
     if not result:
         return "not run: `python benchmarks/video_features.py`"
-    lines = _head("frozen video features", "steps", "error", "in distribution", "held out")
+    lines = table_head("frozen video features", "steps", "error", "in distribution", "held out")
     for row in result["rows"]:
         rates = (str(Rate(row[test]["successes"], row[test]["n"])) for test in ("sanity", "ood"))
         steps = f"{row['video_steps']} + {row['heads_steps']}"
-        lines.append(_row(row["change"], steps, f"{row['val_error_mm']:.0f} mm", *rates))
+        lines.append(table_row(row["change"], steps, f"{row['val_error_mm']:.0f} mm", *rates))
     return "\n".join(lines)
 
 
 def video_quality_table(_: Numbers, results_dir: Path) -> str:
     """How near generated frames are to what really happened, and how near the first frame is."""
-    result = _benchmark(results_dir, "video_quality")
+    result = benchmark(results_dir, "video_quality")
     if not result:
         return "not run: `python benchmarks/video_quality.py`"
-    lines = _head("clips from", "frame", "first frame repeated", *map(clip_source, result["rows"]))
+    lines = table_head(
+        "clips from", "frame", "first frame repeated", *map(clip_source, result["rows"])
+    )
     for place, title in CLIP_PLACES.items():
         models = [row["sets"][place]["frames"] for row in result["rows"]]
         for frames in zip(*models, strict=True):
@@ -216,136 +212,25 @@ def video_quality_table(_: Numbers, results_dir: Path) -> str:
                     f"{row[f'{guess}_psnr_db']:.1f} dB, SSIM {row[f'{guess}_ssim']:.3f}"
                     for row, guess in guesses
                 )
-                lines.append(_row(f"{title}, n={first['clips']}", str(first["frame"]), *cells))
+                lines.append(table_row(f"{title}, n={first['clips']}", str(first["frame"]), *cells))
     return "\n".join(lines)
 
 
 def coverage_table(_: Numbers, results_dir: Path) -> str:
     """How often intervals over seeds and starts hold the truth, in simulated studies."""
-    result = _benchmark(results_dir, "coverage")
+    result = benchmark(results_dir, "coverage")
     if not result:
         return "not run: `python benchmarks/coverage.py`"
     titles = ("seeds", "true rate", "sd between seeds", "between starts", "covered", "mean width")
-    lines = _head(*titles)
+    lines = table_head(*titles)
     for row in result["rows"]:
         cells = [row["seeds"], f"{100 * row['rate']:.0f} %", row["seed_sd"], row["start_sd"]]
         cells += [f"{100 * row['covered']:.1f} %", f"{100 * row['width']:.0f} points"]
-        lines.append(_row(*map(str, cells)))
+        lines.append(table_row(*map(str, cells)))
     rows = result["rows"]
     mean = sum(row["covered"] for row in rows) / len(rows)
     note = f"{rows[0]['studies']} studies a row, {100 * mean:.1f} % covered in all."
     return "\n".join([*lines, "", note])
-
-
-def _benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
-    path = results_dir / "benchmarks" / f"{name}.json"
-    if not os.path.lexists(path):
-        return None
-    return read_json(path, ResultError, f"Run: python benchmarks/{name}.py")
-
-
-def speed_table(_: Numbers, results_dir: Path) -> str:
-    """What benchmarks/ measured, one line each; those that were not run say so."""
-    lines = _head("what", "measured", "by")
-
-    def add(name: str, describe: Callable[[dict[str, Any]], Iterable[tuple[str, str]]]) -> None:
-        result = _benchmark(results_dir, name)
-        rows = describe(result) if result else [(name, "not run")]
-        lines.extend(_row(what, value, f"`benchmarks/{name}.py`") for what, value in rows)
-
-    add("make_train", _make_train_rows)
-    add("reproduce", _reproduce_rows)
-    add("render", _render_rows)
-    add("train_step", _train_rows)
-    add("heads", _head_rows)
-    add("latency", _latency_rows)
-    add("video_latency", _video_latency_rows)
-    add("evaluation", _evaluation_rows)
-    add("expert", _expert_rows)
-    return "\n".join(lines)
-
-
-def _make_train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    yield (
-        "`make train` in a fresh clone",
-        f"{result['setup_seconds']} s set-up, {result['train_and_evaluate_seconds']} s the rest",
-    )
-
-
-def _reproduce_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    jobs = ", ".join(f"{value['count']} {kind}" for kind, value in result["jobs"].items())
-    cores = result["hardware"]["cores"]
-    yield (
-        f"the first campaign (`scripts/reproduce.py`) in a fresh clone, {cores} cores",
-        f"{result['minutes']:.0f} minutes ({jobs})",
-    )
-
-
-def _render_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for preset in ("fast", "beauty"):
-        rows = [r for r in result["rows"] if r["robot"] == "panda" and r["preset"] == preset]
-        values = ", ".join(f"{row['fps']:.0f} at {row['size']} px" for row in rows)
-        yield f"frames/s, Panda, `{preset}`", values
-
-
-def _train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for row in result["training"]:
-        yield (
-            f"training samples/s, {row['model']}, {row['threads']} thread(s)",
-            f"{row['samples_per_s']:.0f} (n={row['n']} windows)",
-        )
-    yield "loader alone, one thread", f"{result['loader_one_thread_samples_per_s']:.0f} samples/s"
-
-
-def _head_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for row in result["profiles"].values():
-        ratios = [row[name]["ratio_to_backbone"] for name in ("para", "para_volume")]
-        megabytes = [row[name]["peak_megabytes"] for name in ("para", "para_volume")]
-        yield (
-            f"training step / backbone's alone, {row['backbone_name']}, {row['image_size']} px",
-            f"{ratios[0]:.2f} factorised, {ratios[1]:.2f} volume "
-            f"({megabytes[0]:.0f} and {megabytes[1]:.0f} MB peak; n={row['n']})",
-        )
-
-
-def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for row in result["rows"]:
-        if row["precision"] == "fp32" and row["model"] in MAIN_MODELS:
-            yield (
-                f"one prediction, {row['model']}, {row['backbone']}, {result['threads']} thread(s)",
-                _latency(row),
-            )
-
-
-def _latency(row: dict[str, Any]) -> str:
-    milliseconds = row["median_ms"]
-    time = f"{milliseconds:.0f} ms" if milliseconds < 1e4 else f"{milliseconds / 1e3:.0f} s"
-    return f"{time} (n={row['n']})"
-
-
-def _video_latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for row in result["rows"]:
-        yield (
-            f"one prediction, {row['model']}, {row['backbone']}, {row['precision']}, "
-            f"{result['threads']} thread(s)",
-            _latency(row),
-        )
-
-
-def _evaluation_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for row in result["rows"]:
-        yield (
-            f"{row['n']} evaluation episodes, robot={row['robot']}",
-            f"{row['seconds']:.0f} s, of it {row['startup_seconds']:.0f} s start-up",
-        )
-
-
-def _expert_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, table in result["tables"].items():
-        row = table["expert"]
-        low, high = (100 * end for end in row["wilson95"])
-        rate = f"{100 * row['success']:.1f} % [{low:.1f}, {high:.1f}] n={row['n']}"
-        yield f"expert, {name}", rate
 
 
 Table = Callable[[Numbers, Path], str]
@@ -360,7 +245,7 @@ TABLES: dict[str, Table] = {
     "video_features": video_features_table,
     "video_quality": video_quality_table,
     "video_scaling": video_scaling_table,
-    "speed": speed_table,
+    "speed": lambda _, results_dir: speed_table(results_dir),
     "coverage": coverage_table,
     "floors": lambda _, results_dir: floors_table(results_dir),
     "then_and_now": lambda numbers, _: then_and_now(numbers),

@@ -181,7 +181,7 @@ class TableEnv(gymnasium.Env):
                 what is the same grasp (`same_grasp`); None keeps the last one. The hand turns in
                 tasks that need it (`Task.turns`) and always points straight down in the others.
         """
-        goal = _reachable(position)
+        goal = ws.reachable(position)
         correction = self._feedback.step(self._glide.position, self.ee_position)
         target = self._glide.step(goal) + correction
         turn = NO_TURN
@@ -218,7 +218,7 @@ class TableEnv(gymnasium.Env):
             Control steps used. Ends early when the episode is `done`; a waypoint that cannot be
             reached is given up 0.5 s after it could have been.
         """
-        goal = _reachable(position)
+        goal = ws.reachable(position)
         first, opening = self.steps, float(gripper > 0.5)
         turning = self._turning if self.task.turns else None
         if turning and rotation is not None:
@@ -386,18 +386,6 @@ class TableEnv(gymnasium.Env):
     def render(self) -> np.ndarray:
         """The current view (H, W, 3) uint8."""
         return self.frame()
-
-
-def _reachable(position: np.ndarray) -> np.ndarray:
-    """The tool position (3,) [m] that is nearest to `position` in the box that the robot reaches.
-
-    Raises:
-        ConfigError: It is no place, as where a ray missed (`ActionChunk.missed`).
-    """
-    position = np.asarray(position, np.float64)
-    if not np.isfinite(position).all():
-        raise ConfigError(f"The tool cannot go to {position.tolist()}: that is no place.")
-    return np.clip(position, ws.EE_LOW, ws.EE_HIGH)
 
 
 def make(task: str, **options: Any) -> TableEnv:

@@ -1,4 +1,4 @@
-"""Every constant of the workspace, in metres, and the grid of training positions.
+"""Every constant of the workspace, in metres, the grid of training positions, what is in reach.
 
 World frame: z up, the table top is z = 0, the origin is the workspace centre; x points away from
 the robot, y to the robot's left. The camera stands in front of the robot and looks back at it, so
@@ -8,6 +8,8 @@ image right is +y.
 from __future__ import annotations
 
 import numpy as np
+
+from para.errors import ConfigError
 
 X_HALF = 0.195
 Y_HALF = 0.30
@@ -28,3 +30,15 @@ def grid_positions() -> np.ndarray:
     x = np.linspace(-X_HALF, X_HALF, GRID)
     y = np.linspace(-Y_HALF, Y_HALF, GRID)
     return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def reachable(position: np.ndarray) -> np.ndarray:
+    """The tool position (3,) [m] that is nearest to `position` in the box that the robot reaches.
+
+    Raises:
+        ConfigError: It is no place, as where a ray missed (`ActionChunk.missed`).
+    """
+    position = np.asarray(position, np.float64)
+    if not np.isfinite(position).all():
+        raise ConfigError(f"The tool cannot go to {position.tolist()}: that is no place.")
+    return np.clip(position, EE_LOW, EE_HIGH)

@@ -10,6 +10,7 @@ import yaml
 from para.evaluation.results import MAIN_MODELS
 from para.figures.splits import split_title
 from para.figures.style import model_style
+from para.markdown import table_head, table_row
 from para.places import shipped
 from para.statistics import Rate
 from para.website.content import Numbers
@@ -26,13 +27,12 @@ def then_and_now(numbers: Numbers) -> str:
     """A Markdown table; what has not been measured again since, on final starts, is "not run"."""
     old = first_campaign()
     titles = [f"{model_style(m).label}, {when}" for m in MAIN_MODELS for when in ("then", "now")]
-    lines = ["| " + " | ".join(["split", *titles, "what changed in the test"]) + " |"]
-    lines += ["| " + " | ".join(["---"] * (len(titles) + 2)) + " |"]
-    for split, row in old["rows"].items():
+    lines = table_head("split", *titles, "what changed in the test")
+    for split, rates in old["rows"].items():
         cells = [f"{split_title(split)} (`{split}`)"]
         for model in MAIN_MODELS:
-            cells += [str(Rate(*row[model])), _now(numbers, split, model)]
-        lines.append("| " + " | ".join([*cells, old["changed"].get(split, "")]) + " |")
+            cells += [str(Rate(*rates[model])), _now(numbers, split, model)]
+        lines.append(table_row(*cells, old["changed"].get(split, "")))
     then = f"Then: {old['setting']} (commit {old['commit'][:10]})."
     return "\n".join([*lines, "", then])
 
