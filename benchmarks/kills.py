@@ -210,7 +210,9 @@ def trial(task: Task, chance: random.Random, place: Path, start: Start = cold) -
 def states(place: Path) -> dict[str, tuple[int, int]]:
     """Time of change [ns] and size of every file and folder, by path; not of temporary ones."""
     found = {}
-    for path in place.rglob("*"):
+    # not rglob, to which a folder that is gone in the meantime is an error
+    walked = ((Path(folder), names + files) for folder, names, files in os.walk(place))
+    for path in (folder / name for folder, names in walked for name in names):
         name = path.relative_to(place).as_posix()
         with suppress(FileNotFoundError):
             if name.split("/", 1)[0] != "tmp":
