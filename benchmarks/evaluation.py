@@ -59,10 +59,10 @@ class TimedWorker:
 
         return call
 
-    def predict(self, observations, dtype=None):
+    def predict(self, observations, inference):
         """Ask the network, do what the expert says."""
-        self.look(observations)
-        return self.oracle.predict(observations)
+        self.look(observations, inference)
+        return self.oracle.predict(observations, inference)
 
     def __call__(self, conditions):
         from para.evaluation.rollout import rollout

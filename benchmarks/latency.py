@@ -20,7 +20,7 @@ from para.files import atomic_write_json
 from para.policies.base import INFERENCE_DTYPES, build_policy
 from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
-from para.types import Observation
+from para.types import Inference, Observation
 
 CASES = (
     *(("laptop", model) for model in ("para", "para_volume", "regression", "act")),
@@ -47,9 +47,9 @@ def main() -> None:
         milliseconds: dict[tuple[str, str], list[float]] = {}
         for turn in range(rounds + 1):
             for model, policy in policies.items():
-                for precision, dtype in INFERENCE_DTYPES.items():
+                for precision in INFERENCE_DTYPES:
                     start = time.perf_counter()
-                    policy.predict(observations[model], dtype=dtype)
+                    policy.predict(observations[model], Inference(precision=precision))
                     elapsed = 1000 * (time.perf_counter() - start)
                     if turn:  # the first is a warm-up
                         milliseconds.setdefault((model, precision), []).append(elapsed)

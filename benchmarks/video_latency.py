@@ -17,6 +17,7 @@ from para.evaluation.results import MAIN_MODELS
 from para.policies.base import INFERENCE_DTYPES, build_policy
 from para.runs.config import TrainConfig
 from para.system import set_threads
+from para.types import Inference
 
 ROUNDS = {"svd_tiny": 30, "svd": 3}
 
@@ -36,11 +37,11 @@ def main() -> None:
             case = load_config(TrainConfig, overrides)
             policy = build_policy(case.model, case.backbone, case.env.image_size).to(device)
             seen = [made_up_observation(case.env.image_size)]
-            for precision, dtype in INFERENCE_DTYPES.items():
+            for precision in INFERENCE_DTYPES:
                 milliseconds = []
                 for turn in range(ROUNDS[backbone] + 1):
                     start = time.perf_counter()
-                    policy.predict(seen, dtype=dtype)  # ends with NumPy arrays: synchronised
+                    policy.predict(seen, Inference(precision=precision))
                     if turn:  # the first is a warm-up
                         milliseconds.append(1000 * (time.perf_counter() - start))
                 row = {
