@@ -119,7 +119,7 @@ def _patch_stem(network: ResNet) -> None:
 
     It costs a fifteenth of three 3 x 3 convolutions at half the image's size.
     """
-    channels = network.bn1.num_channels
+    channels = network.feature_info[0]["num_chs"]
     network.conv1 = nn.Conv2d(3, channels, 8, stride=4, padding=2, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()

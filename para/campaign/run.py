@@ -83,8 +83,8 @@ class CampaignRun:
             while waiting or running:
                 waiting = self._start(waiting, running, crew, home)
                 left = self._time_left(waiting, running)
-                done = len(self.jobs) - len(waiting) - len(running)
-                bar.update(task, completed=done, left=f"{left / 60:.0f} min")
+                completed = len(self.jobs) - len(waiting) - len(running)
+                bar.update(task, completed=completed, left=f"{left / 60:.0f} min")
                 names = (f"  {_clock(_age(since))}  {job.name}" for job, since in running.items())
                 live.update(Group(bar, Text("\n".join(names))))
                 ended = crew.wait(timeout=0.5)

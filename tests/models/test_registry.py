@@ -161,9 +161,10 @@ def test_impossible_sizes():
         build_backbone(backbone_config("resnet10", **weights), 64, 16)
 
 
-def test_a_patch_stem_sees_the_whole_image_once():
+@pytest.mark.parametrize("norm", ["own", "group"])
+def test_a_patch_stem_sees_the_whole_image_once(norm):
     """Stride 4 from one convolution, whose windows overlap and reach over the image's edges."""
-    backbone = build_backbone(backbone_config("resnet10"), 64, 16)
+    backbone = build_backbone(backbone_config("resnet10", norm=norm), 64, 16).eval()
     assert [info["reduction"] for info in backbone.network.feature_info][:2] == [4, 4]
     image = torch.rand(1, 3, 64, 64)
     image.requires_grad_()
