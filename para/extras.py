@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
 
 from para.errors import ConfigError
 
@@ -14,7 +14,7 @@ def require_packages(extra: str, *modules: str) -> None:
         extra: Of pyproject.toml.
         modules: Names to import.
     """
-    missing = [module for module in modules if find_spec(module) is None]
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise ConfigError(
             f"Not installed: {', '.join(missing)}. Run: pip install 'para-robot[{extra}]' "

@@ -7,7 +7,6 @@ whose node, or process, died: it is done again, at most `retries` times, and tha
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import os
@@ -36,6 +35,7 @@ from para.executors.cargo import Cargo, marked, pack, unpack, version_of
 from para.executors.local import GRACE_S
 from para.executors.ray_nodes import Nodes, work
 from para.executors.remote import Answer, Errand
+from para.extras import require_packages
 from para.fields import number, require
 from para.registry import plugins
 from para.system import available_cores, worker_count
@@ -97,11 +97,7 @@ class RayExecutor(Executor):
     def __init__(self, cfg: RayConfig, workers: int | None = None):
         self.cfg, self.workers = cfg, workers
         self._nodes: Nodes | None = None
-        if importlib.util.find_spec("ray") is None:
-            raise ConfigError(
-                "executor=ray needs the package ray: pip install 'para-robot[cluster]', or use "
-                "executor=local."
-            )
+        require_packages("cluster", "ray")
         if cfg.address is None:
             worker_count(workers)
         elif cfg.address != "auto":

@@ -8,7 +8,6 @@ safe since training resumes exactly (docs/protocol.md).
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import os
@@ -35,6 +34,7 @@ from para.executors.base import (
 from para.executors.cargo import Cargo, marked
 from para.executors.local import GRACE_S
 from para.executors.remote import Answer, Errand, Station
+from para.extras import require_packages
 from para.fields import choice, folder, number
 from para.registry import plugins
 from para.system import available_cores, worker_count
@@ -106,11 +106,7 @@ class SlurmExecutor(Executor):
 
     def __init__(self, cfg: SlurmConfig, workers: int | None = None):
         self.cfg = cfg
-        if importlib.util.find_spec("submitit") is None:
-            raise ConfigError(
-                "executor=slurm needs the package submitit: pip install 'para-robot[cluster]', or "
-                "use executor=local."
-            )
+        require_packages("cluster", "submitit")
         if cfg.cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
             raise ConfigError(
                 "executor=slurm: there is no Slurm here (no sbatch and srun on PATH). Call this on "
