@@ -116,7 +116,8 @@ def test_what_follows_the_same_augmentation_is_trained_once():
 
 def test_the_estimate_scales_what_was_measured(tmp_path):
     """Minutes by steps and seconds by episodes; jobs that two campaigns need count once."""
-    folders = {f"{name}_dir": str(tmp_path / name) for name in ("results", "reference", "runs")}
+    names = ("data", "results", "reference", "runs")  # what lies in the checkout counts for nothing
+    folders = {f"{name}_dir": str(tmp_path / name) for name in names}
     result = make_result("lr", "para", ood=30, sanity=10)
     result["training"] |= {"minutes": 10.0, "steps": 1000}
     result["evaluation"] = {"key": "k", "seconds": 80.0}
@@ -132,8 +133,9 @@ def test_the_estimate_scales_what_was_measured(tmp_path):
     evaluation.work.output.parent.mkdir(parents=True)
     evaluation.work.output.write_text("{}")
     assert estimate(cfg, planned)[-1].counts["eval"] == (1, 1)
-    both = plan(load_config(ReproduceConfig, ["figure=three_way", "table=notes", "website=false"]))
-    *parts, whole = estimate(cfg, both)
+    words = ["figure=three_way", "table=notes", "website=false"]
+    words += [f"{name}={folder}" for name, folder in folders.items()]
+    *parts, whole = estimate(cfg, plan(load_config(ReproduceConfig, words)))
     assert sum(row.counts["eval"][0] for row in parts) == whole.counts["eval"][0] == 60 + 12
 
 
