@@ -44,8 +44,9 @@ VARIANTS = (("two_stage", PUBLISHED_SIGMA_MIN), ("two_stage", None), ("two_stage
 def clip_sets(cfg: TrainConfig, clip: tuple[int, int]) -> dict[str, DemoDataset]:
     """Demos that trained no video model of the split, by the kind of their positions."""
     _, held_out = open_datasets(cfg)
-    demos, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
-    trained = set(training_indices(cfg.split, build_task(cfg.task), cfg.layout))
+    task = build_task(cfg.task)
+    demos, metas = ensure_dataset(cfg, cfg.split.dataset_for(task, cfg.layout), cfg.limit)
+    trained = set(training_indices(cfg.split, task, cfg.layout))
     others = [meta.index for meta in metas if meta.success and meta.index not in trained]
     sets = {"held_out": held_out} if held_out else {}
     if others:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from envs.base import TASKS, Task
-from envs.demos import DEMO_SETS
 from envs.splits import SPLITS, Regions, RegionsConfig
 from para.fields import number, require
 
@@ -61,7 +60,7 @@ class Composition(Regions):
 
     def training_indices(self) -> list[int]:
         """See `Split`."""
-        demos, trained = DEMO_SETS[self.cfg.dataset], self.namings("sanity")
+        demos, trained = self.demo_set, self.namings("sanity")
         return [
             index
             for index in super().training_indices()

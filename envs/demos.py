@@ -9,7 +9,7 @@ import numpy as np
 
 from envs.base import Condition, EnvConfig, Task
 from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, thetas_deg
-from envs.table.workspace import GRID
+from envs.table.workspace import CORNERS, GRID, grid_positions
 
 DEMOS_PER_VIEW = 10
 """Demos of each of the 64 viewpoints in the data set viewpoints."""
@@ -48,6 +48,36 @@ class ObjPos(DemoSet):
     def condition(self, index: int, task: Task, layout: str, env: EnvConfig) -> Condition:
         """See `DemoSet`."""
         return task.grid(index, layout)
+
+
+class SameHalf(ObjPos):
+    """As `ObjPos`, but all that a demo is about (`Task.concerned`) stands in one half.
+
+    Of pairs of independent objects only a quarter lies in a given half; here half of them do, so a
+    split of halves trains on as many demos as its half has grid positions.
+
+    Args:
+        axis: 0: near and far, 1: left and right.
+    """
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def condition(self, index: int, task: Task, layout: str, env: EnvConfig) -> Condition:
+        """See `DemoSet`."""
+        rng = np.random.default_rng([self.total, index, self.axis])
+        first = grid_positions()[index]
+        low, high = (np.array(corner) for corner in CORNERS)
+        half = np.array([low, high])
+        half[0 if first[self.axis] > 0 else 1, self.axis] = 0.0
+        concerned = task.concerned(layout)
+
+        def point(anchor: int) -> np.ndarray:
+            if not anchor:
+                return first
+            return rng.uniform(*half) if anchor < concerned else rng.uniform(low, high)
+
+        return task.draw(point, layout, rng)
 
 
 class Viewpoints(DemoSet):
@@ -97,6 +127,8 @@ class GridViews(DemoSet):
 
 DEMO_SETS: dict[str, DemoSet] = {
     "objpos": ObjPos(),
+    "objpos_nf": SameHalf(0),
+    "objpos_lr": SameHalf(1),
     "viewpoints": Viewpoints(),
     "objpos_8_views": GridViews((2, 6), (0, 2, 4, 6)),
     "objpos_64_views": GridViews(range(THETAS), range(PHIS)),

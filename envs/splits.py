@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import MISSING
 
 from envs.base import TASKS, Condition, EnvConfig, Task
-from envs.demos import DEMO_SETS
+from envs.demos import DEMO_SETS, DemoSet
 from envs.episodes import FIXED, UNSEEN, VARIED
 from envs.regions import BY_INDEX, RegionConfig, ViewConfig, draw, grid_indices, inside, spread
 from envs.table import workspace as ws
@@ -62,7 +62,9 @@ class SplitConfig:
     title: str = marked(LOCAL, MISSING)
     """One line for tables and figures."""
     dataset: str = choice(MISSING, DEMO_SETS)
-    """objpos | viewpoints."""
+    """One of `envs.demos.DEMO_SETS`."""
+    dataset_apart: str | None = choice(None, (*DEMO_SETS, None))
+    """Trains instead where a task places its objects independently; None: none does."""
     train_set: str = word(MISSING)
     """Name of the training set; splits that share it share training runs."""
     everywhere: bool = marked(LOCAL, False)
@@ -75,6 +77,11 @@ class SplitConfig:
     def demos(self) -> int | None:
         """Number of demos that train it, where that is what the split is about."""
         return None
+
+    def dataset_for(self, task: Task, layout: str) -> str:
+        """Name of the data set that trains a task in a layout."""
+        apart = self.dataset_apart and task.anchors(layout) > 1
+        return str(self.dataset_apart if apart else self.dataset)
 
     def unfit(self, task: Task | type[Task]) -> str:
         """Why a task cannot be split like this; empty where it can."""
@@ -130,15 +137,19 @@ class Split(ABC):
         self.starts = starts
         cfg.require_fit(task, task.cfg.name)
 
+    @property
+    def demo_set(self) -> DemoSet:
+        """The data set that trains it."""
+        return DEMO_SETS[self.cfg.dataset_for(self.task, self.layout)]
+
     @abstractmethod
     def training_indices(self) -> list[int]:
         """Demo indices of the split's data set that train it, sorted."""
 
     def training_conditions(self) -> list[Condition]:
         """How the demos that train it start."""
-        demos = DEMO_SETS[self.cfg.dataset]
         return [
-            demos.condition(index, self.task, self.layout, self.env)
+            self.demo_set.condition(index, self.task, self.layout, self.env)
             for index in self.training_indices()
         ]
 
@@ -267,7 +278,7 @@ class Regions(Split):
         Where objects stand apart all that matter (`Task.concerned`) must be in the region; corner,
         grid and spread choose by index.
         """
-        cfg, demos = self.cfg, DEMO_SETS[self.cfg.dataset]
+        cfg, demos = self.cfg, self.demo_set
         views = {(theta, phi) for theta in cfg.train_views.thetas for phi in cfg.train_views.phis}
         if views - {demos.view(index) for index in range(demos.total)}:
             raise ConfigError(
@@ -298,7 +309,7 @@ class Regions(Split):
         anywhere = RegionConfig(), ws.grid_positions()[[]]
         concerned, namings = self.task.concerned(self.layout), self.namings(test)
         training = self.training_indices() if config.jitter_of_training else []
-        if config.jitter_of_training and not DEMO_SETS[self.cfg.dataset].on_grid:
+        if config.jitter_of_training and not self.demo_set.on_grid:
             raise ConfigError(
                 f"Split {self.cfg.name}: data set {self.cfg.dataset} has no position grid, so "
                 f"{test}.jitter_of_training=true means nothing."
@@ -313,7 +324,8 @@ class Regions(Split):
             rng = np.random.default_rng([*entropy, i])
             around: Any = [None] * self.task.anchors(self.layout)
             if training:
-                start = self.task.grid(training[order[i % len(order)]], self.layout)
+                index = training[order[i % len(order)]]
+                start = self.demo_set.condition(index, self.task, self.layout, self.env)
                 around = self.task.where(start, self.layout)
             theta, phi = views[i % len(views)]
             fewest, most = config.distractors

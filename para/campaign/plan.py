@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from envs.base import load_task
 from envs.splits import TESTS, load_split
 from para.campaign.cells import Cell, campaigns
 from para.campaign.config import ReproduceConfig
@@ -110,12 +111,11 @@ class _Planner:
         setting = Setting(cell.task, cfg.robot, cell.layout, cfg.appearance)
         run = replace(policy.run, setting=setting, train_set=split.train_set, seed=cell.seed)
 
-        demos = f"demos {split.dataset}{where}"
-        folder = dataset_dir(
-            cfg.data_dir, setting.name, split.dataset, policy.config.env.image_size
-        )
-        arguments = (f"dataset={split.dataset}", *common, *cfg.executor.told)
-        work = Work(split.dataset, folder)
+        dataset = split.dataset_for(load_task(cell.task), cell.layout)
+        demos = f"demos {dataset}{where}"
+        folder = dataset_dir(cfg.data_dir, setting.name, dataset, policy.config.env.image_size)
+        arguments = (f"dataset={dataset}", *common, *cfg.executor.told)
+        work = Work(dataset, folder)
         self.jobs.setdefault(
             demos, Job(demos, "demos", "generate_demos", arguments, exclusive=True, work=work)
         )

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envs.splits import STARTS, load_split
+from envs.base import build_task
+from envs.splits import STARTS
 from para.campaign.config import ReproduceConfig
 from para.campaign.job import Job
 from para.campaign.run import CampaignRun
@@ -71,6 +72,12 @@ class Try:
     def config(self) -> TrainConfig:
         """The whole configuration of the training."""
         return load_config(TrainConfig, self.train)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set that trains it."""
+        cfg = self.config
+        return str(cfg.split.dataset_for(build_task(cfg.task), cfg.layout))
 
     def jobs(self) -> Iterator[Job]:
         """Train, then evaluate."""
@@ -158,7 +165,7 @@ def tune(cfg: ReproduceConfig, train: Sequence[str], evaluate: Sequence[str]) ->
     everything = tries(cfg, train, evaluate)
     executor = build_executor(cfg.executor, cfg.workers)
     jobs = [job for one in everything for job in one.jobs()]
-    demos = {load_split(one.split).dataset: one.train for one in everything}
+    demos = {one.dataset: one.train for one in everything}
     first = [
         Job(
             f"demos {name}", "demos", "generate_demos", _demo_overrides(name, train), exclusive=True

@@ -77,10 +77,12 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
         cfg.backbone is None, f"model={name} learns nothing and has no backbone: leave it away."
     )
     setting = setting_of(cfg)
-    folder = dataset_dir(cfg.data_dir, setting.name, cfg.split.dataset, cfg.env.image_size)
+    task = build_task(cfg.task)
+    dataset = cfg.split.dataset_for(task, cfg.layout)
+    folder = dataset_dir(cfg.data_dir, setting.name, dataset, cfg.env.image_size)
     demos: tuple[int, ...] = ()
     if FLOORS[name].uses_demos:
-        chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
+        chosen = training_indices(cfg.split, task, cfg.layout)
         made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
         version = TASKS[cfg.task.kind].version
         metas = check_dataset(folder, chosen, made_with, version, cfg.appearance)

@@ -108,9 +108,10 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
 
 def trained_positions(split: SplitConfig, setting: Setting) -> np.ndarray:
     """Where the demos stand that train `split`, (n, 2) [m]; none where they are on no grid."""
-    if not DEMO_SETS[split.dataset].on_grid:
+    task = load_task(setting.task)
+    if not DEMO_SETS[split.dataset_for(task, setting.layout)].on_grid:
         return np.empty((0, 2))
-    return grid_positions()[training_indices(split, load_task(setting.task), setting.layout)]
+    return grid_positions()[training_indices(split, task, setting.layout)]
 
 
 def view_rates(episodes: Sequence[dict[str, Any]]) -> dict[View, Rate]:
@@ -178,9 +179,10 @@ def view_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
 
 def trained_views(split: str, setting: Setting) -> list[View]:
     """Viewpoints (theta index, phi index) of the demos that train `split`; phi 0 at theta = 0."""
-    config = load_split(split)
-    indices = training_indices(config, load_task(setting.task), setting.layout)
-    views = {DEMO_SETS[config.dataset].view(index) for index in indices}
+    config, task = load_split(split), load_task(setting.task)
+    indices = training_indices(config, task, setting.layout)
+    demos = DEMO_SETS[config.dataset_for(task, setting.layout)]
+    views = {demos.view(index) for index in indices}
     return sorted({(theta, phi if theta else 0) for theta, phi in views})
 
 

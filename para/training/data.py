@@ -49,9 +49,10 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
 
 def _divided(cfg: TrainConfig, tasks: int) -> tuple[Path, list[int], list[int]]:
     """Folder of a task's demos, indices of those to train on and of those held out."""
-    folder, metas = ensure_dataset(cfg, cfg.split.dataset, cfg.limit)
+    task = build_task(cfg.task)
+    folder, metas = ensure_dataset(cfg, cfg.split.dataset_for(task, cfg.layout), cfg.limit)
     present = {meta.index for meta in metas if meta.success}
-    chosen = training_indices(cfg.split, build_task(cfg.task), cfg.layout)
+    chosen = training_indices(cfg.split, task, cfg.layout)
     indices = [i for i in chosen if i in present]
     wanted = 0 if cfg.split.demos else -(-cfg.training.validation_demos // tasks)
     wanted = min(wanted, len(indices) // 8)

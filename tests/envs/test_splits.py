@@ -5,6 +5,7 @@ import pytest
 
 from envs import regions
 from envs.base import Condition, EnvConfig, load_task
+from envs.demos import DEMO_SETS
 from envs.episodes import UNSEEN
 from envs.regions import (
     OFF_GRID,
@@ -142,17 +143,35 @@ def test_dev_and_final_starts_share_nothing(name, test):
         test_conditions(split, test, TASK, starts="finale")
 
 
+@pytest.mark.parametrize("task", ["bowl_on_plate", "pick_named", "push_to_target", "open_drawer"])
 @pytest.mark.parametrize(
     ("name", "axis", "trained"), [("lr", 1, -1), ("nf", 0, -1)], ids=["lr", "nf"]
 )
-def test_halves_hold_both_objects_when_they_are_independent(name, axis, trained):
-    split = load_split(name)
-    indices = training_indices(split, TASK, "independent")
-    assert 40 <= len(indices) < 128
-    for condition in (TASK.grid(i, "independent") for i in indices):
-        assert {np.sign(pose[axis]) for pose in condition.objects.values()} == {trained}
-    for condition in test_conditions(split, "ood", TASK, "independent"):
-        assert {np.sign(pose[axis]) for pose in condition.objects.values()} == {-trained}
+def test_halves_hold_all_that_matters_when_it_is_independent(name, axis, trained, task):
+    split, task = load_split(name), load_task(task)
+    layout, concerned = "independent", task.concerned("independent")
+    starts = training_conditions(split, task, layout)
+    assert len(starts) == 128
+    for condition in starts:
+        assert set(np.sign(task.where(condition, layout)[:concerned, axis])) == {trained}
+    for condition in test_conditions(split, "ood", task, layout):
+        assert set(np.sign(task.where(condition, layout)[:concerned, axis])) == {-trained}
+
+
+def test_demos_of_one_half_are_those_of_the_grid_where_objects_stand_together():
+    together, apart = (load_split("lr").dataset_for(TASK, layout) for layout in TASK.layouts)
+    assert (together, apart) == ("objpos", "objpos_lr")
+    starts = {
+        name: [DEMO_SETS[name].condition(i, TASK, "independent", EnvConfig()) for i in range(256)]
+        for name in ("objpos", "objpos_lr", "objpos_nf")
+    }
+    for name, axis in (("objpos_nf", 0), ("objpos_lr", 1)):
+        sides = [np.sign(TASK.where(start, "independent")[:, axis]) for start in starts[name]]
+        assert all(len(set(pair)) == 1 for pair in sides)
+        firsts = [TASK.where(start, "independent")[0] for start in starts[name]]
+        np.testing.assert_array_equal(firsts, ws.grid_positions())
+        others = [tuple(TASK.where(start, "independent")[1]) for start in starts[name]]
+        assert len(set(others)) == 256
 
 
 @pytest.mark.parametrize("name", [n for n in SPLITS if n not in VIEW_SPLITS + SEVERAL_CAMERAS])
