@@ -21,10 +21,9 @@ z). Matrices follow `para.camera.Camera`.
 
 Different from robomimic: images are compressed, and a file holds one episode, so that generation
 can be killed at any moment. A file has no time stamps: the same episode is the same bytes.
-`checksum` is BLAKE2b over every attribute and array, so a file that was altered is found. A file
-without environment_version is of version 1 of the simulated world; one without an instruction is of
-a time when each task had one, the task's. Files of format version 1, of
-before tasks had names, are read by `para.data.version1`.
+`checksum` is BLAKE2b over every attribute and array. A file without environment_version is of
+version 1 of the simulated world; one without an instruction has the task's. Files of format
+version 1, of before tasks had names, are read by `para.data.version1`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from envs.episodes import FIXED
 from para.data import version1
 from para.data.meta import MetaRecord
 from para.errors import DataError
-from para.files import atomic_write, not_a_file, parse_json
+from para.files import atomic_write, not_a_file, parse_json, read_json
 from para.places import typed
 
 log = logging.getLogger(__name__)
@@ -70,6 +69,8 @@ ARRAYS = {
 """Per-frame arrays of every episode: shape after the frame dimension, type."""
 OBJECTS = "obs/objects/"
 """Beginning of the names of object poses, per-frame arrays like `obs/ee_pose`."""
+IMPORTED = "import.json"
+"""File beside imported demos that says what imported them (para/data/own.py)."""
 JSON_ATTRIBUTES = ("task", "condition", "env")
 
 
@@ -300,19 +301,20 @@ def episode_path(folder: Path | str, index: int) -> Path:
 def regenerate_command(folder: Path | str) -> str:
     """Command line that (re)makes whatever is missing in a data set's folder."""
     folder = Path(folder)
+    if (folder / IMPORTED).exists():
+        asked = read_json(folder / IMPORTED, DataError).get("command", "")
+        return f"{typed('import_demos')} {asked} fresh=true"
     command = typed("generate_demos")
     setting = re.fullmatch(r"(\w+)-(\w+)-(\w+)(?:-(\w+))?", folder.parent.name)
     made = re.fullmatch(r"(\w+)-(\d+)px", folder.name)
-    if setting is None or made is None:
+    if not (setting and made):
         return f"{command} dataset=objpos"
-    task, robot, layout, appearance = setting.groups()
-    dataset, size = made.groups()
+    (task, robot, layout, appearance), (dataset, size) = setting.groups(), made.groups()
     command += f" dataset={dataset} task={task} robot={robot} layout={layout}"
     command += f" appearance={appearance}" if appearance else ""
     data_dir = folder.parents[1]
-    return f"{command} env.image_size={size}" + (
-        f" data_dir={data_dir}" if data_dir != Path("data") else ""
-    )
+    elsewhere = f" data_dir={data_dir}" if data_dir != Path("data") else ""
+    return f"{command} env.image_size={size}{elsewhere}"
 
 
 def check_dataset(

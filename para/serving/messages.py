@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import msgpack
 import numpy as np
 
 from para.camera import Camera, CameraError
+from para.data.fitting import fitted
 from para.errors import ParaError, one_line
 from para.types import Observation
 
@@ -181,21 +181,6 @@ def read_request(message: Any, image_size: int, turns: bool) -> Request:
     observation = Observation(image, camera, state[:3], float(np.clip(state[-1], 0, 1)), prompt)
     wants = message.get(HEATMAPS) is True
     return Request(observation, state[3:6] if turns else None, float(age), wants)
-
-
-def fitted(image: np.ndarray, camera: Camera, size: int) -> tuple[np.ndarray, Camera]:
-    """An image (H, W, 3) and its camera, cut to the middle square and resized to size x size."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    if (height, width) != (side, side):
-        image = image[top : top + side, left : left + side]
-        camera = camera.cropped(left, top, side, side)
-    if side != size:
-        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-        image = cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=how)
-        camera = camera.resized(size, size)
-    return image, camera
 
 
 def _numbers(message: dict[Any, Any], key: str, shape: tuple[int, ...], what: str) -> np.ndarray:
