@@ -3,14 +3,21 @@
 Crop, shift, scale and in-plane rotation are affine maps of pixel coordinates: they move the
 intrinsics. Panning and tilting the camera about its centre is a homography: it moves the
 extrinsics. All of them compose into one 3 x 3 map per sample, and the image is resampled once.
+
+Decisions are made for the whole batch; then its images are redrawn one after the other, so that
+what is between two operations stays in the processor's cache: on whole batches the same operations
+take three times as long.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from para.camera import Camera
@@ -23,7 +30,7 @@ ATTEMPTS = 8
 def augment(
     batch: dict[str, Tensor], config: AugmentConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Augment a batch as made by `para.data.dataset.DemoDataset.batch`.
+    """Augment a batch as made by `para.data.dataset.DemoDataset.batch`, on the CPU.
 
     Changes `image`, `intrinsics` and `T_world_camera`; labels are world points and stay. All frames
     of a `clip` change alike, and `image` stays its first frame. A warp
@@ -33,29 +40,88 @@ def augment(
     Args:
         batch: The batch; it is not modified.
         config: Ranges; a range of 0 switches that augmentation off.
-        generator: Source of all randomness, on the device of the batch.
+        generator: Source of all randomness.
     """
     batch = dict(batch)
+    new_to_old = None
     geometric = (config.crop, config.shift, config.scale, config.rotate_deg)
     if any(geometric) or config.camera_rotate_deg:
-        batch |= _warp(batch, config, generator)
-    if "clip" not in batch:
-        batch["image"] = _recolour(batch["image"], config, generator)
-        return batch
-    # the frames of a clip below each other are one tall image, with one mean grey
-    frames = batch["clip"].transpose(1, 2)
-    tall = _recolour(frames.flatten(2, 3), config, generator)
-    batch["clip"] = tall.view(frames.shape).transpose(1, 2).contiguous()
-    batch["image"] = batch["clip"][:, 0].contiguous()
-    return batch
+        moved, new_to_old = _move_cameras(batch, config, generator)
+        batch |= moved
+    frames = batch["clip"] if "clip" in batch else batch["image"][:, None]
+    colours = _colours(len(frames), config, generator)
+    noise = None
+    if config.noise:
+        noise = torch.empty_like(frames).normal_(0, config.noise, generator=generator)
+    frames = redraw(frames, new_to_old, colours, noise)
+    if "clip" in batch:
+        batch["clip"] = frames.contiguous()
+    return batch | {"image": frames[:, 0].contiguous(memory_format=torch.channels_last)}
+
+
+def redraw(
+    frames: Tensor,
+    new_to_old: Tensor | None = None,
+    colours: Colours | None = None,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """Warp, recolour and roughen frames (B, F, 3, H, W) in [0, 1]; those of a sample change alike.
+
+    The centre of pixel (i, j) is (u, v) = (j + 0.5, i + 0.5); in cv2's coordinates it is (j, i).
+
+    Args:
+        frames: On the CPU; they are not modified.
+        new_to_old: Homographies (B, 3, 3) of pixel coordinates; edges repeat.
+        colours: Of each sample.
+        noise: (B, F, 3, H, W), is added.
+
+    Returns:
+        (B, F, 3, H, W), RGB beside each other in memory (channels last).
+    """
+    old, grain = _pixels(frames), None if noise is None else _pixels(noise)
+    new = np.empty_like(old)
+    count, length, height, width, _ = old.shape
+    if new_to_old is not None:
+        centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        maps = np.linalg.inv(centre) @ new_to_old.double().numpy() @ centre
+        warped = np.empty_like(old[0])
+    for i in range(count):
+        drawn = old[i]
+        if new_to_old is not None:
+            drawn = new[i] if colours is None else warped
+            for before, after in zip(old[i], drawn, strict=True):
+                cv2.warpPerspective(
+                    before.copy(),  # into the cache, in order: the warp reads across
+                    *(maps[i], (width, height), after),
+                    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )
+        # frames below each other are one tall image, with one mean
+        tall = (length * height, width, 3)
+        if colours is not None:
+            drawn = drawn.reshape(tall)
+            cv2.transform(drawn, colours.seen_on(i, cv2.mean(drawn)), new[i].reshape(tall))
+        elif new_to_old is None:
+            new[i] = drawn
+        if grain is not None:
+            new[i] += grain[i]
+        if colours is not None or grain is not None:
+            np.clip(new[i], 0, 1, out=new[i])
+    return torch.from_numpy(new).permute(0, 1, 4, 2, 3)
+
+
+def _pixels(frames: Tensor) -> np.ndarray:
+    """(B, F, 3, H, W) -> (B, F, H, W, 3), copied only where memory is not in that order."""
+    return frames.permute(0, 1, 3, 4, 2).contiguous().numpy()
 
 
 # -------------------------------------------------------------------------------------- geometry
 
 
-def _warp(
+def _move_cameras(
     batch: dict[str, Tensor], config: AugmentConfig, generator: torch.Generator
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Where the cameras go, and where their images come from: homographies (B, 3, 3)."""
     size, height, width = len(batch["image"]), *batch["image"].shape[-2:]
     labels = torch.cat([batch["ee_position"][:, None], batch["waypoints"]], dim=1)
 
@@ -86,32 +152,7 @@ def _warp(
         "intrinsics": candidate.intrinsics[chosen],
         "T_world_camera": candidate.T_world_camera[chosen],
     }
-    if "clip" not in batch:
-        return {"image": resample(batch["image"], new_to_old)} | moved
-    clip = batch["clip"]
-    frames = resample(clip.flatten(0, 1), new_to_old.repeat_interleave(clip.shape[1], 0))
-    return {"clip": frames.view(clip.shape)} | moved
-
-
-def resample(image: Tensor, new_to_old: Tensor) -> Tensor:
-    """Warp images (B, C, H, W) by homographies (B, 3, 3) of pixel coordinates; edges repeat.
-
-    The centre of pixel (i, j) is (u, v) = (j + 0.5, i + 0.5). In `grid_sample`'s coordinates with
-    align_corners=False, -1 and 1 are the outer edges u = 0 and u = W: the same convention.
-    """
-    height, width = image.shape[-2:]
-    v, u = torch.meshgrid(
-        torch.arange(height, device=image.device) + 0.5,
-        torch.arange(width, device=image.device) + 0.5,
-        indexing="ij",
-    )
-    new = torch.stack([u, v, torch.ones_like(u)], 0).reshape(3, -1)
-    to_grid = torch.tensor(
-        [[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]], device=image.device
-    )
-    old = (to_grid @ new_to_old) @ new
-    grid = (old[:, :2] / old[:, 2:]).view(-1, 2, height, width).permute(0, 2, 3, 1)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return moved, new_to_old
 
 
 def _affines(
@@ -146,32 +187,44 @@ def _camera_turns(n: int, config: AugmentConfig, generator: torch.Generator) -> 
 # ---------------------------------------------------------------------------------------- colour
 
 
-def _recolour(image: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue as one colour matrix per sample, then noise.
+_GREY = (0.299, 0.587, 0.114)
+
+
+class Colours(NamedTuple):
+    """How the colours of samples change.
+
+    Attributes:
+        matrices: (B, 3, 3), what becomes of RGB.
+        lifts: (B,), part of the image's mean grey that is added to each channel.
+    """
+
+    matrices: np.ndarray
+    lifts: np.ndarray
+
+    def seen_on(self, sample: int, mean: Sequence[float]) -> np.ndarray:
+        """The affine map (3, 4) of RGB for an image with these means of R, G and B."""
+        lift = self.lifts[sample] * float(np.dot(_GREY, mean[:3]))
+        return np.column_stack([self.matrices[sample], np.full(3, lift)])
+
+
+def _colours(size: int, config: AugmentConfig, generator: torch.Generator) -> Colours | None:
+    """Brightness, contrast, saturation and hue as one colour matrix per sample.
 
     Contrast scales about the image's mean grey, saturation about each pixel's grey; hue rotates
     about the grey axis.
     """
-    size = len(image)
-    matrices = any((config.brightness, config.contrast, config.saturation, config.hue))
-    if matrices:
-        draw = _uniform(4, size, generator)[..., None, None]
-        brightness = 1 + config.brightness * draw[0]
-        contrast = 1 + config.contrast * draw[1]
-        saturation = 1 + config.saturation * draw[2]
-        angle = 2 * math.pi * config.hue * draw[3]
-        identity = torch.eye(3, device=image.device)
-        grey = torch.tensor([0.299, 0.587, 0.114], device=image.device).expand(3, 3)
-        turn = _about_grey_axis(angle)
-        matrix = brightness * contrast * (saturation * (identity - grey) + grey) @ turn
-        mean = image.mean((2, 3))[..., None]
-        offset = (1 - contrast) * brightness * (grey @ mean)
-        flat = torch.baddbmm(offset, matrix, image.flatten(2))
-        image = flat.view(image.shape)
-    if config.noise:
-        noise = torch.empty_like(image).normal_(0, config.noise, generator=generator)
-        image = noise.add_(image)
-    return image.clamp_(0, 1) if matrices or config.noise else image  # in place: it is ours
+    if not any((config.brightness, config.contrast, config.saturation, config.hue)):
+        return None
+    draw = _uniform(4, size, generator)[..., None, None]
+    brightness = 1 + config.brightness * draw[0]
+    contrast = 1 + config.contrast * draw[1]
+    saturation = 1 + config.saturation * draw[2]
+    angle = 2 * math.pi * config.hue * draw[3]
+    grey = torch.tensor(_GREY).expand(3, 3)
+    matrix = saturation * (torch.eye(3) - grey) + grey
+    matrix = brightness * contrast * matrix @ _about_grey_axis(angle)
+    lift = (1 - contrast) * brightness
+    return Colours(matrix.numpy(), lift.flatten().numpy())
 
 
 def _about_grey_axis(angle: Tensor) -> Tensor:

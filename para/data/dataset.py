@@ -180,10 +180,9 @@ class DemoDataset:
         return [self._instructions[demo] for demo in self._demo[samples]]
 
     def _images(self, samples: np.ndarray) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] of sample numbers (B,)."""
+        """Images (B, 3, H, W) in [0, 1] of sample numbers (B,), channels last in memory."""
         images = np.stack([self.image(sample) for sample in samples])
-        nchw = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        return nchw.to(torch.float32).mul_(1 / 255)
+        return torch.from_numpy(images).to(torch.float32).mul_(1 / 255).permute(0, 3, 1, 2)
 
     def spread(self, count: int) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] of at most `count` samples, spread evenly over all."""

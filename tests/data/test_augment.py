@@ -12,7 +12,7 @@ from synthetic_demos import camera as default_camera
 
 from envs.table.rendering import Renderer
 from para.camera import Camera
-from para.data.augment import augment, resample
+from para.data.augment import augment, redraw
 from para.data.config import AugmentConfig
 
 SIZE = 96
@@ -282,14 +282,14 @@ def test_same_generator_same_batch_and_the_input_stays():
 
 def test_resampling_by_the_identity_is_the_identity():
     image = torch.rand(2, 3, 17, 33, generator=generator())
-    same = resample(image, torch.eye(3).expand(2, 3, 3))
+    same = redraw(image[:, None], torch.eye(3).expand(2, 3, 3))[:, 0]
     np.testing.assert_allclose(same, image, atol=1e-5)
 
 
 def test_resampling_by_whole_pixels_is_exact():
     image = torch.rand(1, 3, 20, 30, generator=generator())
     shift = torch.tensor([[[1.0, 0, 4], [0, 1, -3], [0, 0, 1]]])  # new (u, v) -> old (u + 4, v - 3)
-    moved = resample(image, shift)
+    moved = redraw(image[:, None], shift)[:, 0]
     np.testing.assert_allclose(moved[..., 3:, :-4], image[..., :-3, 4:], atol=1e-5)
     assert torch.allclose(moved[..., 3:, -4:], image[..., :-3, -1:].expand(1, 3, 17, 4), atol=1e-5)
 
