@@ -30,11 +30,12 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from scipy.stats import binomtest  # noqa: E402
 
-from envs.base import TASKS, Environment, load_task  # noqa: E402
+from envs.base import Environment, load_task  # noqa: E402
 from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from envs.table.reach import reach_errors, task_points  # noqa: E402
 from envs.table.robots import BASE  # noqa: E402
+from envs.table.task import table_tasks  # noqa: E402
 from para.cli import load_config  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.executors import LocalExecutor, stateless  # noqa: E402
@@ -183,7 +184,7 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     cfg = load_config(CommonConfig, overrides)
     named = any(override.startswith("task=") for override in overrides)
-    for name in [cfg.task.name] if named else TASKS.options():
+    for name in [cfg.task.name] if named else table_tasks():
         measure(name, arguments.quick, cfg.results_dir)
 
 

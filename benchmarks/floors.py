@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from baselines.floors import FLOORS  # noqa: E402
-from envs.base import TASKS, load_task  # noqa: E402
+from envs.base import load_task  # noqa: E402
 from envs.splits import load_split, split_names  # noqa: E402
+from envs.table.task import table_tasks  # noqa: E402
 from para.cli import load_config  # noqa: E402
 from para.compose import given, parse  # noqa: E402
 from para.errors import DataError, ResultError  # noqa: E402
@@ -62,7 +63,7 @@ def main() -> None:
     path = Path(results_dir) / "benchmarks" / "floors.json"
     before = read_json(path, ResultError)["rows"] if path.exists() else []
     rows = {_key(row): row for row in before}
-    for name in [said["task"]] if "task" in said else TASKS.options():
+    for name in [said["task"]] if "task" in said else table_tasks():
         task = load_task(name)
         for split in [said["split"]] if "split" in said else split_names(task):
             for layout in [said["layout"]] if "layout" in said else task.layouts:

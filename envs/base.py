@@ -63,8 +63,9 @@ class TaskConfig:
     def rules(self, key: str, run: Any) -> None:
         """The robot can do the task, the layout is one of the task's, the policy turns the hand."""
         task = TASKS[self.kind]
-        for name, known in (("robot", task.robots), ("layout", task.layouts)):
-            if getattr(run, name) not in known:
+        offered = {"robot": task.robots, "layout": task.layouts, "dataset": task.datasets}
+        for name, known in offered.items():
+            if getattr(run, name, known[0]) not in known:
                 raise UnknownNameError(f"{name} of {key} {self.name}:", getattr(run, name), known)
         model = getattr(run, "model", None)
         require(
@@ -181,6 +182,9 @@ class Task(ABC):
         stages: From nothing to success, which is the last.
         metrics: What is measured at the end.
         namings: All that `Condition.named` may be; none where the instruction is always the same.
+        datasets: Names of the data sets of demos that it has (envs/demos.py); the first is the
+            usual one.
+        workspace: Corners (2,), (2,) of where starts lie [m].
         version: Of the simulated world: raised when the same actions end otherwise. Demos, policies
             and results of different versions are never mixed or compared.
     """
@@ -195,6 +199,8 @@ class Task(ABC):
     stages: ClassVar[tuple[Stage, ...]]
     metrics: ClassVar[tuple[Metric, ...]]
     namings: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    datasets: ClassVar[tuple[str, ...]]
+    workspace: ClassVar[tuple[np.ndarray, np.ndarray]]
     version: ClassVar[int] = 1
 
     def __init__(self, cfg: TaskConfig):
@@ -226,6 +232,10 @@ class Task(ABC):
     def instruct(self, condition: Condition) -> str:
         """The instruction of an episode."""
         return self.instruction
+
+    def sources(self, origins: Sequence[str]) -> dict[str, str]:
+        """Files of others that starts of these origins are made of: name -> SHA-256."""
+        return {}
 
     @abstractmethod
     def anchors(self, layout: str) -> int:
@@ -288,7 +298,7 @@ class Task(ABC):
         )
 
 
-TASKS: Registry[type[Task]] = Registry("task", "task", ("envs.table.tasks",))
+TASKS: Registry[type[Task]] = Registry("task", "task", ("envs.table.tasks", "envs.libero.task"))
 
 
 def build_task(cfg: TaskConfig) -> Task:

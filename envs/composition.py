@@ -20,6 +20,8 @@ class CompositionConfig(RegionsConfig):
 
     def unfit(self, task: Task | type[Task]) -> str:
         """See `SplitConfig`: each object that a held-out naming names is trained in another."""
+        if unknown := super().unfit(task):
+            return unknown
         if not task.namings:
             named = ", ".join(name for name in TASKS.options() if _names(name))
             return f"its instruction always names the same. Choose one of: {named}."

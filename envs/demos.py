@@ -125,6 +125,39 @@ class GridViews(DemoSet):
         return task.grid(index, layout, **view)
 
 
+class Drawn(DemoSet):
+    """A few starts that lie anywhere on the task's workspace, or in a part of it.
+
+    Args:
+        part: all, or a half: left (less y) or near (less x).
+    """
+
+    total = 64
+
+    def __init__(self, part: str = "all"):
+        self.part = part
+
+    def view(self, index: int) -> tuple[int, int]:
+        """See `DemoSet`."""
+        return 0, 0
+
+    def condition(self, index: int, task: Task, layout: str, env: EnvConfig) -> Condition:
+        """See `DemoSet`."""
+        if self.part == "all":
+            return task.grid(index, layout)
+        rng = np.random.default_rng([self.total, index])
+        low, high = half(task, self.part)
+        return task.draw(lambda _: rng.uniform(low, high), layout, rng)
+
+
+def half(task: Task, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (2,), (2,) [m] of a half of a task's workspace: left, right, near or far."""
+    low, high = (corner.copy() for corner in task.workspace)
+    axis, upper = {"left": (1, 0), "right": (1, 1), "near": (0, 0), "far": (0, 1)}[part]
+    (low if upper else high)[axis] = (low[axis] + high[axis]) / 2
+    return low, high
+
+
 DEMO_SETS: dict[str, DemoSet] = {
     "objpos": ObjPos(),
     "objpos_nf": SameHalf(0),
@@ -132,5 +165,8 @@ DEMO_SETS: dict[str, DemoSet] = {
     "viewpoints": Viewpoints(),
     "objpos_8_views": GridViews((2, 6), (0, 2, 4, 6)),
     "objpos_64_views": GridViews(range(THETAS), range(PHIS)),
+    "libero": Drawn(),
+    "libero_left": Drawn("left"),
+    "libero_near": Drawn("near"),
 }
 """All data sets, by name."""

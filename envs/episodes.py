@@ -36,6 +36,8 @@ class Condition:
         perturbed: What goes wrong, and by how much; see `envs.perturbations`.
         appearance: FIXED, VARIED or UNSEEN.
         look: Decides colours, textures, shapes and light of an appearance that is not fixed.
+        origin: Where the rest of the scene comes from, in the simulator's own words, as the number
+            of an initial state; empty where the task says it all.
     """
 
     task: str
@@ -48,6 +50,7 @@ class Condition:
     perturbed: Mapping[str, float] = field(default_factory=dict)
     appearance: str = FIXED
     look: int = 0
+    origin: str = ""
 
     def __post_init__(self) -> None:
         # Plain Python numbers, so that a condition survives JSON and compares equal afterwards.
@@ -97,14 +100,15 @@ class Condition:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as stored in demos and results.
 
-        Without `named` and `perturbed` where nothing is, and without `appearance` and `look` where
-        it is fixed.
+        Without `named`, `perturbed` and `origin` where nothing is, and without `appearance` and
+        `look` where it is fixed.
         """
         data = asdict(self) | {"objects": {name: [*pose] for name, pose in self.objects.items()}}
-        named, perturbed = data.pop("named"), data.pop("perturbed")
+        named, perturbed, origin = (data.pop(key) for key in ("named", "perturbed", "origin"))
         looks = {key: data.pop(key) for key in ("appearance", "look")}
         data |= {"named": [*named]} if named else {}
         data |= {"perturbed": perturbed} if perturbed else {}
+        data |= {"origin": origin} if origin else {}
         return data if self.appearance == FIXED else data | looks
 
     @classmethod

@@ -85,7 +85,9 @@ class SplitConfig:
 
     def unfit(self, task: Task | type[Task]) -> str:
         """Why a task cannot be split like this; empty where it can."""
-        return ""
+        if self.dataset in task.datasets:
+            return ""
+        return f"it has no demos called {self.dataset}, but {', '.join(task.datasets)}."
 
     @property
     def goes_with(self) -> tuple[str, ...]:
@@ -165,7 +167,7 @@ class Split(ABC):
 
 
 SPLITS: Registry[type[Split]] = Registry(
-    "split", "split", ("envs.splits", "envs.composition", "envs.multi_task")
+    "split", "split", ("envs.splits", "envs.composition", "envs.multi_task", "envs.libero.splits")
 )
 
 

@@ -33,6 +33,10 @@ def _usual_layout(*, _root_: DictConfig) -> str:
     return LAYOUT if _is_of_every_task(_root_) else _task_of(_root_).layouts[0]
 
 
+def _usual_dataset(*, _root_: DictConfig) -> str:
+    return _task_of(_root_).datasets[0]
+
+
 def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
     return yes if _is_of_every_task(_root_) or _task_of(_root_).turns else no
 
@@ -43,10 +47,11 @@ def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
     return table[kind] if kind in table else table["others"]
 
 
-# What YAML files say that depends on the chosen task or model: a task's usual layout, a value for
-# tasks that turn the hand (envs.base.Task.turns) with another for those that do not, and a value of
-# a table for kinds of models.
+# What YAML files say that depends on the chosen task or model: a task's usual layout and data set,
+# a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not,
+# and a value of a table for kinds of models.
 OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
+OmegaConf.register_new_resolver("usual_dataset", _usual_dataset, replace=True)
 OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)
 OmegaConf.register_new_resolver("of_model", _of_model, replace=True)
 

@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from omegaconf import OmegaConf
 
+from envs.libero.package import problem_with_package
 from envs.table.rendering import probe_backends
 from para.backbones.video import VideoBackboneConfig
 from para.common import CommonConfig
@@ -54,6 +55,7 @@ def examine(cfg: CommonConfig) -> tuple[str, bool]:
             else f"does not work: {backend['reason']}"
             for name, backend in backends.items()
         },
+        "Extras": {"libero": problem_with_package() or "works"},
         "Pretrained weights": _cached_weights(),
     }
     lines = []

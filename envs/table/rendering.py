@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,15 @@ class Renderer:
     closing one can break another. It belongs to the thread that made it.
     """
 
-    def __init__(self, model: mujoco.MjModel, preset: str, width: int, height: int):
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        preset: str,
+        width: int,
+        height: int,
+        hidden_groups: Sequence[int] = (),
+    ):
+        """Make one; geometries of `hidden_groups` are not drawn."""
         import mujoco
 
         if preset not in PRESETS:
@@ -221,6 +230,7 @@ class Renderer:
         self.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = chosen.shadow_size > 0
         self.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = chosen.shadow_size > 0
         self._option = mujoco.MjvOption()
+        self._option.geomgroup[list(hidden_groups)] = 0
         self._perturb = mujoco.MjvPerturb()
         self._free_camera = mujoco.MjvCamera()
         self._viewport = mujoco.MjrRect(0, 0, width, height)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import mujoco
 import numpy as np
 
-from envs.base import Condition, EnvConfig, Task
+from envs.base import TASKS, Condition, EnvConfig, Task
 from envs.table import PHYSICS
 from envs.table import workspace as ws
 from envs.table.env import TableEnv
@@ -50,6 +50,11 @@ class TableTask(Task, ABC):
 
     robots = tuple(ROBOTS)
     layouts = ("independent",)
+    datasets = (
+        *("objpos", "objpos_nf", "objpos_lr"),
+        *("viewpoints", "objpos_8_views", "objpos_64_views"),
+    )
+    workspace = ws.CORNERS
     version = PHYSICS
     offsets: ClassVar[Mapping[str, tuple[float, float]]] = {}
     spacing: ClassVar[float] = 0.0
@@ -168,3 +173,8 @@ class TableTask(Task, ABC):
         path = self.waypoints(condition.poses(), condition.named)
         places = dict.fromkeys((*map(float, w.position[:2]), w.yaw) for w in path)
         return [np.array(place) for place in places]
+
+
+def table_tasks() -> list[str]:
+    """Names of the tasks on the table, sorted."""
+    return [name for name in TASKS.options() if issubclass(TASKS[TASKS.load(name).kind], TableTask)]

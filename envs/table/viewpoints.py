@@ -24,11 +24,15 @@ THETAS_DEG = thetas_deg(EnvConfig())
 
 
 def viewpoint_camera(
-    env: EnvConfig, theta_deg: float = 0.0, phi_deg: float = 0.0, size: int | None = None
+    env: EnvConfig,
+    theta_deg: float = 0.0,
+    phi_deg: float = 0.0,
+    size: int | None = None,
+    look_at: np.ndarray = LOOK_AT,
 ) -> Camera:
     """The camera at polar angle `theta_deg` from the default axis, in direction `phi_deg`.
 
-    The eye stays at `env.camera_distance` from LOOK_AT and moves on a sphere; phi = 0 moves it to
+    The eye stays at `env.camera_distance` from `look_at` and moves on a sphere; phi = 0 moves it to
     image right (+y), phi = 90 up in the image.
 
     Args:
@@ -36,6 +40,7 @@ def viewpoint_camera(
         theta_deg: Angle between this viewing axis and the default one [deg].
         phi_deg: Azimuth on the cap [deg].
         size: Height and width of the square image [px]; None: `env.image_size`.
+        look_at: (3,) the point that it looks at, world frame [m].
     """
     elevation = np.radians(env.camera_elevation_deg)
     axis = np.array([np.cos(elevation), 0.0, np.sin(elevation)])
@@ -44,9 +49,9 @@ def viewpoint_camera(
     theta, phi = np.radians([theta_deg, phi_deg])
     direction = np.cos(theta) * axis + np.sin(theta) * (np.cos(phi) * right + np.sin(phi) * up)
     size = size or env.image_size
-    eye = LOOK_AT + env.camera_distance * direction
+    eye = look_at + env.camera_distance * direction
     # Straight above, image up is where it is for its neighbours: towards the robot.
     above = np.hypot(*direction[:2]) < 1e-9
     return Camera.look_at(
-        eye, LOOK_AT, env.camera_fovy_deg, size, size, up=(-1, 0, 0) if above else (0, 0, 1)
+        eye, look_at, env.camera_fovy_deg, size, size, up=(-1, 0, 0) if above else (0, 0, 1)
     )

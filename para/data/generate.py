@@ -74,7 +74,7 @@ class GenerateConfig(CommonConfig):
     packages: ClassVar[tuple[str, ...]] = ("para.executors",)
 
     dataset: str = choice("objpos", DEMO_SETS)
-    """objpos | viewpoints."""
+    """Name of the data set (envs/demos.py); the YAML file takes the task's usual one."""
     limit: int | None = number(None, least=1, most=100_000)
     """Generate at most this many episodes, spread evenly over the set."""
     executor: Any = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from envs.base import TASKS, Condition
+from envs.base import TASKS, Condition, build_task
 from envs.splits import TESTS
 from para.errors import ResultError
 from para.evaluation.config import EvalConfig
@@ -41,7 +41,9 @@ class PolicyEvaluation:
     def __init__(self, cfg: EvalConfig, run: TrainedRun, conditions: dict[str, list[Condition]]):
         self.cfg, self.run, self.conditions = cfg, run, conditions
         self.path = run.id.path(results_root(cfg))
-        self.key = outcome_key(cfg, run)
+        origins = {start.origin for starts in conditions.values() for start in starts}
+        self.sources = build_task(cfg.task).sources(sorted(origins))
+        self.key = outcome_key(cfg, run, self.sources)
         swept = f"{cfg.sweep.name}_" if cfg.sweep else ""
         unfinished = Path(cfg.outputs_dir) / "unfinished"
         self.stages = [stage.name for stage in TASKS[cfg.task.kind].stages]
@@ -181,6 +183,7 @@ class PolicyEvaluation:
                 "appearance": cfg.appearance,
                 "stages": self.stages,
                 "version": TASKS[cfg.task.kind].version,
+                **({"sources": self.sources} if self.sources else {}),
             },
             "robot": cfg.robot,
             "layout": cfg.layout,
@@ -206,8 +209,10 @@ class PolicyEvaluation:
         }
 
 
-def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
+def outcome_key(cfg: EvalConfig, run: TrainedRun, sources: Mapping[str, str]) -> str:
     """Hash of what the outcome of an episode depends on, besides its start condition.
+
+    `sources`: files of others that starts are made of, and their hashes (`Task.sources`).
 
     Of the code that is the policy's, its backbone's and its head's, the environment's, and what
     they import: a change elsewhere repeats nothing.
@@ -221,7 +226,7 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun) -> str:
         "batch": cfg.batch,
         "inference": asdict(run.inference(cfg.inference)),
         "code": code_digest(parts),
-    }
+    } | ({"sources": dict(sources)} if sources else {})
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 

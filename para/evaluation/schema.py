@@ -39,6 +39,8 @@ class StartRecord(Record):
     appearance: Literal["fixed", "varied", "unseen"] = "fixed"
     look: Count = 0
     """Decides colours, textures, shapes and light, where the appearance is not fixed."""
+    origin: Text | None = None
+    """Where the rest of the scene comes from: of LIBERO, <suite>/<initial state>."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> StartRecord:
@@ -81,6 +83,8 @@ class EnvironmentRecord(Record):
     """In order, success last."""
     version: int = Field(1, ge=1)
     """Of the simulated world, `envs.base.Task.version`; 1 where a file has none."""
+    sources: dict[str, str] | None = None
+    """Files of others that starts are made of (`envs.base.Task.sources`): name -> SHA-256."""
 
 
 class BackboneRecord(Record):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.base import TASKS, EnvConfig, Environment, load_task
+from envs.base import EnvConfig, Environment, load_task
 from envs.table.expert import run_expert
+from envs.table.task import table_tasks
 from para.places import ROOT
 from para.video import draw_text, write_picture
 
@@ -52,7 +53,7 @@ def task_row(name: str, robot: str = "panda") -> np.ndarray:
 
 def task_sheet(path: Path) -> Path:
     """Draw the rows of all tasks below each other."""
-    rows = [task_row(name) for name in TASKS.options()]
+    rows = [task_row(name) for name in table_tasks()]
     gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
     return write_picture(path, np.concatenate([part for row in rows for part in (row, gap)][:-1]))
 

@@ -73,7 +73,10 @@ def _view(condition):
 
 
 def test_the_splits_of_the_design_are_there():
-    assert set(split_names()) == {*SIZES, "composition"}
+    assert {name for name in split_names() if load_split(name).kind != "libero"} == {
+        *SIZES,
+        "composition",
+    }
 
 
 @pytest.mark.parametrize("name", SPLITS)

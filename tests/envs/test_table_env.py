@@ -13,16 +13,17 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs import gymnasium_id
-from envs.base import TASKS, Condition, EnvConfig, load_task
+from envs.base import Condition, EnvConfig, load_task
 from envs.table.env import TableEnv
 from envs.table.expert import run_expert
 from envs.table.legacy import convert_condition
+from envs.table.task import table_tasks
 from envs.table.tasks.bowl_on_plate import GRASP_OFFSET, RELEASE_OFFSET
 from envs.table.workspace import EE_HIGH, EE_LOW
 from para.errors import ConfigError, UnknownNameError
 
 TASK = load_task("bowl_on_plate")
-EVERY = [(name, robot) for name in TASKS.options() for robot in load_task(name).robots]
+EVERY = [(name, robot) for name in table_tasks() for robot in load_task(name).robots]
 """All tasks with all of their robots."""
 
 
@@ -58,7 +59,7 @@ def test_passes_gymnasiums_own_checker(task, robot):
     check_env(env.unwrapped, skip_render_check=False)
 
 
-@pytest.mark.parametrize("name", TASKS.options())
+@pytest.mark.parametrize("name", table_tasks())
 def test_every_task_is_complete_and_its_expert_does_it(name):
     task = load_task(name)
     assert task.title
@@ -79,7 +80,7 @@ def test_every_task_is_complete_and_its_expert_does_it(name):
         assert env.outcome.stage == task.stages[-1].name
 
 
-@pytest.mark.parametrize("name", TASKS.options())
+@pytest.mark.parametrize("name", table_tasks())
 def test_a_yaw_turns_the_object(name):
     task = load_task(name)
     start = task.grid(100)

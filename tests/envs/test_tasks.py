@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from envs.base import TASKS, Condition, EnvConfig, load_task
+from envs.base import Condition, EnvConfig, load_task
 from envs.splits import load_split, split_names, test_conditions, training_indices
 from envs.table.expert import run_expert
+from envs.table.task import table_tasks
 from para.errors import ConfigError, UnknownNameError
 
-NAMES = TASKS.options()
+NAMES = table_tasks()
 TURNING = [name for name in NAMES if load_task(name).turns]
 SMALL = EnvConfig(image_size=32)
 

@@ -8,7 +8,8 @@ import pytest
 
 from baselines.colour_boxes import fit_colour_boxes, masks
 from baselines.floors import FLOORS, Colour, Demo, Expert, Given, Mean, Replay
-from envs.base import TASKS, EnvConfig, load_task
+from envs.base import EnvConfig, load_task
+from envs.table.task import table_tasks
 from para.cli import load_config
 from para.data.format import write_episode
 from para.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ from tests.data.synthetic_demos import make_episode
 SMALL = EnvConfig(image_size=96)
 
 
-@pytest.mark.parametrize("name", TASKS.options())
+@pytest.mark.parametrize("name", table_tasks())
 def test_colour_boxes_find_the_objects_of_every_task(name):
     task = load_task(name)
     env = task.environment("hand", task.layouts[-1], SMALL)

@@ -1,0 +1,109 @@
+"""LIBERO: can the expert do the ten tasks, and what does a step cost?
+
+    python benchmarks/libero.py [--starts N] [task=NAME] [results_dir=results]
+
+Writes <results_dir>/benchmarks/libero.json: per task the expert's success on N official starts
+(50: all of them), control steps and CPU seconds an episode; CPU time of a control step, of
+robosuite's own step, of a picture of 128 px and of a reset; memory. All of one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from envs.base import TASKS, EnvConfig, load_task  # noqa: E402
+from envs.libero.env import LiberoEnv  # noqa: E402
+from envs.libero.task import LiberoTask  # noqa: E402
+from envs.table.expert import run_expert  # noqa: E402
+from para.files import atomic_write_json  # noqa: E402
+from para.statistics import Rate  # noqa: E402
+from para.system import provenance, versions  # noqa: E402
+
+REPEATS = 100
+
+
+def expert(env: LiberoEnv, starts: int) -> dict[str, Any]:
+    """Success of the expert on the first official starts of a task."""
+    begin = time.process_time()
+    good, steps, failed = [], [], []
+    for index in range(starts):
+        env.begin(env.task.official(index))
+        good.append(run_expert(env))
+        steps.append(env.steps)
+        if not good[-1]:
+            failed.append(index)
+    rate = Rate.of(good)
+    return {
+        "instruction": env.task.instruction,
+        "successes": int(sum(good)),
+        "n": starts,
+        "interval": [*rate.interval],
+        "failed": failed,
+        "steps": float(np.mean(steps)),
+        "cpu_seconds": (time.process_time() - begin) / starts,
+        "sources": env.task.sources(["libero_spatial/0"]),
+    }
+
+
+def cpu_ms(call: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """CPU time of a call [ms]."""
+    call()
+    begin = time.process_time()
+    for _ in range(repeats):
+        call()
+    return 1000 * (time.process_time() - begin) / repeats
+
+
+def speed(env: LiberoEnv) -> dict[str, float]:
+    """CPU times [ms] and memory [GB] of one environment."""
+    start = env.task.official(0)
+    env.begin(start)
+    goal = env.ee_position
+    own = cpu_ms(lambda: env.control_step(goal, 1.0))
+    bare = cpu_ms(env.sim.bare_step)
+    return {
+        "control_step_ms": own,
+        "robosuite_step_ms": bare,
+        "ratio": own / bare,
+        "picture_128px_ms": cpu_ms(env.frame, 20),
+        "reset_ms": cpu_ms(lambda: env.begin(start), 10),
+        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="LIBERO's expert and speed.")
+    parser.add_argument("--starts", type=int, default=50)
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args()
+    said = dict(word.split("=", 1) for word in arguments.words)
+    every = [name for name in TASKS.options() if TASKS[TASKS.load(name).kind] is LiberoTask]
+    names = [said["task"]] if "task" in said else every
+    made = {"tasks": {}, **provenance("benchmarks/libero.py", sys.argv[1:])}
+    made["versions"] = versions()
+    for name in names:
+        env = load_task(name).environment("panda", "official", EnvConfig())
+        if "speed" not in made:
+            made["speed"] = speed(env)
+        made["tasks"][name] = expert(env, arguments.starts)
+        row = made["tasks"][name]
+        sys.stdout.write(f"{name}: {row['successes']} of {row['n']}, failed {row['failed']}\n")
+        sys.stdout.flush()
+        folder = Path(said.get("results_dir", "outputs/results")) / "benchmarks"
+        atomic_write_json(folder / "libero.json", made)
+
+
+if __name__ == "__main__":
+    main()

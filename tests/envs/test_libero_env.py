@@ -1,0 +1,147 @@
+"""Episodes in LIBERO: exact repetition, true cameras, official success, an untrained policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import pytest
+
+from envs.base import EnvConfig, load_task
+from envs.libero import TABLE_TOP
+from envs.libero.camera import CAMERA
+from envs.libero.scenes import read_scene
+from envs.libero.simulator import Simulator
+from envs.libero.starts import BOWL, PLATE
+from envs.splits import load_split, test_conditions
+from envs.table.expert import run_expert
+from para.cli import load_config
+from para.errors import DataError, RenderError
+from para.evaluation.rollout import rollout
+from para.policies.base import build_policy
+from para.runs.config import TrainConfig
+from para.types import Inference
+
+pytestmark = pytest.mark.slow  # the first build compiles robosuite's functions
+
+CONFIG = EnvConfig(image_size=96, max_steps=400)
+TASK = load_task("libero_spatial_0")
+UP = np.array([0.0, 0.0, TABLE_TOP])
+
+
+@pytest.fixture(scope="module")
+def env():
+    return TASK.environment("panda", "official", CONFIG)
+
+
+def _course(env, start):
+    """Where bowl and hand are after a second of motion."""
+    env.begin(start)
+    for k in range(50):
+        env.control_step(np.array([-0.1, 0.2, 0.2 - 0.003 * k]), float(k < 25))
+    return np.concatenate([env.objects()[BOWL], env.ee_pose, [env.gripper]])
+
+
+def test_an_episode_repeats_to_the_bit_whatever_came_between(env):
+    first, other = TASK.official(3), TASK.grid(5, "varied")
+    alone = _course(env, first)
+    assert (_course(env, other) != alone).any()
+    assert (_course(env, first) == alone).all()
+    second = TASK.environment("panda", "official", CONFIG)
+    env.begin(first)
+    second.begin(other)
+    for k in range(50):  # in turns, as rollouts do
+        goal = np.array([-0.1, 0.2, 0.2 - 0.003 * k]), float(k < 25)
+        env.control_step(*goal)
+        second.control_step(*goal)
+    assert (np.concatenate([env.objects()[BOWL], env.ee_pose, [env.gripper]]) == alone).all()
+
+
+def test_official_starts_are_exact_and_others_stand_where_asked(env):
+    start = TASK.official(4)
+    state = env.sim.scene.states[4]
+    env.sim.begin(env.data, 4, {})
+    assert (env.data.qpos == state[1 : 1 + env.sim.model.nq]).all()
+    assert TASK.check(start) is None
+    env.begin(TASK.grid(9, "varied"))
+    for name, (x, y, _) in TASK.grid(9, "varied").objects.items():
+        assert env.objects()[name][:2] == pytest.approx((x, y), abs=0.012)
+        assert env.objects()[name][2] < 0.03  # they have fallen onto the table
+
+
+def test_the_camera_is_mujocos_own_and_a_marker_is_seen_where_it_projects(env, monkeypatch):
+    env.begin(TASK.official(0))
+    number = env.sim.model.camera(CAMERA).id
+    T = env.camera.T_world_camera
+    assert T[:3, 3] + UP == pytest.approx(env.data.cam_xpos[number], abs=1e-6)
+    axes = env.data.cam_xmat[number].reshape(3, 3) * (1, -1, -1)
+    assert T[:3, :3] == pytest.approx(axes, abs=1e-6)
+    update = mujoco.mjv_updateScene
+    places = np.array([[-0.1, 0.1, 0.25], [0.05, -0.02, 0.3], [-0.2, 0.25, 0.3]])
+
+    def with_marker(model, data, option, perturb, camera, mask, scene):
+        update(model, data, option, perturb, camera, mask, scene)
+        for place in places:
+            marker = scene.geoms[scene.ngeom]
+            mujoco.mjv_initGeom(
+                marker, mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 0.012),
+                place + UP, np.eye(3).ravel(), np.array([0, 1, 0, 1], np.float32),
+            )  # fmt: skip
+            marker.emission = 1.0
+            scene.ngeom += 1
+
+    (turned,) = test_conditions(load_split("libero_cameras"), "ood", TASK, episodes=3)[2:]
+    for start in (TASK.official(0), turned, replace(turned, perturbed={"roll_deg": 10.0})):
+        env.begin(start)
+        camera = env.camera.resized(384, 384)
+        monkeypatch.setattr(mujoco, "mjv_updateScene", with_marker)
+        image = env.picture(camera, "fast").astype(int)
+        monkeypatch.undo()
+        green = (image[..., 1] > 180) & (image[..., 0] < 80) & (image[..., 2] < 80)
+        rows, columns = np.nonzero(green)
+        pixels, _ = camera.project(places)
+        for u, v in pixels:
+            near = np.hypot(columns + 0.5 - u, rows + 0.5 - v) < 12
+            assert near.sum() > 20
+            seen = columns[near].mean() + 0.5, rows[near].mean() + 0.5
+            assert seen == pytest.approx((u, v), abs=0.5)
+
+
+@pytest.mark.parametrize("name", ["libero_spatial_0", "libero_spatial_9"])
+def test_the_expert_succeeds_and_an_untrained_policy_is_judged(name):
+    task = load_task(name)
+    env = task.environment("panda", "official", CONFIG)
+    env.begin(task.official(0))
+    assert run_expert(env)
+    assert env.outcome.stage == "PLACE"
+    assert env.outcome.metrics["place_error_m"] < 0.03
+    cfg = load_config(TrainConfig, [f"task={name}", "split=libero_id", "profile=smoke"])
+    policy = build_policy(cfg.model, cfg.backbone, CONFIG.image_size)
+    env.config = replace(CONFIG, max_steps=40)
+    (outcome,) = rollout(policy, [env], [task.official(46)], Inference(execute=2))
+    assert (outcome["stage"], outcome["steps"]) == ("MISS", 40)
+    assert set(outcome["objects"]) == {item.name for item in task.objects}
+
+
+def test_a_waypoint_is_reached_and_the_hand_points_down(env):
+    env.begin(TASK.official(0))
+    goal = np.array([-0.05, 0.15, 0.15])
+    env.servo_to(goal, 0.0)
+    assert env.ee_position == pytest.approx(goal, abs=0.008)
+    assert env.gripper < 0.2
+    assert np.abs(env.ee_pose[3:]) == pytest.approx([0, 1, 0, 0], abs=0.03)
+
+
+def test_states_of_another_scene_and_black_frames_are_refused(env, tmp_path, monkeypatch):
+    scene = env.sim.scene
+    states = tmp_path / "states.npz"
+    np.savez(states, states=np.pad(scene.states, ((0, 0), (0, 2))))
+    with pytest.raises(DataError, match="numbers, and the scene has 92"):
+        Simulator(read_scene(scene.bddl, states))
+    renderer = env.sim.renderer("fast", 96, 96)
+    black = np.zeros((96, 96, 3), np.uint8)
+    monkeypatch.setattr(renderer, "render", lambda *_: black)
+    with pytest.raises(RenderError, match="drawn black"):
+        env.frame()
+    assert PLATE in env.objects()
