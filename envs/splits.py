@@ -55,6 +55,8 @@ class SplitConfig:
 
     every_task: ClassVar[bool] = False
     """Its policy is trained on the demos of all tasks, and tested on one (envs/multi_task.py)."""
+    simulated: ClassVar[bool] = True
+    """A simulator makes its demos and runs its tests; otherwise they are imported (envs/own.py)."""
 
     name: str = word(MISSING, mark=LOCAL)
     kind: str = MISSING
@@ -104,7 +106,9 @@ class SplitConfig:
         require(not reason, f"split={self.name} does not go with task={name}: {reason}")
 
     def rules(self, key: str, run: Any) -> None:
-        """The task can be split like this."""
+        """The task can be split like this, and nobody's own demos are asked for."""
+        data = getattr(run, "data", None)
+        require(data is None, f"data={data} is for split=own: split={self.name} simulates.")
         self.require_fit(TASKS[run.task.kind], run.task.name)
 
     @property
@@ -167,7 +171,9 @@ class Split(ABC):
 
 
 SPLITS: Registry[type[Split]] = Registry(
-    "split", "split", ("envs.splits", "envs.composition", "envs.multi_task", "envs.libero.splits")
+    "split",
+    "split",
+    ("envs.splits", "envs.composition", "envs.multi_task", "envs.libero.splits", "envs.own"),
 )
 
 

@@ -11,6 +11,7 @@ from para.evaluation.config import EvalConfig
         "model=para",
         "split=vp_default_to_all video=4",
         "policy=para_lr sweep=calibration",
+        "split=own data=data/own/monday",
         "split=lr model=regression robot=hand tests=[ood] episodes=20 video=0",
     ],
 )
@@ -20,10 +21,16 @@ def main(cfg: EvalConfig) -> None:
     policy= takes the folder of any policy, or the name of one that comes with the code.
 
     Writes <results_dir>/<setting>/<profile>/<starts>/<split>/<model>-<backbone>-<augment>/
-    seed<k>.json. A killed evaluation goes on with the same command.
+    seed<k>.json. A killed evaluation goes on with the same command. With split=own data=FOLDER
+    nothing is simulated: plans are compared with held-out demos, and filmed.
     """
     from rich.console import Console
 
+    if not cfg.split.simulated:
+        from para.figures.held_out import show_held_out
+
+        show_held_out(Console(), cfg)
+        return
     from para.evaluation.report import log_to_wandb, print_page
     from para.evaluation.runner import evaluate
     from para.figures.recorder import VideoRecorder

@@ -42,6 +42,7 @@ from envs.base import TASKS, Condition
 from para.camera import Camera
 from para.data.augment import augment
 from para.data.config import AugmentConfig
+from para.data.fitting import fitted_episode
 from para.data.format import (
     Episode,
     EpisodeMeta,
@@ -78,6 +79,7 @@ class DemoDataset:
         text: How instructions are read; None: batches have none.
         more: Further data sets with episodes of them, of other tasks: batches take the same number
             of samples from each, to within one.
+        image_size: Fit images of another size to this one, cameras and all; None: they have it.
 
     Raises:
         DataError: No demos are left, a file is damaged, or image sizes differ.
@@ -93,6 +95,7 @@ class DemoDataset:
         cache_bytes: float = 1.5e9,
         text: Text | None = None,
         more: Iterable[tuple[Path | str, Iterable[int]]] = (),
+        image_size: int | None = None,
     ):
         cv2.setNumThreads(1)
         used: list[Episode] = []
@@ -100,6 +103,8 @@ class DemoDataset:
         self._sizes: list[int] = []
         for place, wanted in ((folder, indices), *more):
             good, failed = _read(place, wanted)
+            if image_size is not None:
+                good = [fitted_episode(episode, image_size) for episode in good]
             used += good
             self.skipped += failed
             self._sizes.append(sum(episode.meta.num_samples for episode in good))

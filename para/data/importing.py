@@ -21,7 +21,7 @@ from para.data.format import (
     write_episode,
 )
 from para.data.mapping import load_mapping
-from para.data.own import OWN, own_folder, read_imported, write_imported
+from para.data.own import OWN, own_folder, own_name, read_imported, write_imported
 from para.data.sources.folder import read_folder
 from para.data.sources.hdf5 import read_hdf5
 from para.data.sources.lerobot import read_lerobot
@@ -69,8 +69,7 @@ class ImportConfig(CommonConfig):
     @property
     def called(self) -> str:
         """Name of the imported set."""
-        stem = Path(self.path.removeprefix(HUB)).absolute().stem
-        return self.name or "".join(c if c.isalnum() and c.isascii() else "_" for c in stem)[:80]
+        return self.name or own_name(Path(self.path.removeprefix(HUB)).with_suffix(""))
 
     @property
     def folder(self) -> Path:

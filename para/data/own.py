@@ -25,6 +25,12 @@ def own_folder(data_dir: Path | str, name: str) -> Path:
     return Path(data_dir) / OWN / name
 
 
+def own_name(folder: Path | str) -> str:
+    """What a set is called in the paths of what it trains: its folder's name."""
+    name = Path(folder).absolute().name
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)[:80]
+
+
 def write_imported(folder: Path, command: str, source: str) -> None:
     """Write down what imported a set; its presence says that the import is complete."""
     atomic_write_json(folder / IMPORTED, seal({"command": command, "source": source}))

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
 from para.compose import given
-from para.fields import choice, number, require, word
+from para.fields import choice, folder, number, require, word
 from para.types import Inference
 
 
@@ -22,6 +22,8 @@ class EvalConfig(CommonConfig):
     packages: ClassVar[tuple[str, ...]] = ("para.executors",)
 
     split: Any = MISSING
+    data: str | None = folder(None)
+    """Folder of imported demos, for split=own: policies are compared with what they show."""
     model: str | None = word(None)
     """Model to evaluate; null: every trained model of the split. Also colour, replay, mean: floors
     that learn nothing; and expert, the ceiling (baselines/floors.py)."""
@@ -83,6 +85,10 @@ class EvalConfig(CommonConfig):
         require(
             self.sweep is None or self.video == 0,
             f"video={self.video} films ordinary evaluations: use video=0 with sweep=.",
+        )
+        require(
+            self.sweep is None or self.split.simulated,
+            f"sweep= disturbs simulated episodes, and split={self.split.name} has none.",
         )
         require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
         require(

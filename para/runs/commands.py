@@ -15,6 +15,7 @@ from para.runs.labels import PROFILE, usual_augment, usual_backbone
 def command(script: str, cfg: TrainConfig) -> str:
     """The shell command that runs train or eval (`script`) on what `cfg` trains."""
     words = [f"split={cfg.split.name}", f"model={cfg.model.name}"]
+    words += [f"data={cfg.data}"] if cfg.data is not None else []
     if cfg.backbone.name != usual_backbone(cfg.profile):
         words.append(f"backbone={cfg.backbone.name}")
     if (own := run_id(cfg).augment) != usual_augment(cfg.profile, cfg.model.kind):

@@ -14,7 +14,7 @@ from envs.splits import SPLITS
 from para.common import CommonConfig
 from para.data.config import AugmentConfig, named
 from para.errors import ConfigError, one_line
-from para.fields import LOCAL, READING, choice, keys_marked, marked, number, require, word
+from para.fields import LOCAL, READING, choice, folder, keys_marked, marked, number, require, word
 from para.registry import Registry, load_plugin
 from para.system import worker_count
 
@@ -153,6 +153,8 @@ class TrainConfig(CommonConfig):
     """How the policy is told instructions (configs/text), where the demos have several. Where they
     have one, nothing is told, and training makes it null."""
     split: Any = MISSING
+    data: str | None = folder(None, mark=LOCAL)
+    """Folder of imported demos, for split=own (scripts/import_demos.py)."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recipe: RecipeConfig | None = None
     """Stages of training for video backbones; null: one run with training.* and all losses of the

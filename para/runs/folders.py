@@ -10,6 +10,7 @@ from typing import Any
 from envs.multi_task import SUITE
 from para.common import CommonConfig
 from para.data.config import named
+from para.data.own import OWN, own_name
 from para.errors import ConfigError, one_line
 from para.policies.base import POLICIES
 from para.runs.config import TrainConfig
@@ -28,6 +29,8 @@ def setting_of(cfg: CommonConfig) -> Setting:
 def trained_setting(cfg: CommonConfig) -> Setting:
     """What the demos of a policy are made in, for a configuration with a split."""
     setting = setting_of(cfg)
+    if not cfg.split.simulated:
+        return Setting(OWN, "recorded", own_name(cfg.data))
     return replace(setting, task=SUITE) if cfg.split.every_task else setting
 
 

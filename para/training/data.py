@@ -15,6 +15,7 @@ from envs.base import build_task
 from envs.splits import training_indices
 from para.data.dataset import Batch, BatchLoader, DemoDataset
 from para.data.generate import ensure_dataset
+from para.data.own import open_own, spread_out
 from para.runs.config import TrainConfig
 from para.runs.suite import with_each_task
 from para.text import build_text
@@ -29,18 +30,19 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
     """Training and held-out demos of `cfg.split`; missing demos are generated first.
 
     Held out are `training.validation_demos` demos spread over the training set, but at most one in
-    eight; none where the split fixes the number of training demos (corner_n32 trains on 32). Of
-    several tasks each gives its part.
+    eight (of imported ones at least one, `para.data.own`); none where the split fixes the number of
+    training demos (corner_n32 trains on 32). Of several tasks each gives its part.
     """
     clip = (cfg.backbone.frames, cfg.backbone.frame_stride) if needs_clips(cfg) else None
     shape = (cfg.model.horizon, cfg.model.waypoint_stride, clip)
+    size = None if cfg.split.simulated else cfg.env.image_size
     text = build_text(cfg.text)
     tasks = with_each_task(cfg)
     divided = [_divided(each, len(tasks)) for each in tasks]
 
     def opened(sets: list[tuple[Path, list[int]]]) -> DemoDataset:
         (folder, indices), *more = sets
-        return DemoDataset(folder, indices, *shape, text=text, more=more)
+        return DemoDataset(folder, indices, *shape, text=text, more=more, image_size=size)
 
     held_out = [(folder, apart) for folder, _, apart in divided if apart]
     train_set = opened([(folder, kept) for folder, kept, _ in divided])
@@ -49,15 +51,16 @@ def open_datasets(cfg: TrainConfig) -> tuple[DemoDataset, DemoDataset | None]:
 
 def _divided(cfg: TrainConfig, tasks: int) -> tuple[Path, list[int], list[int]]:
     """Folder of a task's demos, indices of those to train on and of those held out."""
+    if not cfg.split.simulated:
+        own = open_own(str(cfg.data))
+        return own.folder, *own.divided(cfg.training.validation_demos, cfg.limit)
     task = build_task(cfg.task)
     folder, metas = ensure_dataset(cfg, cfg.split.dataset_for(task, cfg.layout), cfg.limit)
     present = {meta.index for meta in metas if meta.success}
     chosen = training_indices(cfg.split, task, cfg.layout)
     indices = [i for i in chosen if i in present]
     wanted = 0 if cfg.split.demos else -(-cfg.training.validation_demos // tasks)
-    wanted = min(wanted, len(indices) // 8)
-    held_out = {indices[int((k + 0.5) * len(indices) / wanted)] for k in range(wanted)}
-    return folder, [i for i in indices if i not in held_out], sorted(held_out)
+    return folder, *spread_out(indices, min(wanted, len(indices) // 8))
 
 
 def first_batch(run: Run) -> Batch:

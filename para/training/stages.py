@@ -20,6 +20,7 @@ from envs.splits import load_split, training_conditions
 from envs.table import MAIN_TASK
 from para.backbones.weights import load_strict
 from para.data.dataset import Batch
+from para.data.own import open_own
 from para.errors import CheckpointError
 from para.policies.base import POLICIES, Policy
 from para.policies.video import VideoConfig
@@ -41,6 +42,8 @@ def stage_configs(cfg: TrainConfig) -> list[TrainConfig]:
     Each is augmented as far as the labels of what it trains can follow, and knows the instructions
     of its demos. A policy that is told them in another way than usual says so in its name.
     """
+    if not cfg.split.simulated:
+        cfg = replace(cfg, split=replace(cfg.split, digest=open_own(str(cfg.data)).digest))
     if cfg.split.every_task:  # whichever was asked for: all are trained
         cfg = replace(cfg, task=TASKS.load(MAIN_TASK))
     return [_followed(stage) for stage in _stages(_told(cfg))]
@@ -59,6 +62,8 @@ def _told(cfg: TrainConfig) -> TrainConfig:
 
 def _instructions(cfg: TrainConfig) -> set[str]:
     """What is said in the demos of the task of `cfg`."""
+    if not cfg.split.simulated:
+        return set(open_own(str(cfg.data)).instructions)
     task = build_task(cfg.task)
     if not task.namings:
         return {task.instruction}

@@ -76,6 +76,7 @@ def test_the_splits_of_the_design_are_there():
     assert {name for name in split_names() if load_split(name).kind != "libero"} == {
         *SIZES,
         "composition",
+        "own",
     }
 
 
