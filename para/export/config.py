@@ -28,6 +28,8 @@ class ExportConfig(CommonConfig):
     """What the exported policy is told, where it was trained on several instructions."""
     subcell: bool = True
     """Refine the argmax by a local soft-argmax, for pixels and for heights."""
+    half: bool = False
+    """Store large weights as 16-bit floats: half the file, computed in 32 bits (ONNX only)."""
 
     @property
     def path(self) -> Path:
@@ -40,4 +42,8 @@ class ExportConfig(CommonConfig):
         require(
             self.out is None or self.path.suffix == f".{ENDINGS[self.format]}",
             f"out={self.out} must end in .{ENDINGS[self.format]} with format={self.format}.",
+        )
+        require(
+            not self.half or self.format == "onnx",
+            f"half=true makes a smaller ONNX file; there is none of format={self.format}.",
         )

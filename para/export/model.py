@@ -3,8 +3,9 @@
 In: image (B, H, W, 3) uint8 RGB, intrinsics (B, 3, 3) [px], T_world_camera (B, 4, 4) [m],
 ee_position (B, 3) [m], gripper (B,). Out: positions (B, T, 3) [m], NaN where a ray meets its height
 nowhere; gripper (B, T), 1 open or 0 closed; pixels (B, T, 2); heatmaps (B, T, h, w); rotations
-(B, T, 3) [rad] of policies that turn the hand. Backbone, heads, decoding and unprojection are
-inside, the last in 64 bits; any batch size goes.
+(B, T, 3) [rad] of policies that turn the hand. Policies that regress coordinates have no heatmaps,
+and pixels where they answer with some. Backbone, heads, decoding and unprojection are inside, the
+last in 64 bits; any batch size goes.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from baselines.coordinates import Seen
+from baselines.detr import WaypointRegressor
 from para.camera import Camera
 from para.errors import ConfigError, one_line
 from para.export.config import ExportConfig
+from para.export.halves import halve
 from para.extras import require_packages
 from para.files import atomic_write
+from para.policies.base import Policy
+from para.policies.frames import IMAGE
 from para.policies.para import ParaPolicy
 from para.pretrained import policy_folder
 from para.runs.policy_file import load_policy
@@ -33,7 +39,7 @@ from para.types import ActionChunk, Inference, Observation
 
 INPUTS = ("image", "intrinsics", "T_world_camera", "ee_position", "gripper")
 OUTPUTS = ("positions", "gripper_command", "pixels", "heatmaps", "rotations")
-"""The last where the policy turns the hand."""
+"""The first two of every policy; see the module's docstring."""
 OPSET = 18
 
 
@@ -44,12 +50,21 @@ class Exportable(nn.Module):
         policy: The policy.
         subcell: Decode finer than a cell.
         told: (1, N) features of its instruction; None where it is told none.
+
+    Attributes:
+        outputs: Names of what it answers, in order.
+        strict: How torch.export reads it.
     """
+
+    outputs: Sequence[str] = OUTPUTS
+    strict: ClassVar[bool] = False
 
     def __init__(self, policy: ParaPolicy, subcell: bool, told: Tensor | None):
         super().__init__()
         self.policy, self.subcell = policy, subcell
         self.register_buffer("told", told)
+        if not policy.cfg.predicts_rotation:
+            self.outputs = OUTPUTS[:-1]
 
     def forward(
         self,
@@ -81,6 +96,54 @@ class Exportable(nn.Module):
         return *found, rotations
 
 
+class ExportableRegressor(nn.Module):
+    """A policy that regresses coordinates, as `Exportable`: it has no heatmaps.
+
+    Args:
+        policy: The policy.
+        told: (1, N) features of its instruction; None where it is told none.
+    """
+
+    strict: ClassVar[bool] = True
+    """From bytecode, in which `len` of a tensor stays the size of any batch."""
+
+    def __init__(self, policy: WaypointRegressor, told: Tensor | None):
+        super().__init__()
+        self.policy = policy
+        self.register_buffer("told", told)
+        self.outputs: Sequence[str] = (
+            *OUTPUTS[:2],
+            *(["pixels"] if policy.frame is IMAGE else []),
+            *(["rotations"] if policy.cfg.predicts_rotation else []),
+        )
+
+    def forward(
+        self,
+        image: Tensor,
+        intrinsics: Tensor,
+        T_world_camera: Tensor,
+        ee_position: Tensor,
+        gripper: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """See the module's docstring; matrices and positions may be of 32 or 64 bits."""
+        policy = self.policy
+        size = policy.image_size
+        camera = Camera(intrinsics.float(), T_world_camera.float(), size, size)
+        exact = Camera(intrinsics.double(), T_world_camera.double(), size, size)
+        images = image.permute(0, 3, 1, 2).float() / 255
+        told = None if self.told is None else self.told.expand(image.shape[0], -1)
+        state = policy._state(camera, ee_position.float(), gripper.float())
+        actions = policy.actions(Seen(images, camera, state, told))
+        positions, pixels = policy.frame.decode(exact, policy._coordinates(actions).double())
+        found = [positions.float(), (actions[..., 3] > 0.5).float()]
+        if pixels is not None:
+            found.append(pixels.float())
+        if policy.cfg.predicts_rotation:
+            turned = policy._decode_turns(actions[..., 4:].double(), positions, exact)
+            found.append(turned.float())
+        return tuple(found)
+
+
 class OnnxPolicy:
     """An exported file, asked as a policy is (`para.evaluation.rollout.Predicts`).
 
@@ -99,21 +162,26 @@ class OnnxPolicy:
             str(path), options, providers=["CPUExecutionProvider"]
         )
         self._names = [output.name for output in self._session.get_outputs()]
+        self._read = [read.name for read in self._session.get_inputs()]
 
     def predict(
         self, observations: Sequence[Observation], inference: Inference | None = None
     ) -> list[ActionChunk]:
         """A plan for each observation; how it decodes was decided when it was exported."""
         feed = dict(zip(INPUTS, arrays(observations), strict=True))
-        found = dict(zip(self._names, self._session.run(None, feed), strict=True))
-        turned = found.get("rotations")
+        values = self._session.run(None, {name: feed[name] for name in self._read})
+        found = dict(zip(self._names, values, strict=True))
+
+        def of(name: str, i: int) -> np.ndarray | None:
+            return found[name][i] if name in found else None
+
         return [
             ActionChunk(
                 found["positions"][i].astype(np.float64),
                 found["gripper_command"][i],
-                None if turned is None else turned[i],
-                found["heatmaps"][i],
-                found["pixels"][i],
+                of("rotations", i),
+                of("heatmaps", i),
+                of("pixels", i),
             )
             for i in range(len(observations))
         ]
@@ -135,19 +203,20 @@ def export(cfg: ExportConfig) -> Path:
 
     Raises:
         CheckpointError: There is no such policy, or it is damaged.
-        ConfigError: It is not pixel-aligned, or needs an instruction, or has parts that cannot be
-            exported; or packages are missing.
+        ConfigError: It is of a kind that draws random numbers, or needs an instruction, or has
+            parts that cannot be exported; or packages are missing.
     """
     if cfg.format == "onnx":
         require_packages("export", "onnx", "onnxruntime", "onnxscript")
     folder = policy_folder(cfg.policy)
     policy, meta = load_policy(folder)
-    if not isinstance(policy, ParaPolicy):
+    module = exportable(policy, cfg.subcell, _told(policy, cfg))
+    if module is None:
         raise ConfigError(
-            f"{folder} is of model={meta['config']['model']['name']}: pixel-aligned policies are "
-            "exported (model=para, para_volume, keypoint)."
+            f"{folder} is of model={meta['config']['model']['name']}: what is exported answers "
+            "without drawing random numbers, pixel-aligned policies (model=para, para_volume, "
+            "keypoint) and those that regress (model=regression, act, ...)."
         )
-    module = Exportable(policy, cfg.subcell, _told(policy, cfg)).eval().requires_grad_(False)
     example = _example(policy.image_size)
     with torch.no_grad(), _exportable_operators(module, example), _silence():
         try:
@@ -155,6 +224,7 @@ def export(cfg: ExportConfig) -> Path:
                 module,
                 example,
                 dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in example),
+                strict=module.strict,
             )
         except Exception as error:
             raise ConfigError(
@@ -165,13 +235,28 @@ def export(cfg: ExportConfig) -> Path:
             if cfg.format == "torch_export":
                 torch.export.save(program, str(aside))
             else:
-                _write_onnx(program, example, meta, cfg, aside)
+                _write_onnx(program, example, module.outputs, meta, cfg, aside)
     return cfg.path
+
+
+def exportable(
+    policy: Policy, subcell: bool = True, told: Tensor | None = None
+) -> Exportable | ExportableRegressor | None:
+    """The policy in tensors only, ready to be exported; None where there is no such form."""
+    module: Exportable | ExportableRegressor
+    if isinstance(policy, ParaPolicy):
+        module = Exportable(policy, subcell, told)
+    elif isinstance(policy, WaypointRegressor):
+        module = ExportableRegressor(policy, told)
+    else:
+        return None
+    return module.eval().requires_grad_(False)
 
 
 def _write_onnx(
     program: torch.export.ExportedProgram,
     example: tuple[Tensor, ...],
+    outputs: Sequence[str],
     meta: dict[str, Any],
     cfg: ExportConfig,
     path: Path,
@@ -182,13 +267,17 @@ def _write_onnx(
         program,
         example,
         input_names=list(INPUTS),
-        output_names=list(OUTPUTS[: len(program.graph_signature.user_outputs)]),
+        output_names=list(outputs),
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
     model = made.model_proto
     model.producer_name = "para"
+    for node in model.graph.node:  # where in whose files it was traced
+        del node.metadata_props[:]
+    if cfg.half:
+        halve(model)
     about = {
         "policy": meta["config"]["model"]["name"],
         "sha256": meta["sha256"],
@@ -201,7 +290,7 @@ def _write_onnx(
     path.write_bytes(model.SerializeToString())
 
 
-def _told(policy: ParaPolicy, cfg: ExportConfig) -> Tensor | None:
+def _told(policy: Policy, cfg: ExportConfig) -> Tensor | None:
     if policy.text is None:
         return None
     if cfg.instruction is None:

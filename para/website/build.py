@@ -26,6 +26,7 @@ from para.runs.labels import PROFILE
 from para.statistics import Rate, format_p
 from para.website import content, media
 from para.website.content import Number, Numbers
+from para.website.demo import Demo
 from para.website.folder import MARKER, replaced_folder
 
 SOURCE = shipped("website")
@@ -47,6 +48,7 @@ SECTIONS = (
     ("cite", "Cite"),
 )
 OWN_SECTION = ("yours", "Your results")
+DEMO_SECTION = ("try", "Try it")
 CLAIMS = (
     ("lr", "New positions", "Trained on the left half, tested on the right."),
     (
@@ -97,6 +99,7 @@ def build_site(
     setting: Setting | None = None,
     profile: str = PROFILE,
     own: Source | None = None,
+    demo: Demo | None = None,
 ) -> Site:
     """Write the site to `out`, replacing an earlier site there only when the new one is complete.
 
@@ -110,6 +113,7 @@ def build_site(
         own: What the user measured, where that is another folder: it gets a page of its own,
             `<out>/own/`, and a table beside the same policies of `results_dir`. No number is made
             of both.
+        demo: Policies that a visitor can run, on the first page; None: no such section.
 
     Raises:
         ConfigError: `out` holds something else, which would be deleted.
@@ -125,8 +129,8 @@ def build_site(
     beside = content.beside(pages[1][0], pages[0][0]) if own else []
     with replaced_folder(Path(out)) as folder:
         for name, source, page in zip(("", OWN), sources, pages, strict=False):
-            shown = beside if not name else []
-            _write_page(folder / name, source, *page, shown, is_own=bool(name))
+            first = {} if name else {"beside": beside, "demo": demo}
+            _write_page(folder / name, source, *page, is_own=bool(name), **first)
         (folder / MARKER).touch()
     return Site(
         Path(out),
@@ -140,8 +144,9 @@ def _write_page(
     source: Source,
     numbers: Numbers,
     gallery: media.Gallery,
-    beside: Sequence[content.Beside],
     is_own: bool,
+    beside: Sequence[content.Beside] = (),
+    demo: Demo | None = None,
 ) -> None:
     """A page and all that it needs, in a folder of its own."""
     shutil.copytree(SOURCE / "static", folder / "static")
@@ -151,7 +156,9 @@ def _write_page(
         _copy(gallery.results_dir / name, folder / "results" / name)
     for file in gallery.files:
         _copy(Path(source.assets_dir) / file, folder / media.FOLDER / file)
-    page = render(numbers, gallery, beside, is_own)
+    if demo:
+        demo.copy(folder)
+    page = render(numbers, gallery, beside, is_own, demo)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -160,6 +167,7 @@ def render(
     gallery: media.Gallery,
     beside: Sequence[content.Beside] = (),
     is_own: bool = False,
+    demo: Demo | None = None,
 ) -> str:
     """The page as HTML. Text from results and configurations is escaped.
 
@@ -168,6 +176,7 @@ def render(
         gallery: Figures and videos.
         beside: What the user measured, for a section of its own.
         is_own: This is the page of what the user measured.
+        demo: For a section of its own.
     """
     environment = Environment(
         loader=FileSystemLoader(SOURCE / "templates"),
@@ -199,7 +208,13 @@ def render(
     }
     return environment.get_template("index.html.j2").render(
         pitch=PITCH,
-        sections=[*SECTIONS[:-2], OWN_SECTION, *SECTIONS[-2:]] if beside else SECTIONS,
+        sections=[
+            *([DEMO_SECTION] if demo else []),
+            *SECTIONS[:-2],
+            *([OWN_SECTION] if beside else []),
+            *SECTIONS[-2:],
+        ],
+        demo=demo,
         beside=beside,
         own=OWN,
         is_own=is_own,

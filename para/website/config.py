@@ -26,6 +26,9 @@ class MakeWebsiteConfig(CommonConfig):
     """Folder of the site, replaced when the new one is complete; null: website in outputs_dir."""
     only: list[str] | None = choice(None, asset_names)
     """Names of figures and videos to make; null: all. The page says what is not there."""
+    demo: str | None = folder(None)
+    """Folder of the demo of the page (`python -m para.website.make_demo`); null: the one that comes
+    with the code; none: no demo."""
     serve: bool = False
     """Serve the site on this machine until Ctrl-C."""
     port: int = number(8000, least=0, most=65535)

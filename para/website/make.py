@@ -13,6 +13,7 @@ from para.runs.folders import setting_of
 from para.system import available_cores
 from para.website.build import OWN, Site, Source, build_site
 from para.website.config import MakeWebsiteConfig
+from para.website.demo import read_demo, shipped_demo
 from para.website.folder import nothing_to_show, require_results_dir, site_folder
 
 ASSETS = "assets"
@@ -33,6 +34,8 @@ def make_website(cfg: MakeWebsiteConfig) -> Site:
     """
     out = site_folder(cfg)
     require_results_dir(cfg)
+    demo = None if cfg.demo == "none" else Path(cfg.demo) if cfg.demo else shipped_demo()
+    shown = read_demo(demo) if demo else None
     setting, own = setting_of(cfg), Path(cfg.results_dir)
     keep_curves(Sources.open(own, cfg.runs_dir, cfg.data_dir, setting, cfg.profile))
     folders = [own] if ResultSet.load(own).results else []
@@ -58,4 +61,5 @@ def make_website(cfg: MakeWebsiteConfig) -> Site:
     return build_site(
         *(first.results_dir, first.assets_dir, first.assets, out, setting, cfg.profile),
         own=second[0] if second else None,
+        demo=shown,
     )

@@ -14,9 +14,19 @@ import torch
 from para.cli import load_config
 from para.errors import CheckpointError, ConfigError, UnknownNameError
 from para.export.config import ExportConfig
-from para.export.model import OUTPUTS, Exportable, OnnxPolicy, _inverse, _told, arrays, export
+from para.export.model import (
+    OUTPUTS,
+    Exportable,
+    OnnxPolicy,
+    _inverse,
+    _told,
+    arrays,
+    export,
+    exportable,
+)
 from para.fields import check
 from para.policies.base import Policy
+from para.pretrained.ship import halved
 from para.runs.policy_file import load_policy
 from para.types import ActionChunk, Inference
 from tests.models.model_fixtures import make_batch, observations
@@ -91,6 +101,51 @@ def test_onnx_answers_as_the_policy(folder, tmp_path):
             require_same(*pair)
 
 
+REGRESSORS = ("regression", "pixel_regression", "act_camera", "act")
+
+
+@pytest.mark.parametrize("model", REGRESSORS)
+def test_those_that_regress_answer_as_the_policy(model, tmp_path):
+    turned = "model.rotations=true"
+    save_untrained(
+        tmp_path / model, ["profile=smoke", "env.image_size=32", f"model={model}", turned]
+    )
+    policy, _ = load_policy(tmp_path / model)
+    module = exportable(policy)
+    assert ("pixels" in module.outputs) == (model == "pixel_regression")
+    seen = observations(make_batch(3, 12, 32, seed=3))
+    with torch.no_grad():
+        found = module(*(torch.from_numpy(array) for array in arrays(seen)))
+    found = {name: tensor.numpy() for name, tensor in zip(module.outputs, found, strict=True)}
+    for i, ours in enumerate(policy.predict(seen, Inference())):
+        np.testing.assert_allclose(found["positions"][i], ours.positions, atol=1e-5)
+        np.testing.assert_allclose(found["rotations"][i], ours.rotations, atol=1e-4)
+        assert np.array_equal(found["gripper_command"][i], ours.gripper)
+        if ours.pixels is not None:
+            np.testing.assert_allclose(found["pixels"][i], ours.pixels, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_onnx_of_half_the_size_answers_as_the_policy_with_such_weights(tmp_path):
+    save_untrained(tmp_path / "whole", ["profile=smoke", "env.image_size=32", "model=regression"])
+    overrides = [f"policy={tmp_path / 'whole'}", f"outputs_dir={tmp_path}"]
+    whole = export(config(*overrides))
+    half = export(config(*overrides, "half=true", f"out={tmp_path / 'half.onnx'}"))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    assert b"site-packages" not in half.read_bytes()
+    policy, _ = load_policy(tmp_path / "whole")
+    for path in (whole, half):
+        if path is half:
+            small = {k: v.float() for k, v in halved(policy.state_dict()).items()}
+            policy.load_state_dict(small)
+        for batch in (1, 3):
+            seen = observations(make_batch(batch, 12, 32, seed=batch))
+            ours, theirs = policy.predict(seen), OnnxPolicy(path).predict(seen)
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(b.positions, a.positions, atol=1e-5)
+                assert np.array_equal(a.gripper, b.gripper)
+
+
 def test_the_inverse_that_is_written_out():
     matrices = torch.randn(
         20, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
@@ -100,10 +155,12 @@ def test_the_inverse_that_is_written_out():
 
 def test_what_cannot_be_exported_is_said(tmp_path):
     save_untrained(
-        tmp_path / "regression", ["profile=smoke", "env.image_size=32", "model=regression"]
+        tmp_path / "diffusion", ["profile=smoke", "env.image_size=32", "model=diffusion"]
     )
-    with pytest.raises(ConfigError, match="model=regression: pixel-aligned"):
-        export(config(f"policy={tmp_path / 'regression'}", "format=torch_export"))
+    with pytest.raises(ConfigError, match="model=diffusion: what is exported answers without"):
+        export(config(f"policy={tmp_path / 'diffusion'}", "format=torch_export"))
+    with pytest.raises(ConfigError, match="half=true makes a smaller ONNX file"):
+        config("half=true", "format=torch_export")
     with pytest.raises(CheckpointError, match="no folder"):
         export(config("policy=nothing"))
     with pytest.raises(ConfigError, match=r"must end in \.onnx"):

@@ -245,6 +245,37 @@ for (const block of document.querySelectorAll(".code")) {
   block.append(button);
 }
 
+// ---- Demo --------------------------------------------------------------------------------------
+const demoButton = document.querySelector("#demo-start");
+
+// Why the demo cannot run here, or "".
+function demoObstacle() {
+  if (location.protocol === "file:") {
+    return "This page was opened from disk, where a page may not read files. Serve its folder, for " +
+      "example by python -m http.server, and open it from there.";
+  }
+  if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") {
+    return "This browser runs no WebAssembly, which the demo needs. The picture above shows one of " +
+      "its starts, and the films on this page show both policies at work.";
+  }
+  return "";
+}
+
+demoButton?.addEventListener("click", async () => {
+  const status = document.querySelector("#demo-status");
+  status.textContent = demoObstacle() || "Loading …";
+  if (demoObstacle()) return;
+  demoButton.disabled = true;
+  try {
+    const { start } = await import("./demo.js");
+    await start(document.querySelector("#demo"));
+  } catch (error) {
+    demoButton.disabled = false;
+    status.textContent = `The demo could not be started (${error.message}). The picture above shows ` +
+      "one of its starts.";
+  }
+});
+
 // ---- Where am I? -------------------------------------------------------------------------------
 const places = new Map(
   [...document.querySelectorAll(".bar nav a")].map((link) => [link.hash.slice(1), link]),

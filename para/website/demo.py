@@ -1,0 +1,176 @@
+"""The demo of the website: what is in its folder, and how it comes onto a page.
+
+A folder holds `demo.json` (`DemoFile`), a policy per ONNX file, a sheet of frames per view (WebP,
+lossless: row i, column j shows the objects at (x[i], y[j])) and `still.webp`, a picture for who
+cannot run it. `para.website.make_demo` makes one; the repository's lies in website/demo/.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from para.errors import ConfigError
+from para.files import not_a_file, read_json
+from para.places import shipped
+from para.records import Amount, Count, Record, Text
+
+FOLDER = "demo"
+"""Where it lies on the site, and in website/."""
+FACTS = "demo.json"
+STILL = "still.webp"
+RUNTIME = "onnxruntime-web"
+"""Folder in website/ with what runs the policies in a browser (see its README.md)."""
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Row = Annotated[list[float], Field(min_length=3, max_length=4)]
+
+
+class DemoView(Record):
+    """A camera, and the sheet of what it sees.
+
+    `turn_deg`, `tilt_deg`: how far it stands to the right of the trained view, and above it.
+    """
+
+    turn_deg: float
+    tilt_deg: float
+    file: FileName
+    bytes: Count
+    intrinsics: Annotated[list[Row], Field(min_length=3, max_length=3)]
+    T_world_camera: Annotated[list[Row], Field(min_length=4, max_length=4)]
+
+
+class Median(Record):
+    """Distance of the place where the fingers close to the expert's, over the places of a view.
+
+    `mm`: median over those at which they close; `never`: places at which they do not.
+    """
+
+    n: Count
+    never: Count
+    mm: Amount | None
+
+
+class DemoPolicy(Record):
+    """A policy and its file.
+
+    `moved_mm`: how far the file's waypoints are at most from PyTorch's with the same weights;
+    `halved_mm`: 16-bit weights move 99 of 100 waypoints by less; `trained`, `unseen`: per view, for
+    places in the trained half and in the other.
+    """
+
+    name: Text
+    title: Text
+    file: FileName
+    bytes: Count
+    steps: Count
+    seed: Count
+    moved_mm: Amount
+    halved_mm: Amount
+    trained: list[Median]
+    unseen: list[Median]
+
+
+class DemoObject(Record):
+    """An object of the task. `offset`: from the place of all of them (x, y) [m]."""
+
+    name: Text
+    radius: Amount
+    colour: Annotated[list[float], Field(min_length=3, max_length=3)]
+    offset: Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class DemoFile(Record):
+    """demo.json. Positions are world frame [m]; `grasp` is relative to the objects' place."""
+
+    command: Text
+    size: Count
+    x: Annotated[list[float], Field(min_length=1)]
+    y: Annotated[list[float], Field(min_length=1)]
+    workspace: Annotated[list[float], Field(min_length=2, max_length=2)]
+    trained: Annotated[list[float], Field(min_length=4, max_length=4)]
+    ee_position: Row
+    gripper: float
+    grasp: Row
+    from_demos_mm: Amount
+    objects: Annotated[list[DemoObject], Field(min_length=1)]
+    views: Annotated[list[DemoView], Field(min_length=1)]
+    policies: Annotated[list[DemoPolicy], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A folder that has been looked at.
+
+    Attributes:
+        folder: It.
+        facts: What its demo.json says.
+        size: Width and height of its picture [px].
+    """
+
+    folder: Path
+    facts: DemoFile
+    size: tuple[int, int]
+
+    @property
+    def megabytes(self) -> float:
+        """What the first prediction of the first policy loads [MB]: runtime, policy, frames."""
+        runtime = sum(path.stat().st_size for path in runtime_files())
+        first = self.facts.policies[0].bytes + self.facts.views[0].bytes
+        return (runtime + first) / 1e6
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that the page reads."""
+        parts = [*self.facts.policies, *self.facts.views]
+        return [FACTS, STILL, *(part.file for part in parts)]
+
+    def copy(self, site: Path) -> None:
+        """Put it, and what runs it, on a site."""
+        for name in self.files:
+            _copy(self.folder / name, site / FOLDER / name)
+        for path in runtime_files():
+            _copy(path, site / FOLDER / path.name)
+
+
+def read_demo(folder: Path) -> Demo:
+    """The demo in a folder.
+
+    Raises:
+        ConfigError: There is none, or it is damaged; says how one is made.
+    """
+    import cv2
+
+    again = "Make it again (python -m para.website.make_demo RUN RUN), or leave it out (demo=none)."
+    value = read_json(folder / FACTS, ConfigError, again)
+    try:
+        demo = Demo(folder, DemoFile.check(value), (0, 0))
+    except ValueError as error:
+        raise ConfigError(f"{folder / FACTS}: {error}. {again}") from error
+    for name in demo.files:
+        if reason := not_a_file(folder / name):
+            raise ConfigError(f"{folder / name} {reason}. {again}")
+    still = cv2.imread(str(folder / STILL))
+    if still is None:
+        raise ConfigError(f"{folder / STILL} is no picture. {again}")
+    return Demo(folder, demo.facts, (still.shape[1], still.shape[0]))
+
+
+def shipped_demo() -> Path | None:
+    """The demo that comes with the code, if it does."""
+    folder = shipped("website") / FOLDER
+    return folder if (folder / FACTS).is_file() else None
+
+
+def runtime_files() -> list[Path]:
+    """What runs ONNX files in a browser, and its licence."""
+    return sorted(path for path in (shipped("website") / RUNTIME).iterdir() if path.suffix != ".md")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,60 @@
+"""The picture that stands for the demo where it cannot run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from para.figures.style import model_style
+from para.types import ActionChunk, Observation
+from para.video import draw_dot, draw_path, draw_text, overlay_heatmap, resize
+
+PANEL, GAP = 480, 12
+"""Side of a panel, and what is between two [px]."""
+_WHITE = (255, 255, 255)
+
+
+def draw_still(
+    seen: Observation, chunks: Sequence[ActionChunk], models: Sequence[str], grasp: np.ndarray
+) -> np.ndarray:
+    """What several policies predict from one frame, side by side.
+
+    Args:
+        seen: The frame.
+        chunks: A prediction per policy.
+        models: Their names in results.
+        grasp: Where the expert's fingers close (3,) [m]; a cross.
+
+    Returns:
+        (PANEL, n PANEL + (n - 1) GAP, 3) uint8.
+    """
+    panels = []
+    for chunk, model in zip(chunks, models, strict=True):
+        panels += [np.full((PANEL, GAP, 3), 255, np.uint8), _panel(seen, chunk, model, grasp)]
+    return np.concatenate(panels[1:], axis=1)
+
+
+def _panel(seen: Observation, chunk: ActionChunk, model: str, grasp: np.ndarray) -> np.ndarray:
+    camera = seen.camera.resized(PANEL, PANEL)
+    style = model_style(model)
+    colour = tuple(round(255 * c) for c in to_rgb(style.colour))
+    closing = int((chunk.gripper < 0.5).argmax())
+    panel = resize(seen.image, PANEL, PANEL)
+    if chunk.heatmaps is not None:
+        panel = overlay_heatmap(panel, chunk.heatmaps[closing], strength=0.6)
+    path = np.vstack([seen.ee_position, chunk.positions[np.isfinite(chunk.positions).all(1)]])
+    shadow = path * [1, 1, 0]
+    draw_path(panel, camera.project(shadow)[0], (150, 150, 150), 1)
+    pixels, _ = camera.project(path)
+    draw_path(panel, pixels, colour, 3)
+    for pixel in pixels:
+        draw_dot(panel, pixel, 4, colour, 1)
+    draw_dot(panel, camera.project(chunk.positions[closing])[0], 8, _WHITE, 3)
+    u, v = camera.project(grasp)[0].round().astype(int).tolist()
+    cv2.drawMarker(panel, (u, v), (20, 20, 20), cv2.MARKER_TILTED_CROSS, 22, 5)
+    cv2.drawMarker(panel, (u, v), (255, 230, 60), cv2.MARKER_TILTED_CROSS, 20, 2)
+    draw_text(panel, style.label, (14, 12), size=22, bold=True, outline=2)
+    return panel

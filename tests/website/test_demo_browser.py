@@ -1,0 +1,251 @@
+"""The demo that comes with the code, in a real browser: it runs, and answers as the policies do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from para.camera import Camera
+from para.export.model import OnnxPolicy
+from para.pretrained import policy_folder
+from para.runs.policy_file import load_policy
+from para.types import ActionChunk, Observation
+from para.website.build import build_site
+from para.website.demo import FACTS, Demo, read_demo, shipped_demo
+from para.website.make_demo import Grid, make_demo
+from para.website.serve import server
+from tests.results_fixture import make_result, write_result
+from tests.website.test_website_browser import AXE, THEMES, browser, need, opened
+
+__all__ = ["browser"]
+
+PREDICT = """
+async ([policy, places]) => {
+  const demo = await import("./static/demo.js");
+  if (!window.prepared) window.prepared = demo.prepare();
+  await window.prepared;
+  const found = [];
+  for (const place of places) {
+    const plan = await demo.predict(policy, place);
+    const heatmaps = plan.heatmaps?.map((map) => [...map]) ?? null;
+    found.push({positions: plan.positions, gripper: plan.gripper, heatmaps});
+  }
+  return found;
+}
+"""
+"""What the page predicts, by the functions that it uses itself."""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Demo:
+    folder = shipped_demo()
+    assert folder is not None
+    return read_demo(folder)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, demo) -> Path:
+    return make_site(tmp_path_factory.mktemp("demo"), demo)
+
+
+def make_site(folder: Path, demo: Demo) -> Path:
+    for model in ("para", "regression"):
+        write_result(folder / "results", make_result("lr", model, ood=8, sanity=4))
+    build_site(folder / "results", folder, [], folder / "root" / "some" / "where", demo=demo)
+    return folder / "root" / "some" / "where"
+
+
+@pytest.fixture(scope="module")
+def address(site) -> Iterator[str]:
+    with server(site.parents[1], 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/some/where/"
+        running.shutdown()
+
+
+def seen_at(demo: Demo, view: int, row: int, column: int) -> Observation:
+    """What a policy sees there, from the sheet of the view."""
+    facts, size = demo.facts, demo.facts.size
+    with Image.open(demo.folder / facts.views[view].file) as sheet:
+        box = (column * size, row * size, (column + 1) * size, (row + 1) * size)
+        image = np.array(sheet.convert("RGB").crop(box))
+    matrices = facts.views[view].intrinsics, facts.views[view].T_world_camera
+    camera = Camera(*(np.array(matrix) for matrix in matrices), size, size)
+    return Observation(image, camera, np.array(facts.ee_position), facts.gripper)
+
+
+def require_same(ours: ActionChunk, theirs: dict[str, Any], scale_mm: float = 0.01) -> None:
+    """The page's plan is this one; positions within `scale_mm`."""
+    np.testing.assert_allclose(theirs["positions"], ours.positions, atol=scale_mm / 1000)
+    assert theirs["gripper"] == ours.gripper.tolist()
+    if ours.heatmaps is None:
+        assert theirs["heatmaps"] is None
+    else:
+        shape = ours.heatmaps.shape
+        np.testing.assert_allclose(
+            np.array(theirs["heatmaps"]).reshape(shape), ours.heatmaps, atol=1e-4
+        )
+
+
+def shown(page) -> str:
+    return page.locator("#demo").get_attribute("data-shown")
+
+
+def wait_for(page, policy: str, row: int, column: int, view: int) -> None:
+    page.wait_for_selector(f"#demo[data-shown='{policy} {row} {column} {view}']")
+
+
+def test_a_visitor_drags_turns_and_switches(browser, address, demo):
+    loaded: list[str] = []
+    with opened(browser, address) as page:
+        page.on("request", lambda request: loaded.append(request.url))
+        page.evaluate("document.querySelector('#try').scrollIntoView({behavior: 'instant'})")
+        page.wait_for_load_state("networkidle")
+        assert not [url for url in loaded if "/demo/" in url and "still.webp" not in url]
+        assert page.evaluate(
+            "!performance.getEntriesByType('resource').some(e => e.name.includes('demo.js'))"
+        )
+        page.get_by_role("button", name="Start the demo").click()
+        page.wait_for_selector("#demo[data-shown]")
+        policy, row, column, view = shown(page).split()
+        row, column = int(row), int(column)
+        assert (policy, view) == ("para", "0")
+        result = page.locator("#demo-result")
+        assert "in the half with demonstrations" in result.inner_text()
+        assert page.evaluate("document.activeElement.dataset.demo") == "pad"
+        for key, dr, dc in (("ArrowRight", 0, 1), ("ArrowDown", 1, 0), ("Shift+ArrowRight", 0, 5)):
+            page.keyboard.press(key)
+            row, column = row + dr, column + dc
+            wait_for(page, "para", row, column, 0)
+        # the workspace is 78 x 60 cm of the 88 x 51 that are seen from above: to its far right
+        box = page.locator("[data-demo=pad]").bounding_box()
+        x, y = box["x"] + box["width"] * (44 + 29) / 88, box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] / 2, y)
+        page.mouse.down()
+        page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        column = int(np.abs(np.array(demo.facts.y) - 0.29).argmin())
+        page.wait_for_selector(f"#demo[data-shown^='para '][data-shown$=' {column} 0']")
+        assert "in the half without demonstrations" in result.inner_text()
+        row = int(shown(page).split()[1])
+        page.get_by_role("radio", name="Global regression").check()
+        wait_for(page, "regression", row, column, 0)
+        assert "Global regression" in result.inner_text()
+        assert "no heatmap" in result.inner_text()
+        turn = page.locator("[data-demo=turn]")
+        turn.focus()
+        page.keyboard.press("ArrowRight")
+        assert turn.get_attribute("aria-valuetext") == "10 degrees to the right"
+        view = next(
+            k for k, v in enumerate(demo.facts.views) if (v.turn_deg, v.tilt_deg) == (10, 0)
+        )
+        wait_for(page, "regression", row, column, view)
+        page.locator("[data-demo=waypoint]").focus()
+        page.keyboard.press("Home")
+        name = page.locator("[data-demo=waypoint]").get_attribute("aria-valuetext")
+        assert name == "1 of 12, fingers open"
+        assert page.evaluate("document.documentElement.scrollWidth") == 1280
+
+
+def test_the_page_predicts_as_onnx_runtime_does(browser, address, demo):
+    places = [(0, 3, 4), (0, 10, 27), (len(demo.facts.views) - 1, 16, 12)]
+    asked = [dict(zip(("view", "row", "column"), place, strict=True)) for place in places]
+    with opened(browser, address) as page:
+        for policy in demo.facts.policies:
+            found = page.evaluate(PREDICT, [policy.name, asked])
+            file = OnnxPolicy(demo.folder / policy.file)
+            ours = file.predict([seen_at(demo, *place) for place in places])
+            for chunk, theirs in zip(ours, found, strict=True):
+                require_same(chunk, theirs)
+
+
+@pytest.mark.slow
+def test_the_page_predicts_as_pytorch_does(browser, tmp_path):
+    folder = policy_folder("para_lr")
+    demo = read_demo(make_demo([folder], tmp_path / "made", Grid(2, 2, (0.0, 20.0), (0.0,))))
+    policy = demo.facts.policies[0]
+    assert policy.moved_mm < 0.01
+    assert (policy.trained[0].n, policy.unseen[1].n) == (2, 2)
+    assert max(policy.trained[0].mm, policy.unseen[0].mm) < 60  # it grasps on both halves
+    places = [(view, row, column) for view in (0, 1) for row in (0, 1) for column in (0, 1)]
+    asked = [dict(zip(("view", "row", "column"), place, strict=True)) for place in places]
+    site = make_site(tmp_path, demo)
+    with server(site.parents[1], 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_port}/some/where/"
+        with opened(browser, url) as page:
+            found = page.evaluate(PREDICT, [policy.name, asked])
+        running.shutdown()
+    ours = load_policy(folder)[0].predict([seen_at(demo, *place) for place in places])
+    for chunk, theirs in zip(ours, found, strict=True):
+        require_same(chunk, theirs, scale_mm=0.1)  # the shipped weights are 16-bit floats already
+
+
+def test_what_it_needs_is_said(browser, address, site):
+    url = f"file://{site}/index.html"
+    with opened(browser, url) as page:
+        page.get_by_role("button", name="Start the demo").click()
+        assert "opened from disk" in page.locator("#demo-status").inner_text()
+    with opened(browser, address, first="delete globalThis.WebAssembly;") as page:
+        page.get_by_role("button", name="Start the demo").click()
+        assert "no WebAssembly" in page.locator("#demo-status").inner_text()
+        picture = page.locator(".demo-start img")
+        picture.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelector('.demo-start img').naturalWidth > 500")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    assert page.locator("#demo-start").is_hidden()
+    assert page.locator(".demo-start img").is_visible()
+    context.close()
+
+
+@pytest.mark.slow
+def test_axe_finds_no_violation_and_it_fits(browser, address):
+    need(AXE.exists(), "no axe-core: npm install --prefix tests/website --no-package-lock")
+    small = """() => [...document.querySelectorAll('#try :is(button, input, [tabindex])')]
+      .filter(e => e.checkVisibility() && (e.clientHeight < 20 || e.clientWidth < 24))
+      .map(e => e.outerHTML.slice(0, 80))"""
+    with opened(browser, address) as page:
+        page.get_by_role("button", name="Start the demo").click()
+        page.wait_for_selector("#demo[data-shown]")
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            found = page.evaluate("tags => axe.run('#try', {runOnly: tags})", tags)
+            assert len(found["passes"]) > 15
+            assert [(v["id"], v["nodes"][0]["html"][:160]) for v in found["violations"]] == []
+        for width in (320, 390, 1280, 2560):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.evaluate(small) == []
+
+
+@pytest.mark.slow
+def test_a_damaged_file_ends_in_a_sentence_and_can_be_tried_again(browser, site, address):
+    facts = site / "demo" / FACTS
+    text = facts.read_text()
+    facts.write_text(json.dumps({"views": []}))
+    context = browser.new_context()
+    page = context.new_page()
+    try:
+        page.goto(address)
+        page.get_by_role("button", name="Start the demo").click()
+        page.wait_for_function(
+            "document.querySelector('#demo-status').textContent.includes('could not be started')"
+        )
+        assert page.locator("#demo-start").is_enabled()
+        facts.write_text(text)
+        page.get_by_role("button", name="Start the demo").click()
+        page.wait_for_selector("#demo[data-shown]", timeout=60_000)
+    finally:
+        facts.write_text(text)
+        context.close()
