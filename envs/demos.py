@@ -20,10 +20,12 @@ class DemoSet(ABC):
 
     Attributes:
         total: Number of episodes.
+        whole: Training completes it, whichever of its episodes the split needs.
         on_grid: Episode `index` starts at position `index` of the training grid.
     """
 
     total: int
+    whole = True
     on_grid = False
 
     @abstractmethod
@@ -133,6 +135,7 @@ class Drawn(DemoSet):
     """
 
     total = 64
+    whole = False
 
     def __init__(self, part: str = "all"):
         self.part = part

@@ -8,6 +8,7 @@ depends on its start and its actions only.
 
 from __future__ import annotations
 
+import importlib
 import logging
 from dataclasses import dataclass, field
 from functools import cache
@@ -133,16 +134,18 @@ def _build(scene: Scene) -> Any:
     Where cabinet and stove stand is drawn when it is built and stands in no initial state: from
     NumPy's global generator, which is seeded here and given back as it was.
     """
-    logging.disable(logging.WARNING)  # robosuite asks for settings of its own when it is imported
+    # By name, so that who follows the imports of this file (para/runs/code.py) loads no robosuite,
+    # and without the warning that it has no settings of the user's.
+    logging.disable(logging.WARNING)
     try:
-        from libero.libero.envs.env_wrapper import ControlEnv
+        wrapper = importlib.import_module("libero.libero.envs.env_wrapper")
     finally:
         logging.disable(logging.NOTSET)
 
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(0)  # noqa: NPY002
     try:
-        wrapped = ControlEnv(
+        wrapped = wrapper.ControlEnv(
             bddl_file_name=str(scene.bddl),
             use_camera_obs=False,
             has_offscreen_renderer=False,

@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -160,6 +160,7 @@ def ensure_dataset(
     dataset: str,
     limit: int | None = None,
     executor: ExecutorConfig | None = None,
+    only: Collection[int] | None = None,
 ) -> tuple[Path, list[EpisodeMeta]]:
     """What training calls: verify a data set, after making the episodes that are missing.
 
@@ -168,6 +169,7 @@ def ensure_dataset(
         dataset: Its name.
         limit: At most so many episodes.
         executor: Where missing ones are made; None: here.
+        only: Indices of those that are asked for; None: all.
 
     Returns:
         The folder, and the episodes by index.
@@ -177,6 +179,7 @@ def ensure_dataset(
             was made with another environment configuration, or another version of it.
     """
     folder, tasks = _folder_and_tasks(cfg, dataset, limit)
+    tasks = [task for task in tasks if only is None or task.index in only]
     made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
     shown = {"version": TASKS[cfg.task.kind].version, "appearance": cfg.appearance}
     present = _present(folder, tasks)

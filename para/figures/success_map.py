@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
 
+from envs.base import load_task
 from envs.splits import SplitConfig
-from envs.table import workspace as ws
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import Result, setting_of_result, success_rate
@@ -123,7 +123,7 @@ def _draw_background(axes: Axes, setting: Setting) -> None:
     )
     (top, left), (bottom, right) = corners[:, :2]  # x runs down the picture, y to the right
     axes.imshow(faded, extent=(left, right, bottom, top), interpolation="antialiased")
-    low, high = (-ws.Y_HALF, -ws.X_HALF), (ws.Y_HALF, ws.X_HALF)
+    low, high = (corner[::-1] for corner in load_task(setting.task).workspace)
     edge = np.array([low, (high[0], low[1]), high, (low[0], high[1]), low]).T
     axes.plot(*edge, color=LIGHT.muted, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")

@@ -12,6 +12,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from envs.base import build_task
+from envs.demos import DEMO_SETS
 from envs.splits import training_indices
 from para.data.dataset import Batch, BatchLoader, DemoDataset
 from para.data.generate import ensure_dataset
@@ -55,9 +56,11 @@ def _divided(cfg: TrainConfig, tasks: int) -> tuple[Path, list[int], list[int]]:
         own = open_own(str(cfg.data))
         return own.folder, *own.divided(cfg.training.validation_demos, cfg.limit)
     task = build_task(cfg.task)
-    folder, metas = ensure_dataset(cfg, cfg.split.dataset_for(task, cfg.layout), cfg.limit)
-    present = {meta.index for meta in metas if meta.success}
+    name = cfg.split.dataset_for(task, cfg.layout)
     chosen = training_indices(cfg.split, task, cfg.layout)
+    only = None if DEMO_SETS[name].whole else chosen
+    folder, metas = ensure_dataset(cfg, name, cfg.limit, only=only)
+    present = {meta.index for meta in metas if meta.success}
     indices = [i for i in chosen if i in present]
     wanted = 0 if cfg.split.demos else -(-cfg.training.validation_demos // tasks)
     return folder, *spread_out(indices, min(wanted, len(indices) // 8))

@@ -200,6 +200,8 @@ def test_complete_sets_are_left_alone(copy, monkeypatch):
     folder, metas = ensure_dataset(config(copy), "objpos", LIMIT)
     assert folder == folder_of(copy)
     assert [meta.index for meta in metas] == [0, 51, 102, 153, 204, 255]
+    _, some = ensure_dataset(config(copy), "objpos", LIMIT, only=[51, 255])
+    assert [meta.index for meta in some] == [51, 255]
     assert contents(folder) == before
 
 
