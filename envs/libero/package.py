@@ -48,5 +48,11 @@ def root() -> Path:
         ConfigError: The package is not installed, or of another version.
     """
     require_package()
-    (folder,) = importlib.util.find_spec("libero").submodule_search_locations
-    return Path(folder) / "libero"
+    found = importlib.util.find_spec("libero")
+    folders = [Path(folder) / "libero" for folder in found.submodule_search_locations or ()]
+    if not folders or not (folders[0] / "bddl_files").is_dir():
+        raise ConfigError(
+            f"{found.origin or folders} hides LIBERO's package: rename it, or take its folder off "
+            "PYTHONPATH."
+        )
+    return folders[0]

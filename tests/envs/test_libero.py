@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
@@ -142,6 +143,16 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch):
     check(load_config(TrainConfig, []))  # nothing else changes
     with pytest.raises(ConfigError, match=r"Not installed: libero"):
         check(load_config(TrainConfig, ["task=libero_spatial_0", "split=libero_id"]))
+    monkeypatch.undo()
+    package.root.cache_clear()
+
+
+def test_a_module_that_hides_the_package_is_named(monkeypatch):
+    package.root.cache_clear()
+    hiding = importlib.machinery.ModuleSpec("libero", None, origin="elsewhere/libero.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: hiding)
+    with pytest.raises(ConfigError, match=r"elsewhere/libero\.py hides LIBERO's package"):
+        package.root()
     monkeypatch.undo()
     package.root.cache_clear()
 
