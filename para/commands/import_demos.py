@@ -15,7 +15,7 @@ from para.data.importing import ImportConfig
 def main(cfg: ImportConfig) -> None:
     """Make demos of your own recordings: a folder, robomimic's or LIBERO's HDF5, or LeRobot v3.
 
-    They go to <data_dir>/own/<name>; then check them with scripts/check_data.py (docs/robot.md).
+    They go to <data_dir>/own/<name>; then check them with check_data (docs/robot.md).
     """
     from para.data.importing import import_demos
 
