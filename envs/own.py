@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from envs.base import Condition, Task
 from envs.splits import SPLITS, Split, SplitConfig
 from para.fields import require, word
+from para.places import typed
 
 
 @dataclass
@@ -35,7 +36,7 @@ class OwnConfig(SplitConfig):
         require(
             getattr(run, "data", None) is not None,
             f"split={self.name} needs data=FOLDER, the folder of an imported set "
-            "(scripts/import_demos.py says where it is).",
+            f"({typed('import_demos')} says where it is).",
         )
 
 

@@ -154,7 +154,7 @@ class TrainConfig(CommonConfig):
     have one, nothing is told, and training makes it null."""
     split: Any = MISSING
     data: str | None = folder(None, mark=LOCAL)
-    """Folder of imported demos, for split=own (scripts/import_demos.py)."""
+    """Folder of imported demos, for split=own (import_demos)."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recipe: RecipeConfig | None = None
     """Stages of training for video backbones; null: one run with training.* and all losses of the
