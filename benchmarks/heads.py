@@ -109,6 +109,7 @@ def training_step(profile: str, variant: str, batch_size: int) -> Callable[[], N
         def loss() -> torch.Tensor:
             return model.loss(batch)["loss"]
 
+    model.to(memory_format=torch.channels_last)  # as training has them
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
 
     def step() -> None:
@@ -126,7 +127,7 @@ def made_up_batch(batch: int, horizon: int, size: int) -> dict[str, torch.Tensor
     camera = Camera.look_at((0.96, 0, 1.15), (0, 0, 0), 45, size, size)
     low, high = torch.tensor([-0.19, -0.3, 0.0]), torch.tensor([0.19, 0.3, 0.3])
     return {
-        "image": torch.rand(batch, 3, size, size),
+        "image": torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last),
         "intrinsics": torch.from_numpy(camera.intrinsics).float().expand(batch, 3, 3),
         "T_world_camera": torch.from_numpy(camera.T_world_camera).float().expand(batch, 4, 4),
         "ee_position": low + (high - low) * torch.rand(batch, 3),
