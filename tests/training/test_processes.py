@@ -32,7 +32,7 @@ class Lab:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._demos = make_dataset(folder / "demos", episodes=4, size=32)
+        self._demos = make_dataset(folder / "demos", episodes=4, frames=8, size=32)
 
     def start(self, kind, processes, *runs, launcher=None):
         """start("image", 2, (runs, stop_at, overrides), ...): train with two processes.

@@ -58,7 +58,7 @@ STEPS = {"video": 5, "joint": 5, "heads": 5}
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
     """Demos with clips of 3 frames; the same for all stages."""
-    folder = make_dataset(tmp_path_factory.mktemp("demos"), episodes=4, size=32)
+    folder = make_dataset(tmp_path_factory.mktemp("demos"), episodes=4, frames=8, size=32)
     return tuple(DemoDataset(folder, indices, 4, 3, clip=(3, 6)) for indices in (range(3), [3]))
 
 
