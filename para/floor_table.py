@@ -11,7 +11,7 @@ from para.errors import ResultError
 from para.files import read_json
 from para.markdown import table_head, table_row
 from para.statistics import Rate
-from para.website.content import Numbers
+from para.website.content import Numbers, bounds
 
 HIGHEST_FLOOR = 0.25
 """A split whose best floor is higher says little."""
@@ -49,10 +49,7 @@ def floors_table(results_dir: Path) -> str:
 
 def measured_bounds(numbers: Numbers, split: str) -> tuple[str, str]:
     """The best floor of a split's result files, "**high**" where it is, and the ceiling."""
-    found = {name: numbers.number(split, name) for name in FLOORS}
-    floors = {name: n for name, n in found.items() if n and not FLOORS[name].ceiling}
-    best = max(floors.values(), key=lambda number: number.rate.value, default=None)
-    ceiling = next((n for name, n in found.items() if n and FLOORS[name].ceiling), None)
+    best, ceiling = bounds(numbers, split)
     says = "not run" if best is None else f"{best.percent} ({best.model})"
     high = best is not None and best.rate.value > HIGHEST_FLOOR
     return f"**high**: {says}" if high else says, ceiling.percent if ceiling else "not run"

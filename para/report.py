@@ -44,6 +44,7 @@ from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
 from para.website.content import Number, Numbers
 from para.website.first_campaign import then_and_now
+from para.website.many_tasks import task_rows
 
 PAGES = ("README.md", "docs/video.md", "docs/protocol.md")
 
@@ -78,6 +79,24 @@ def splits_table(numbers: Numbers, _: Path) -> str:
         middle = (*measured_bounds(numbers, name), p_values.get(name, ""))
         lines.append(table_row(title, seeds, *rates["ood"], *middle, *rates["sanity"]))
     return "\n".join(lines)
+
+
+def tasks_table(numbers: Numbers, _: Path) -> str:
+    """Success on every task of a policy of its own, and of one policy for all."""
+    tests = ("in dist.", "held out")
+    titles = (*(f"{whose}, {test}" for whose in ("its own PARA", "one for all") for test in tests),)
+    lines = table_head("task", "split", "seeds", *titles, "best floor", "ceiling")
+    for row in task_rows(numbers):
+        own, shared = (
+            [_rate(of(test)) if of else "" for test in ("sanity", "ood")]
+            for of in (row.alone, row.of_all if row.shared else None)
+        )
+        runs = row.numbers.select(row.split, MAIN_MODELS[0])
+        seeds = str(len({run.seed for run in runs}) or "")
+        bounds = measured_bounds(row.numbers, row.split)
+        lines.append(table_row(f"`{row.task}`", f"`{row.split}`", seeds, *own, *shared, *bounds))
+    found = [run for row in task_rows(numbers) for run in row.numbers.select(row.split, "para")]
+    return "\n".join([*lines, "", _setting(found)])
 
 
 def theta_table(numbers: Numbers, _: Path) -> str:
@@ -238,6 +257,7 @@ Table = Callable[[Numbers, Path], str]
 TABLES: dict[str, Table] = {
     "splits": splits_table,
     "theta": theta_table,
+    "tasks": tasks_table,
     "setting": setting_line,
     **{f"video_{name}": partial(recipe_table, name=name) for name in RECIPE_TABLES},
     "video_pairs": video_pairs_table,

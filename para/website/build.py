@@ -28,6 +28,7 @@ from para.website import content, media
 from para.website.content import Number, Numbers
 from para.website.demo import Demo
 from para.website.folder import MARKER, replaced_folder
+from para.website.many_tasks import task_rows
 
 SOURCE = shipped("website")
 OWN = "own"
@@ -41,6 +42,7 @@ SECTIONS = (
     ("method", "Method"),
     ("spatial", "Positions"),
     ("viewpoints", "Viewpoints"),
+    ("tasks", "Many tasks"),
     ("video", "Video models"),
     ("bonus", "Clutter"),
     ("numbers", "Every run"),
@@ -227,6 +229,7 @@ def render(
         recipe_split=video_charts.RECIPE_SPLIT,
         three_way=content.three_way(numbers),
         three_way_splits=study.THREE_WAY_SPLITS,
+        task_rows=[*task_rows(numbers)],
         followers=study.followers(),
         scaling_splits=sweep_splits(),
         scaling_models=video_charts.SCALING_MODELS,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+from baselines.floors import FLOORS
 from envs.splits import TESTS
 from para.evaluation.result_set import ResultSet, StoredResult, at_theta, theta_of
 from para.evaluation.results import (
@@ -204,6 +205,15 @@ class Numbers:
         """
         wanted = {(split, m) for split in splits for m in models or self.models(split)}
         return describe([run for pair in sorted(wanted) for run in self.select(*pair)])
+
+
+def bounds(numbers: Numbers, split: str) -> tuple[Number | None, Number | None]:
+    """The best of what learns nothing (baselines/floors.py), and the ceiling; None: not run."""
+    found = {name: number for name in FLOORS if (number := numbers.number(split, name))}
+    floors = [number for name, number in found.items() if not FLOORS[name].ceiling]
+    ceilings = [number for name, number in found.items() if FLOORS[name].ceiling]
+    best = max(floors, key=lambda number: number.rate.value, default=None)
+    return best, next(iter(ceilings), None)
 
 
 def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:

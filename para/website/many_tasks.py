@@ -1,0 +1,77 @@
+"""What is said of the tasks side by side: one policy for each, one for all, floors and ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envs.base import TASKS
+from envs.episodes import VARIED
+from envs.multi_task import LAYOUT
+from para.evaluation.results import MAIN_MODELS
+from para.runs.identity import Setting
+from para.website.content import Number, Numbers, bounds
+
+ALONE, TOGETHER = "lr", "multi_task_lr"
+"""The split of each task's headline, and the one that trains a single policy on all of them."""
+FURTHER = (
+    (Setting("pick_named", layout=LAYOUT), "composition"),
+    (Setting("bowl_on_plate", layout=LAYOUT, appearance=VARIED), "appearance"),
+)
+"""What else is held out than a half of the table."""
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One test of one task.
+
+    Attributes:
+        task: Name of the task.
+        numbers: The results that it is computed from.
+        split: What a policy of this task alone was trained and tested on.
+        shared: The split whose policy was trained on all tasks, tested on the same; None: none.
+    """
+
+    task: str
+    numbers: Numbers
+    split: str
+    shared: str | None
+
+    @property
+    def title(self) -> str:
+        """Of the task."""
+        return TASKS[TASKS.load(self.task).kind].title
+
+    @property
+    def description(self) -> str:
+        """Of the task, in a sentence."""
+        return TASKS[TASKS.load(self.task).kind].description
+
+    @property
+    def best_floor(self) -> Number | None:
+        """Success of the best policy that learns nothing; None: none was run."""
+        return bounds(self.numbers, self.split)[0]
+
+    @property
+    def ceiling(self) -> Number | None:
+        """Success of the expert; None: not run."""
+        return bounds(self.numbers, self.split)[1]
+
+    def alone(self, test: str, model: str = MAIN_MODELS[0]) -> Number | None:
+        """Success of the policy of this task; None: not run."""
+        return self.numbers.number(self.split, model, test)
+
+    def of_all(self, test: str, model: str = MAIN_MODELS[0]) -> Number | None:
+        """Success of the policy of all tasks; None: not run, or there is none."""
+        return self.numbers.number(self.shared, model, test) if self.shared else None
+
+
+def task_rows(numbers: Numbers) -> Iterator[TaskRow]:
+    """The headline of every task in its independent layout, then what else is held out."""
+    for name in TASKS.options():
+        if LAYOUT in TASKS[TASKS.load(name).kind].layouts:
+            here = Numbers(numbers.every, Setting(name, layout=LAYOUT), numbers.profile)
+            yield TaskRow(name, here, ALONE, TOGETHER)
+    for setting, split in FURTHER:
+        here = Numbers(numbers.every, setting, numbers.profile)
+        yield TaskRow(setting.task, here, split, None)
