@@ -176,6 +176,7 @@ class Task(ABC):
         description: One sentence.
         instruction: What a policy is told, `Observation.instruction`; see `instruct`.
         turns: The hand must turn: waypoints carry a yaw, and what a policy predicts is executed.
+        settle_steps: Control steps for which the expert's hand rests before its fingers move.
         robots: Names of the robots that can do it.
         layouts: Ways in which its objects are placed; the first is the usual one.
         objects: Its objects, in the order of conditions.
@@ -193,6 +194,7 @@ class Task(ABC):
     description: ClassVar[str]
     instruction: ClassVar[str]
     turns: ClassVar[bool] = False
+    settle_steps: ClassVar[int] = 0
     robots: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[str, ...]]
     objects: ClassVar[tuple[TaskObject, ...]]

@@ -37,8 +37,10 @@ def _usual_dataset(*, _root_: DictConfig) -> str:
     return _task_of(_root_).datasets[0]
 
 
-def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
-    return yes if _is_of_every_task(_root_) or _task_of(_root_).turns else no
+def _if_turns(yes: Any, no: Any, every_task: Any = None, *, _root_: DictConfig) -> Any:
+    if _is_of_every_task(_root_):
+        return yes if every_task is None else every_task
+    return yes if _task_of(_root_).turns else no
 
 
 def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
@@ -48,8 +50,8 @@ def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
 
 
 # What YAML files say that depends on the chosen task or model: a task's usual layout and data set,
-# a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not,
-# and a value of a table for kinds of models.
+# a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not
+# (and a third for all tasks at once), and a value of a table for kinds of models.
 OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
 OmegaConf.register_new_resolver("usual_dataset", _usual_dataset, replace=True)
 OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)

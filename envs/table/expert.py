@@ -10,6 +10,9 @@ from envs.base import Environment, Waypoint
 
 FRAME_STEPS = 5
 """Control steps between two frames of a demonstration: 10 Hz."""
+SETTLE_STEPS = 30
+"""`Task.settle_steps` where things are put down to the millimetre: 0.6 s, two waypoints of a
+policy. Without them one that is a tenth of a second off lets go on the way down or up."""
 DWELL_STEPS = 25
 """Control steps for which the hand rests while the fingers move: 0.5 s, so that a policy that
 predicts one waypoint every 0.3 s always has at least one of them inside."""
@@ -75,6 +78,8 @@ def run_expert(
         if env.steps >= env.config.max_steps:
             break
         if goal.gripper != env.gripper_command:
+            for _ in range(env.task.settle_steps):
+                step(goal._replace(gripper=env.gripper_command))
             for _ in range(DWELL_STEPS):
                 step(goal)
         elif _arrived(env, goal):

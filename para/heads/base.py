@@ -182,7 +182,7 @@ class Head(nn.Module, ABC):
             turns = labels.rotations * labels.rotations.new_tensor(_PERIODS)
             target = circular_bin_target(turns, self.cfg.rotation_bins)
             parts["rotation"] = masked_mean(
-                divergence(rotations, target[:, :, None]).mean((-2, -1)), labels.visible
+                divergence(rotations, target[:, :, None]).mean(-2).sum(-1), labels.visible
             )
         return parts
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from envs.base import Condition, EnvConfig, load_task
-from envs.splits import load_split, split_names, test_conditions, training_indices
+from envs.splits import (
+    load_split,
+    split_names,
+    test_conditions,
+    training_conditions,
+    training_indices,
+)
 from envs.table.expert import run_expert
 from envs.table.task import table_tasks
 from para.errors import ConfigError, UnknownNameError
@@ -119,7 +125,7 @@ def test_only_the_named_bowl_on_the_named_plate_counts():
 
 def test_halves_speak_of_the_named_objects_and_the_others_stand_anywhere():
     task, split = load_task("pick_named"), load_split("lr")
-    starts = [task.grid(index) for index in training_indices(split, task)]
+    starts = training_conditions(split, task)
     tested = test_conditions(split, "ood", task)
     for conditions, sign in ((starts, -1), (tested, 1)):
         named = {np.sign(c.at(name)[1]) for c in conditions for name in c.named}

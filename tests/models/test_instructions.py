@@ -80,7 +80,7 @@ def test_para_learns_two_targets_of_each_instruction_on_one_image_and_composes_t
     trained = {name: value[:3] for name, value in batch.items()}
     trained["instruction"] = policy.text.features(SAID[:3])
     optimizer = torch.optim.Adam(policy.parameters(), 4e-3)
-    for _ in range(70):
+    for _ in range(100):
         optimizer.zero_grad()
         policy.loss(trained)["loss"].backward()
         optimizer.step()

@@ -12,7 +12,7 @@ from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table import judging
 from envs.table.blocks import add_box, add_free_body, half_turn, yaw_of
 from envs.table.env import TableEnv
-from envs.table.expert import pick_and_place
+from envs.table.expert import SETTLE_STEPS, pick_and_place
 from envs.table.task import TableTask
 
 BLOCK_HALF = (0.032, 0.016, 0.018)
@@ -56,6 +56,7 @@ class BlockInTray(TableTask):
     description = "Put the block into the slot of the tray, turned as the slot is."
     instruction = "put the block into the tray"
     turns = True
+    settle_steps = SETTLE_STEPS
     objects = (BLOCK, TRAY)
     stages = (MISS, GRASP, INSIDE)
     metrics = (

@@ -12,7 +12,7 @@ from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table import judging
 from envs.table.blocks import add_box, add_free_body, quarter_turn, yaw_of
 from envs.table.env import TableEnv
-from envs.table.expert import pick_and_place
+from envs.table.expert import SETTLE_STEPS, pick_and_place
 from envs.table.task import TableTask
 
 SMALL_HALF, LARGE_HALF = 0.020, 0.025
@@ -47,6 +47,7 @@ class StackBlocks(TableTask):
     description = "Put the small block onto the large one, however they are turned."
     instruction = "put the small block on the large block"
     turns = True
+    settle_steps = SETTLE_STEPS
     objects = (SMALL, LARGE)
     stages = (MISS, GRASP, STACK)
     metrics = (Metric("place_error_m", "Final distance between the blocks", "m"),)
