@@ -25,7 +25,7 @@ from para.types import Inference
 
 pytestmark = pytest.mark.slow  # the first build compiles robosuite's functions
 
-CONFIG = EnvConfig(image_size=96, max_steps=400)
+CONFIG = EnvConfig(image_size=96, max_steps=600)
 TASK = load_task("libero_spatial_0")
 UP = np.array([0.0, 0.0, TABLE_TOP])
 
