@@ -26,6 +26,7 @@ from envs.base import TASKS, EnvConfig, load_task  # noqa: E402
 from envs.libero.env import LiberoEnv  # noqa: E402
 from envs.libero.task import LiberoTask  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
+from para.evaluation.config import EvalConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.statistics import Rate  # noqa: E402
 from para.system import provenance, versions  # noqa: E402
@@ -93,6 +94,7 @@ def main() -> None:
     names = [said["task"]] if "task" in said else every
     made = {"tasks": {}, **provenance("benchmarks/libero.py", sys.argv[1:])}
     made["versions"] = versions()
+    results_dir = said.get("results_dir", EvalConfig.results_dir)
     for name in names:
         env = load_task(name).environment("panda", "official", EnvConfig())
         if "speed" not in made:
@@ -101,8 +103,7 @@ def main() -> None:
         row = made["tasks"][name]
         sys.stdout.write(f"{name}: {row['successes']} of {row['n']}, failed {row['failed']}\n")
         sys.stdout.flush()
-        folder = Path(said.get("results_dir", "outputs/results")) / "benchmarks"
-        atomic_write_json(folder / "libero.json", made)
+        atomic_write_json(Path(results_dir) / "benchmarks" / "libero.json", made)
 
 
 if __name__ == "__main__":

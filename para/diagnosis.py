@@ -213,7 +213,9 @@ def _look_at_value(cfg: DictConfig, override: Override, outline: bool) -> None:
     if isinstance(before, DictConfig) and not isinstance(value, dict) and value is not None:
         inside = ", ".join(f"{key}.{name}" for name in before) or f"{key}.NAME"
         raise ConfigError(f"{text}: {key} holds several keys; set one of them: {inside}.")
-    shown = one_line(OmegaConf.to_container(before) if _is_tree(before) else before)
+    shown = one_line(
+        OmegaConf.to_container(before) if _is_tree(before) else _value(cfg, key, before)
+    )
     try:
         OmegaConf.update(cfg, key, value, force_add=override.is_add() or override.is_force_add())
         set_ = OmegaConf.to_container(OmegaConf.create({leaf: OmegaConf.select(cfg, key)}))[leaf]
@@ -226,7 +228,15 @@ def _look_at_value(cfg: DictConfig, override: Override, outline: bool) -> None:
         message = "this key cannot take that value"
         if isinstance(error, OmegaConfBaseException):
             message = str(as_config_error(error)).rstrip(".").removeprefix(f"{key}: ")
-        raise ConfigError(f"{text}: {message} (without it: {shown}).") from error
+        raise ConfigError(f"{text}: {message} (without it: {one_line(shown)}).") from error
+
+
+def _value(cfg: DictConfig, key: str, node: Any) -> Any:
+    """What a key says; of an interpolation what it comes to, or its text where that fails."""
+    try:
+        return OmegaConf.select(cfg, key) if node._is_interpolation() else node
+    except OmegaConfBaseException:
+        return node
 
 
 def _is_tree(node: Any) -> bool:

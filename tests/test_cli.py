@@ -306,7 +306,11 @@ def test_differences_ignore_what_does_not_train():
     a = asdict(load_config(TrainConfig))
     other = "wandb=offline workers=3 runs_dir=x split=distractor training.log_every=7"
     b = load_config(TrainConfig, other.split())
-    assert set(differences(b, a)) == {"split.train_set", "split.train_positions.kind"}
+    assert set(differences(b, a)) == {
+        "split.train_set",
+        "split.dataset_apart",
+        "split.train_positions.kind",
+    }
     changed = ["training.learning_rate=1", "model.head.hidden=32", "limit=8"]
     assert differences(load_config(TrainConfig, changed), a) == {
         "limit": (None, 8),

@@ -113,7 +113,7 @@ FLAGS = {
     "--info searchpath": ["para://train", "hydra.conf"],
     "--info defaults": ["profile/laptop", "schema/train"],
     "--cfg hydra": ["output_subdir: null", "multirun"],
-    "--cfg job --package training": ["# @package training", "steps: 600"],
+    "--cfg job --package training": ["# @package training", "batch_size: 32"],
     "--hydra-help": ["hydra/launcher: basic"],
     "-sc install=bash": ["hydra_bash_completion"],
 }

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from para.camera import Camera
 from para.data.config import AugmentConfig
+from para.doubles import double_array
 
 ATTEMPTS = 8
 """Warps drawn per sample; the first that keeps the labels in view is taken, else none."""
@@ -83,7 +84,7 @@ def redraw(
     count, length, height, width, _ = old.shape
     if new_to_old is not None:
         centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        maps = np.linalg.inv(centre) @ new_to_old.double().numpy() @ centre
+        maps = np.linalg.inv(centre) @ double_array(new_to_old) @ centre
         warped = np.empty_like(old[0])
     for i in range(count):
         drawn = old[i]

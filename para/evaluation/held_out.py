@@ -19,6 +19,7 @@ from para.camera import Camera
 from para.data.dataset import DemoDataset
 from para.data.observations import observations_of
 from para.data.own import OwnSet, open_own
+from para.doubles import double_array
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.trained import training_command
@@ -101,11 +102,11 @@ class HeldOut:
         distances, pixels, still, gripper, missed, real = ([] for _ in range(6))
         dataset = self._dataset(self.demos)
         for batch, observations, chunks in self._predicted(dataset, cfg):
-            truth = batch["waypoints"].double().numpy()
+            truth = double_array(batch["waypoints"])
             planned = np.stack([chunk.positions for chunk in chunks])
             distances.append(np.linalg.norm(planned - truth, axis=-1))
             pixels.append(_apart(observations, planned, truth))
-            here = batch["ee_position"].double().numpy()[:, None]
+            here = double_array(batch["ee_position"])[:, None]
             still.append(np.linalg.norm(truth - here, axis=-1))
             opening = np.stack([chunk.gripper for chunk in chunks]) > 0.5
             gripper.append(opening == (batch["waypoint_gripper"].numpy() > 0.5))
