@@ -9,8 +9,10 @@ import numpy as np
 
 from envs.base import Condition, EnvConfig, Task
 from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, thetas_deg
-from envs.table.workspace import CORNERS, GRID, grid_positions
+from envs.table.workspace import GRID, grid_positions
 
+SIDES = (("near", "far"), ("left", "right"))
+"""Lower and upper half of a workspace along x and along y."""
 DEMOS_PER_VIEW = 10
 """Demos of each of the 64 viewpoints in the data set viewpoints."""
 
@@ -69,15 +71,13 @@ class SameHalf(ObjPos):
         """See `DemoSet`."""
         rng = np.random.default_rng([self.total, index, self.axis])
         first = grid_positions()[index]
-        low, high = (np.array(corner) for corner in CORNERS)
-        half = np.array([low, high])
-        half[0 if first[self.axis] > 0 else 1, self.axis] = 0.0
+        side = half(task, SIDES[self.axis][int(first[self.axis] > 0)])
         concerned = task.concerned(layout)
 
         def point(anchor: int) -> np.ndarray:
             if not anchor:
                 return first
-            return rng.uniform(*half) if anchor < concerned else rng.uniform(low, high)
+            return rng.uniform(*(side if anchor < concerned else task.workspace))
 
         return task.draw(point, layout, rng)
 
@@ -156,7 +156,8 @@ class Drawn(DemoSet):
 def half(task: Task, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Corners (2,), (2,) [m] of a half of a task's workspace: left, right, near or far."""
     low, high = (corner.copy() for corner in task.workspace)
-    axis, upper = {"left": (1, 0), "right": (1, 1), "near": (0, 0), "far": (0, 1)}[part]
+    axis = next(axis for axis, sides in enumerate(SIDES) if part in sides)
+    upper = SIDES[axis].index(part)
     (low if upper else high)[axis] = (low[axis] + high[axis]) / 2
     return low, high
 

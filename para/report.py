@@ -46,6 +46,8 @@ from para.website.content import Number, Numbers
 from para.website.first_campaign import then_and_now
 from para.website.many_tasks import task_rows
 
+TEST_WORDS = {"in dist.": "sanity", "held out": "ood"}
+"""What tests are called at the head of a column."""
 PAGES = ("README.md", "docs/video.md", "docs/protocol.md")
 
 
@@ -83,19 +85,17 @@ def splits_table(numbers: Numbers, _: Path) -> str:
 
 def tasks_table(numbers: Numbers, _: Path) -> str:
     """Success on every task of a policy of its own, and of one policy for all."""
-    tests = ("in dist.", "held out")
-    titles = (*(f"{whose}, {test}" for whose in ("its own PARA", "one for all") for test in tests),)
+    titles = [f"{of}, {test}" for of in ("its own PARA", "one for all") for test in TEST_WORDS]
     lines = table_head("task", "split", "seeds", *titles, "best floor", "ceiling")
+    found: list[StoredResult] = []
     for row in task_rows(numbers):
-        own, shared = (
-            [_rate(of(test)) if of else "" for test in ("sanity", "ood")]
-            for of in (row.alone, row.of_all if row.shared else None)
-        )
+        own = [_rate(row.alone(test)) for test in TEST_WORDS.values()]
+        shared = [_rate(row.of_all(test)) if row.shared else "" for test in TEST_WORDS.values()]
         runs = row.numbers.select(row.split, MAIN_MODELS[0])
         seeds = str(len({run.seed for run in runs}) or "")
         bounds = measured_bounds(row.numbers, row.split)
         lines.append(table_row(f"`{row.task}`", f"`{row.split}`", seeds, *own, *shared, *bounds))
-    found = [run for row in task_rows(numbers) for run in row.numbers.select(row.split, "para")]
+        found += runs
     return "\n".join([*lines, "", _setting(found)])
 
 

@@ -36,3 +36,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test begins first, so that at the end nobody waits for it."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
+@pytest.fixture
+def lerobot_python() -> str:
+    """A Python with LeRobot 0.4.4, whose pins fight ours: `PARA_LEROBOT=ENV/bin/python`."""
+    python = os.environ.get("PARA_LEROBOT")
+    if not python:
+        pytest.skip("PARA_LEROBOT names no Python with lerobot 0.4.4 (see the file's docstring)")
+    return python

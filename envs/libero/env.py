@@ -17,8 +17,9 @@ from envs.libero.camera import AgentView, in_libero
 from envs.libero.scenes import split_origin
 from envs.libero.simulator import HAND_DOWN, OPEN_WIDTH, TO_OURS, Simulator, simulator
 from envs.table.controller import Glide
+from envs.table.workspace import reachable
 from para.camera import Camera
-from para.errors import ConfigError, RenderError
+from para.errors import RenderError
 from para.types import Observation
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class LiberoEnv:
         The hand points straight down, or leans outward by itself (`leaning`): `rotation` is for
         tasks that turn it.
         """
-        target = self._glide.step(reachable(position))
+        target = self._glide.step(reachable(position, LOW, HIGH))
         move = GAIN * (target - self.ee_position) + LEAD * self._glide.velocity
         self._gripper_command = float(gripper)
         if self.task.cfg.leans:
@@ -131,7 +132,7 @@ class LiberoEnv:
 
         See `envs.table.env.TableEnv.servo_to`.
         """
-        goal, first, opening = reachable(position), self.steps, float(gripper > 0.5)
+        goal, first, opening = reachable(position, LOW, HIGH), self.steps, float(gripper > 0.5)
         seconds = float(np.linalg.norm(goal - self._glide.position)) / SPEED
         patience = int((seconds + 0.7) / CONTROL_DT)
         while not self.done and self.steps - first < patience:
@@ -250,18 +251,6 @@ class LiberoEnv:
             self.gripper,
             self.task.instruct(start),
         )
-
-
-def reachable(position: np.ndarray) -> np.ndarray:
-    """The tool position (3,) [m] that is nearest to `position` in the box that is commanded.
-
-    Raises:
-        ConfigError: It is no place, as where a ray missed (`ActionChunk.missed`).
-    """
-    position = np.asarray(position, np.float64)
-    if not np.isfinite(position).all():
-        raise ConfigError(f"The tool cannot go to {position.tolist()}: that is no place.")
-    return np.clip(position, LOW, HIGH)
 
 
 def leaning(target: np.ndarray) -> np.ndarray:

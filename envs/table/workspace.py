@@ -32,8 +32,10 @@ def grid_positions() -> np.ndarray:
     return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def reachable(position: np.ndarray) -> np.ndarray:
-    """The tool position (3,) [m] that is nearest to `position` in the box that the robot reaches.
+def reachable(
+    position: np.ndarray, low: np.ndarray = EE_LOW, high: np.ndarray = EE_HIGH
+) -> np.ndarray:
+    """The tool position (3,) [m] that is nearest to `position` in the box that is commanded.
 
     Raises:
         ConfigError: It is no place, as where a ray missed (`ActionChunk.missed`).
@@ -41,4 +43,4 @@ def reachable(position: np.ndarray) -> np.ndarray:
     position = np.asarray(position, np.float64)
     if not np.isfinite(position).all():
         raise ConfigError(f"The tool cannot go to {position.tolist()}: that is no place.")
-    return np.clip(position, EE_LOW, EE_HIGH)
+    return np.clip(position, low, high)

@@ -46,10 +46,7 @@ for folder in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_lerobot_reads_what_we_export(tmp_path: Path):
-    python = os.environ.get("PARA_LEROBOT")
-    if not python:
-        pytest.skip("PARA_LEROBOT names no Python with lerobot 0.4.4 (see this file's docstring)")
+def test_lerobot_reads_what_we_export(tmp_path: Path, lerobot_python: str):
     make_dataset(tmp_path / "demos", 3, frames=8)
     for path in (tmp_path / "demos").glob("*.hdf5"):
         _say(path, "bowl on plate")
@@ -71,7 +68,7 @@ def test_lerobot_reads_what_we_export(tmp_path: Path):
         )
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
     clean |= {"HF_HOME": str(tmp_path / "hub")}
-    command = [python, "-c", PROGRAM, *folders]
+    command = [lerobot_python, "-c", PROGRAM, *folders]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=clean)
     assert done.returncode == 0, done.stderr[-3000:]
     exact, film = map(float, done.stdout.split())

@@ -73,7 +73,7 @@ def untimed(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text())
     for name in ("created", "hardware", "git", "checksum"):
         del result[name]
-    for name in ("minutes", "samples_per_s", "git"):
+    for name in ("minutes", "samples_per_s"):
         result["training"].pop(name, None)
     del result["evaluation"]["seconds"]
     for episode in result["episodes"]:

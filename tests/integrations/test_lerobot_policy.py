@@ -132,10 +132,7 @@ def test_what_it_imports_of_para_exists(path):
 
 
 @pytest.mark.slow
-def test_lerobot_trains_resumes_and_evaluates_it(tmp_path: Path):
-    python = os.environ.get("PARA_LEROBOT")
-    if not python:
-        pytest.skip("PARA_LEROBOT names no Python with lerobot 0.4.4 (see this file's docstring)")
+def test_lerobot_trains_resumes_and_evaluates_it(tmp_path: Path, lerobot_python: str):
     make_dataset(tmp_path / "demos", 3, frames=40)
     folder = tmp_path / "data"
     usual = load_config(ExportDemosConfig)
@@ -145,7 +142,12 @@ def test_lerobot_trains_resumes_and_evaluates_it(tmp_path: Path):
 
     def call(*command: str) -> str:
         done = subprocess.run(
-            [python, *command], capture_output=True, text=True, timeout=400, env=env, cwd=tmp_path
+            [lerobot_python, *command],
+            capture_output=True,
+            text=True,
+            timeout=400,
+            env=env,
+            cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout + done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +59,6 @@ def make_site(folder: Path, demo: Demo) -> Path:
         write_result(folder / "results", make_result("lr", model, ood=8, sanity=4))
     build_site(folder / "results", folder, [], folder / "root" / "some" / "where", demo=demo)
     return folder / "root" / "some" / "where"
-
-
-@pytest.fixture(scope="module")
-def address(site) -> Iterator[str]:
-    with server(site.parents[1], 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/some/where/"
-        running.shutdown()
 
 
 def seen_at(demo: Demo, view: int, row: int, column: int) -> Observation:

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 
 from para.website.build import build_site
-from para.website.serve import server
 from tests.results_fixture import make_result, write_result, write_results
 from tests.website.made_up_assets import make_assets
 
@@ -71,15 +70,6 @@ def site(tmp_path_factory) -> Path:
     out = folder / "root" / "some" / "where"
     build_site(folder / "results", folder / "assets", assets, out)
     return out
-
-
-@pytest.fixture(scope="module")
-def address(site) -> Iterator[str]:
-    """URL of the page, below a sub-path."""
-    with server(site.parents[1], 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/some/where/"
-        running.shutdown()
 
 
 @contextmanager
