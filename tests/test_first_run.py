@@ -13,7 +13,10 @@ import pytest
 from para.campaign.config import ReproduceConfig
 from para.cli import load_config
 from para.common import CommonConfig
+from para.data.calibrating import CalibrateConfig
+from para.data.check_config import CheckDataConfig
 from para.data.generate import GenerateConfig
+from para.data.importing import ImportConfig
 from para.evaluation.config import EvalConfig
 from para.export.config import ExportConfig
 from para.places import ROOT
@@ -23,7 +26,8 @@ from para.website.config import MakeWebsiteConfig
 
 MAKING = (GenerateConfig, TrainConfig, EvalConfig)
 OTHERS = (CommonConfig, MakeWebsiteConfig, ReproduceConfig, ServeConfig, ExportConfig)
-SCRIPTS = {c.script: c for c in (*MAKING, *OTHERS)}
+OWN_DATA = (ImportConfig, CheckDataConfig, CalibrateConfig)
+SCRIPTS = {c.script: c for c in (*MAKING, *OTHERS, *OWN_DATA)}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN = ("data_dir", "runs_dir", "results_dir", "outputs_dir")
 
