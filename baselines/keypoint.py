@@ -14,7 +14,7 @@ from torch import Tensor
 
 from para.heads.base import HEADS, Decoded, Labels
 from para.heads.pixel import FactorisedConfig, FactorisedHead
-from para.heads.targets import bin_target, divergence, masked_mean
+from para.heads.targets import masked_mean
 
 
 @dataclass
@@ -30,15 +30,12 @@ class KeypointHead(FactorisedHead):
 
     def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
         """See `Head.loss`; instead of the heatmap's it has the distance L1 in cells."""
-        cfg = self.cfg
         trunk = self.maps(features)
         cells = _expected_cells(self._logits(trunk).flatten(2).softmax(-1), trunk.shape[-2:])
         heights, gripper, rotations = self.read(trunk, labels.read_cells)
-        target = bin_target(labels.read_heights, cfg.height_min, cfg.height_max, cfg.height_bins)
-        height = divergence(heights, target).mean(-1)
         return {
             "keypoint": masked_mean((cells - labels.cells).abs().sum(-1), labels.visible),
-            "height": masked_mean(height, labels.visible),
+            "height": masked_mean(self._height_loss(heights, labels), labels.visible),
             **self.reading_loss(gripper, rotations, labels),
         }
 
@@ -47,14 +44,8 @@ class KeypointHead(FactorisedHead):
         trunk = self.maps(features)
         probability = self._logits(trunk).flatten(2).softmax(-1)
         cells = _expected_cells(probability, trunk.shape[-2:])
-        heights, gripper, rotations = self.read(trunk, cells[:, :, None])
-        return Decoded(
-            cells=cells,
-            heights=self.decode_heights(heights[:, :, 0], subcell=subcell),
-            gripper=gripper[:, :, 0].sigmoid(),
-            rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),
-            heatmaps=probability.unflatten(2, trunk.shape[-2:]),
-        )
+        heatmaps = probability.unflatten(2, trunk.shape[-2:])
+        return self._read_at(trunk, cells, heatmaps, subcell=subcell)
 
 
 def _expected_cells(probability: Tensor, size: tuple[int, int]) -> Tensor:

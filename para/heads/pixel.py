@@ -42,20 +42,18 @@ class FactorisedHead(Head):
 
     def loss(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
         """See `Head.loss`."""
-        cfg = self.cfg
         trunk = self.maps(features)
         logits = self._logits(trunk)
-        rows, columns = gaussian_target(labels.cells, logits.shape[2:], cfg.target_sigma)
+        sigma = self.cfg.target_sigma
+        rows, columns = gaussian_target(labels.cells, logits.shape[2:], sigma)
         expected_logit = torch.einsum("bthw,bth,btw->bt", logits, rows, columns)
         least = entropy(rows) + entropy(columns)
         heatmap = logits.flatten(2).logsumexp(-1) - expected_logit - least
 
         heights, gripper, rotations = self.read(trunk, labels.read_cells)
-        target = bin_target(labels.read_heights, cfg.height_min, cfg.height_max, cfg.height_bins)
-        height = divergence(heights, target).mean(-1)
         return {
             "heatmap": masked_mean(heatmap, labels.visible),
-            "height": masked_mean(height, labels.visible),
+            "height": masked_mean(self._height_loss(heights, labels), labels.visible),
             **self.reading_loss(gripper, rotations, labels),
         }
 
@@ -67,12 +65,22 @@ class FactorisedHead(Head):
         maps = logits.flatten(0, 1)
         peaks = peak_cells(maps)
         cells = refine_cells(maps, peaks) if subcell else peaks.to(maps.dtype)
-        cells = cells.unflatten(0, shape)
+        heatmaps = maps.flatten(1).softmax(-1).view_as(logits)
+        return self._read_at(trunk, cells.unflatten(0, shape), heatmaps, subcell=subcell)
+
+    def _read_at(self, trunk: Tensor, cells: Tensor, heatmaps: Tensor, *, subcell: bool) -> Decoded:
+        """What the head says of the waypoints at the chosen cells (B, T, 2)."""
         heights, gripper, rotations = self.read(trunk, cells[:, :, None])
         return Decoded(
             cells=cells,
             heights=self.decode_heights(heights[:, :, 0], subcell=subcell),
             gripper=gripper[:, :, 0].sigmoid(),
             rotations=self.decode_rotations(rotations[:, :, 0], subcell=subcell),
-            heatmaps=maps.flatten(1).softmax(-1).view_as(logits),
+            heatmaps=heatmaps,
         )
+
+    def _height_loss(self, heights: Tensor, labels: Labels) -> Tensor:
+        """Divergence of the bins (B, T, R, Z), read at R cells, from the labels; (B, T)."""
+        cfg = self.cfg
+        target = bin_target(labels.read_heights, cfg.height_min, cfg.height_max, cfg.height_bins)
+        return divergence(heights, target).mean(-1)

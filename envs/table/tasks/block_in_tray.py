@@ -93,48 +93,26 @@ class BlockInTray(TableTask):
 
     def judge(self, env: TableEnv) -> TrayJudge:
         """See `TableTask`."""
-        return TrayJudge(env)
+        return TrayJudge(env, BLOCK.name, TRAY.name, LIFTED)
 
 
-class TrayJudge:
-    """Inside: the block has rested on the slot's floor, turned like it, let go, for HOLD_STEPS."""
-
-    def __init__(self, env: TableEnv):
-        self._env = env
-        self._block, self._tray = (env.world.objects[item.name] for item in (BLOCK, TRAY))
-        self._lifted = False
-        self._steps = 0
-
-    @property
-    def stage(self) -> str:
-        """MISS, GRASP or INSIDE."""
-        if self._steps >= judging.HOLD_STEPS:
-            return INSIDE.name
-        return GRASP.name if self._lifted else MISS.name
+class TrayJudge(judging.PutJudge):
+    """Inside: the block has rested on the slot's floor, turned like it."""
 
     @property
     def angle_error(self) -> float:
         """Between the long sides of block and slot, in [0, pi/2] [rad]."""
-        poses = self._env.objects()
+        poses = self.env.objects()
         return abs(half_turn(yaw_of(poses[BLOCK.name]) - yaw_of(poses[TRAY.name])))
 
     def metrics(self) -> dict[str, float]:
         """See `Judge`."""
-        error = judging.distance(self._env, self._block, self._tray)
-        return {"place_error_m": error, "angle_error_rad": self.angle_error}
+        return super().metrics() | {"angle_error_rad": self.angle_error}
 
-    def step(self) -> None:
-        """See `Judge`."""
-        self._lifted |= bool(self._env.data.xpos[self._block.body, 2] > LIFTED)
-        self._steps = self._steps + 1 if self._lifted and self._is_inside() else 0
-
-    def _is_inside(self) -> bool:
-        env, block = self._env, self._block
-        if judging.distance(env, block, self._tray) > SLOT_HALF[1]:
+    def fits(self) -> bool:
+        """On the floor of the slot, and turned as it is."""
+        if judging.distance(self.env, self.moved, self.target) > SLOT_HALF[1]:
             return False
-        height = env.data.xpos[block.body, 2] - env.data.xpos[self._tray.body, 2] - FLOOR
-        if height > SUNK or not judging.upright(env, block) or self.angle_error > ANGLE:
-            return False
-        others = judging.touching(env, block)
-        inside = len(others) and (others == self._tray.body).all()
-        return bool(inside and judging.rests(env, block))
+        xpos = self.env.data.xpos
+        height = xpos[self.moved.body, 2] - xpos[self.target.body, 2] - FLOOR
+        return bool(height <= SUNK and self.angle_error <= ANGLE)

@@ -75,39 +75,12 @@ class StackBlocks(TableTask):
 
     def judge(self, env: TableEnv) -> StackJudge:
         """See `TableTask`."""
-        return StackJudge(env)
+        return StackJudge(env, SMALL.name, LARGE.name, LIFTED)
 
 
-class StackJudge:
-    """Stacked: the small block has rested on the large one alone, released, for HOLD_STEPS."""
+class StackJudge(judging.PutJudge):
+    """Stacked: the small block has rested on the large one alone."""
 
-    def __init__(self, env: TableEnv):
-        self._env = env
-        self._small, self._large = (env.world.objects[item.name] for item in (SMALL, LARGE))
-        self._lifted = False
-        self._steps = 0
-
-    @property
-    def stage(self) -> str:
-        """MISS, GRASP or STACK."""
-        if self._steps >= judging.HOLD_STEPS:
-            return STACK.name
-        return GRASP.name if self._lifted else MISS.name
-
-    def metrics(self) -> dict[str, float]:
-        """See `Judge`."""
-        return {"place_error_m": judging.distance(self._env, self._small, self._large)}
-
-    def step(self) -> None:
-        """See `Judge`."""
-        self._lifted |= bool(self._env.data.xpos[self._small.body, 2] > LIFTED)
-        self._steps = self._steps + 1 if self._lifted and self._is_stacked() else 0
-
-    def _is_stacked(self) -> bool:
-        env, small = self._env, self._small
-        if judging.distance(env, small, self._large) > OFFSET or not judging.upright(env, small):
-            return False
-        others = judging.touching(env, small)
-        return bool(
-            len(others) and (others == self._large.body).all() and judging.rests(env, small)
-        )
+    def fits(self) -> bool:
+        """Above the middle of the large block."""
+        return judging.distance(self.env, self.moved, self.target) <= OFFSET
