@@ -43,6 +43,15 @@ def _if_turns(yes: Any, no: Any, every_task: Any = None, *, _root_: DictConfig) 
     return yes if _task_of(_root_).turns else no
 
 
+def _if_varied(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
+    return no if _root_.get("appearance", FIXED) == FIXED else yes
+
+
+def _if_recoloured(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
+    named = getattr(_task_of(_root_), "named_by_colour", False)
+    return no if named or _is_of_every_task(_root_) else _if_varied(yes, no, _root_=_root_)
+
+
 def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
     # without schemas, as --help composes, a model has no kind yet
     kind = _root_.model.get("kind") or _root_.model.name
@@ -51,10 +60,13 @@ def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
 
 # What YAML files say that depends on the chosen task or model: a task's usual layout and data set,
 # a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not
-# (and a third for all tasks at once), and a value of a table for kinds of models.
+# (and a third for all tasks at once), one for varied looks with another for fixed ones (and the
+# same where no object is named by its colour), and a value of a table for kinds of models.
 OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
 OmegaConf.register_new_resolver("usual_dataset", _usual_dataset, replace=True)
 OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)
+OmegaConf.register_new_resolver("if_varied", _if_varied, replace=True)
+OmegaConf.register_new_resolver("if_recoloured", _if_recoloured, replace=True)
 OmegaConf.register_new_resolver("of_model", _of_model, replace=True)
 
 

@@ -79,8 +79,8 @@ def test_every_campaign_can_be_planned(named):
     for one in loaded:
         check(one)
         assert one.starts == "final"
-        assert (one.split.name, one.layout, one.precision, one.episodes) in {
-            (cell.split, cell.layout, cell.precision, cell.episodes) for cell in cells
+        assert (one.split.name, one.layout, one.appearance, one.precision, one.episodes) in {
+            (c.split, c.layout, c.appearance, c.precision, c.episodes) for c in cells
         }
     trained = {job.name: job for job in planned.jobs if job.kind == "train"}
     some = load_config(TrainConfig, trained[evaluations[-1].needs[0]].arguments)

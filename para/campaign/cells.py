@@ -28,6 +28,7 @@ class Cell:
     Attributes:
         task: Name of the task.
         layout: How its objects are placed.
+        appearance: How episodes look.
         split: Name of the split.
         label: The policy, as the campaign calls it: para, regression@forced.
         seed: Training seed.
@@ -37,6 +38,7 @@ class Cell:
 
     task: str
     layout: str
+    appearance: str
     split: str
     label: str
     seed: int
@@ -103,6 +105,6 @@ def _cells(cfg: ReproduceConfig, parts: Iterable[PartConfig]) -> Iterator[Cell]:
             each = product(part.seeds, layouts, part.splits, part.models, part.augments or [None])
             for seed, layout, split, model, augment in each:
                 label = f"{model}@{augment}" if augment else model
+                where = task, layout, part.appearance or cfg.appearance, split
                 precision = part.precision or cfg.precision
-                episodes = part.episodes or cfg.episodes
-                yield Cell(task, layout, split, label, seed, precision, episodes)
+                yield Cell(*where, label, seed, precision, part.episodes or cfg.episodes)

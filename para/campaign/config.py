@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from omegaconf import MISSING
 
 from envs.base import layout_names
+from envs.episodes import APPEARANCES
 from envs.splits import STARTS
 from para.common import CommonConfig
 from para.fields import SEEDS, choice, number, require, word
@@ -27,6 +28,8 @@ class PartConfig:
     """null: the one that the script is told."""
     layouts: list[str] | None = choice(None, layout_names)
     """null: the one that the script is told; another task's usual one."""
+    appearance: str | None = choice(None, APPEARANCES)
+    """null: the one that the script is told."""
     seeds: list[int] = number([0], least=0, most=SEEDS)
     precision: str | None = choice(None, ("fp32", "bf16"))
     """null: what the script is told."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from para.cli import load_config
 from para.data.format import dataset_dir
 from para.runs.config import TrainConfig
 from para.runs.contents import POLICY, POLICY_META
-from para.runs.folders import run_dir, run_id
+from para.runs.folders import run_dir, run_id, setting_of
 from para.runs.identity import ResultId, RunId, Setting
 from para.runs.labels import model_overrides, run_label
 from para.training.stages import stage_configs
@@ -54,7 +54,7 @@ def plan(cfg: ReproduceConfig) -> Plan:
     jobs = [*demos, *(job for job in jobs if job.kind != "demos")]
     if cfg.website:
         evaluations = tuple(job.name for job in jobs if job.kind == "eval")
-        arguments = tuple(_common(cfg, cfg.task.name, cfg.layout))
+        arguments = tuple(_common(cfg, setting_of(cfg)))
         jobs.append(
             Job("website", "website", "make_website", arguments, evaluations, exclusive=True)
         )
@@ -103,12 +103,11 @@ class _Planner:
     def add(self, cell: Cell) -> list[str]:
         """Names of the jobs that a cell needs: demos, training, evaluation."""
         cfg, split = self.cfg, load_split(cell.split)
-        common = _common(cfg, cell.task, cell.layout)
-        unusual = (cell.task, cell.layout) != (cfg.task.name, cfg.layout)
-        where = f" {cell.task} {cell.layout}" if unusual else ""
+        setting = Setting(cell.task, cfg.robot, cell.layout, cell.appearance)
+        common = _common(cfg, setting)
+        where = "" if setting == setting_of(cfg) else f" {setting.name}"
         rest = [f"split={split.name}", f"seed={cell.seed}", *common]
         policy = self._policy(cell, rest)
-        setting = Setting(cell.task, cfg.robot, cell.layout, cfg.appearance)
         run = replace(policy.run, setting=setting, train_set=split.train_set, seed=cell.seed)
 
         dataset = split.dataset_for(load_task(cell.task), cell.layout)
@@ -162,7 +161,7 @@ class _Planner:
         training, evaluation = model_overrides(cell.label, augment=False)
         depends = any(word.startswith(("recipe=", "text=")) for word in training)
         depends |= load_split(cell.split).every_task
-        key = (cell.label, cell.task, *(rest if depends else ()))
+        key = (cell.label, cell.task, cell.appearance, *(rest if depends else ()))
         if key not in self._policies:
             config = load_config(TrainConfig, [*training, *rest])
             self._policies[key] = _Policy(tuple(training), tuple(evaluation), config)
@@ -174,13 +173,11 @@ class _Planner:
         return tuple(dict.fromkeys(maker for maker in makers if maker != job))
 
 
-def _common(cfg: ReproduceConfig, task: str, layout: str) -> list[str]:
+def _common(cfg: ReproduceConfig, setting: Setting) -> list[str]:
     """What all scripts are told."""
-    values = {key: getattr(cfg, key) for key in ("profile", "robot", "appearance")} | {
-        "layout": layout
-    }
+    values = {"profile": cfg.profile} | asdict(setting)
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
     values |= {key: getattr(cfg, key) for key in folders}
     words = [f"{key}={value}" for key, value in values.items() if value is not None]
     words += [f"plugins=[{','.join(cfg.plugins)}]"] if cfg.plugins else []
-    return [f"task={task}", *words]
+    return words

@@ -15,10 +15,11 @@ from para.website.content import Number, Numbers, bounds
 ALONE, TOGETHER = "lr", "multi_task_lr"
 """The split of each task's headline, and the one that trains a single policy on all of them."""
 FURTHER = (
+    (Setting("bowl_on_plate", layout=LAYOUT, appearance=VARIED), "lr"),
     (Setting("pick_named", layout=LAYOUT), "composition"),
     (Setting("bowl_on_plate", layout=LAYOUT, appearance=VARIED), "appearance"),
 )
-"""What else is held out than a half of the table."""
+"""What else is tested: a half of the table where looks vary, and what is held out besides it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class TaskRow:
     def title(self) -> str:
         """Of the task."""
         return TASKS[TASKS.load(self.task).kind].title
+
+    @property
+    def looks(self) -> str:
+        """fixed | varied."""
+        return self.numbers.setting.appearance
 
     @property
     def description(self) -> str:

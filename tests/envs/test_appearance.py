@@ -228,3 +228,19 @@ def test_appearance_is_part_of_what_a_run_is():
     assert "bowl_on_plate-panda-together-varied" in run_dir(cfg).parts
     with pytest.raises(UnknownNameError, match="Available: fixed, unseen, varied"):
         START.dressed("dark", 0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "longer", "recoloured"),
+    [
+        ([], False, False),
+        (["appearance=varied"], True, True),
+        (["appearance=varied", "task=pick_named"], True, False),  # its colours are names
+        (["appearance=varied", "split=multi_task"], True, False),
+    ],
+)
+def test_policies_of_varied_looks_train_longer_and_see_more_colours(overrides, longer, recoloured):
+    cfg, usual = (load_config(TrainConfig, each) for each in (overrides, []))
+    assert (cfg.training.steps > usual.training.steps) == longer
+    assert (cfg.augment.saturation > usual.augment.saturation) == bool(overrides)
+    assert (cfg.augment.hue > usual.augment.hue) == recoloured
