@@ -1,7 +1,7 @@
 """Latency of one prediction from one image: `python benchmarks/latency.py [workers=THREADS]`.
 
-From a uint8 image to 3D waypoints, random weights (nothing is downloaded), after a warm-up; models
-are interleaved. Writes <results_dir>/benchmarks/latency.json.
+Of every policy, from a uint8 image to 3D waypoints, random weights (nothing is downloaded), after a
+warm-up; models are interleaved. Writes <results_dir>/benchmarks/latency.json.
 """
 
 import logging
@@ -16,17 +16,16 @@ import torch
 
 from para.camera import Camera
 from para.cli import load_config
+from para.figures.study import followers
 from para.files import atomic_write_json
 from para.policies.base import INFERENCE_DTYPES, build_policy
 from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
 from para.types import Inference, Observation
 
-CASES = (
-    *(("laptop", model) for model in ("para", "para_volume", "regression", "act")),
-    *(("paper", model) for model in ("para", "para_volume", "regression")),
-)
 ROUNDS = {"laptop": 40, "paper": 5}
+LARGE = ("para", "para_volume", "regression")
+"""Policies that are timed with the profile "paper"; all are with "laptop"."""
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     rows = []
     for profile, rounds in ROUNDS.items():
         policies, observations = {}, {}
-        for model in (model for name, model in CASES if name == profile):
+        for model in [name for name, *_ in followers()] if profile == "laptop" else LARGE:
             case = load_config(
                 TrainConfig, [f"profile={profile}", f"model={model}", "backbone.weights=random"]
             )
@@ -58,6 +57,7 @@ def main() -> None:
                 "profile": profile,
                 "backbone": case.backbone.name,
                 "model": model,
+                "parameters": sum(p.numel() for p in policies[model].parameters()),
                 "precision": precision,
                 **summary(times),
             }

@@ -39,6 +39,7 @@ from para.figures.video_charts import (
 from para.files import atomic_write
 from para.floor_table import floors_table, measured_bounds
 from para.markdown import table_head, table_row
+from para.opponent_table import opponents_table
 from para.places import ROOT
 from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
@@ -48,7 +49,7 @@ from para.website.many_tasks import task_rows
 
 TEST_WORDS = {"in dist.": "sanity", "held out": "ood"}
 """What tests are called at the head of a column."""
-PAGES = ("README.md", "docs/video.md", "docs/protocol.md")
+PAGES = ("README.md", "docs/video.md", "docs/protocol.md", "docs/opponents.md")
 
 
 def _rate(number: Number | None) -> str:
@@ -86,7 +87,7 @@ def splits_table(numbers: Numbers, _: Path) -> str:
 def tasks_table(numbers: Numbers, _: Path) -> str:
     """Success on every task of a policy of its own, and of one policy for all."""
     titles = [f"{of}, {test}" for of in ("its own PARA", "one for all") for test in TEST_WORDS]
-    lines = table_head("task", "split", "seeds", *titles, "best floor", "ceiling")
+    lines = table_head("task", "looks", "split", "seeds", *titles, "best floor", "ceiling")
     found: list[StoredResult] = []
     for row in task_rows(numbers):
         own = [_rate(row.alone(test)) for test in TEST_WORDS.values()]
@@ -94,7 +95,8 @@ def tasks_table(numbers: Numbers, _: Path) -> str:
         runs = row.numbers.select(row.split, MAIN_MODELS[0])
         seeds = str(len({run.seed for run in runs}) or "")
         bounds = measured_bounds(row.numbers, row.split)
-        lines.append(table_row(f"`{row.task}`", f"`{row.split}`", seeds, *own, *shared, *bounds))
+        first = f"`{row.task}`", row.looks, f"`{row.split}`", seeds
+        lines.append(table_row(*first, *own, *shared, *bounds))
         found += runs
     return "\n".join([*lines, "", _setting(found)])
 
@@ -258,6 +260,7 @@ TABLES: dict[str, Table] = {
     "splits": splits_table,
     "theta": theta_table,
     "tasks": tasks_table,
+    "opponents": opponents_table,
     "setting": setting_line,
     **{f"video_{name}": partial(recipe_table, name=name) for name in RECIPE_TABLES},
     "video_pairs": video_pairs_table,

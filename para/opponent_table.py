@@ -1,0 +1,103 @@
+"""The table of opponents: what each is told and answers, what it costs, and how it fares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from para.errors import ResultError
+from para.evaluation.results import total_minutes
+from para.figures.splits import split_title
+from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers
+from para.figures.style import model_style
+from para.files import read_json
+from para.markdown import table_head, table_row
+from para.speed_table import benchmark
+from para.website.content import Number, Numbers
+
+TUNED_ON = THREE_WAY_SPLITS[0]
+"""The split on which learning rates are chosen, in distribution."""
+
+
+def opponents_table(numbers: Numbers, results_dir: Path) -> str:
+    """Every policy where objects stand independently, and its controls, PARA first.
+
+    Milliseconds are those of one prediction in fp32 (benchmarks/latency.py), minutes those of one
+    training on `TUNED_ON`, learning rates those that benchmarks/tuning.py chose.
+    """
+    apart = Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
+    costs = {
+        row["model"]: row
+        for row in (benchmark(results_dir, "latency") or {"rows": []})["rows"]
+        if (row["profile"], row["precision"]) == (apart.profile, "fp32")
+    }
+    held_out = [f"{split_title(split)}, held out" for split in THREE_WAY_SPLITS]
+    lines = table_head(
+        *("policy", "told the camera", "answers with", "trained with"),
+        *(f"{split_title(TUNED_ON)}, in dist.", *held_out),
+        *("peak rate", "parameters", "minutes", "ms"),
+    )
+    for model, told, answer, _ in followers():
+        for label in _labels(apart, model):
+            rates = [apart.number(TUNED_ON, label, "sanity")]
+            rates += [apart.number(split, label) for split in THREE_WAY_SPLITS]
+            lines.append(
+                table_row(
+                    *(model_style(label).label, told, answer, _augment(apart, label)),
+                    *map(_rate, rates),
+                    *(_chosen(apart, results_dir, model), _parameters(costs.get(model))),
+                    *(_minutes(apart, label), _milliseconds(costs.get(model))),
+                )
+            )
+    return "\n".join(lines)
+
+
+def _labels(numbers: Numbers, model: str) -> list[str]:
+    """How a policy was trained for these splits, as it usually is first."""
+    found = {
+        run.model
+        for run in numbers.results.results
+        if run.split in THREE_WAY_SPLITS and run.id.model == model
+    }
+    return [model, *sorted(found - {model})]
+
+
+def _augment(numbers: Numbers, label: str) -> str:
+    runs = [run for split in THREE_WAY_SPLITS for run in numbers.select(split, label)]
+    return f"`{runs[0].id.augment}`" if runs else "not run"
+
+
+def _rate(number: Number | None) -> str:
+    if number is None:
+        return "not run"
+    return f"{number.rate} ({number.note})" if number.note else str(number.rate)
+
+
+def _chosen(numbers: Numbers, results_dir: Path, model: str) -> str:
+    record = tuning_record(results_dir, numbers, model)
+    return f"{record['chosen']:g}" if record else "not tuned"
+
+
+def tuning_record(results_dir: Path, numbers: Numbers, model: str) -> Mapping[str, Any] | None:
+    """What benchmarks/tuning.py wrote of a policy on `TUNED_ON`; None: it was not tuned there."""
+    folder = results_dir / "tuning" / numbers.setting.name / numbers.profile / TUNED_ON
+    path = folder / f"{model}-seed0.json"
+    if not path.exists():
+        return None
+    return read_json(path, ResultError, f"Run: python benchmarks/tuning.py models=[{model}]")
+
+
+def _minutes(numbers: Numbers, label: str) -> str:
+    runs = numbers.select(TUNED_ON, label)
+    return f"{mean(total_minutes(run.data) for run in runs):.1f}" if runs else ""
+
+
+def _parameters(row: Mapping[str, Any] | None) -> str:
+    return f"{row['parameters'] / 1e6:.1f} M" if row and "parameters" in row else ""
+
+
+def _milliseconds(row: Mapping[str, Any] | None) -> str:
+    return f"{row['median_ms']:.0f}" if row else ""
