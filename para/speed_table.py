@@ -31,6 +31,7 @@ def speed_table(results_dir: Path) -> str:
         lines.extend(table_row(what, value, f"`benchmarks/{name}.py`") for what, value in rows)
 
     add("make_train", _make_train_rows)
+    add("short_training", _short_training_rows)
     add("reproduce", _reproduce_rows)
     add("render", _render_rows)
     add("train_step", _train_rows)
@@ -47,6 +48,16 @@ def _make_train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
         "`make train` in a fresh clone",
         f"{result['setup_seconds']} s set-up, {result['train_and_evaluate_seconds']} s the rest",
     )
+
+
+def _short_training_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for row in result["rows"]:
+        seconds, (low, high) = max(row["seconds"]), row["ood"]["interval"]
+        yield (
+            f"PARA on `{result['split']}` after {row['steps']} steps, {seconds:.0f} s",
+            f"{100 * row['ood']['mean']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] held out "
+            f"(n={len(row['seconds'])}x{row['ood']['n']})",
+        )
 
 
 def _reproduce_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from para.evaluation.results import MAIN_MODELS
 from para.fields import check
 from para.figures.episodes import EpisodeTask
 from para.figures.sources import NotRun, Sources
-from para.figures.style import model_style
 from para.places import typed
 from para.types import Inference
 
@@ -28,14 +27,20 @@ GRID_RULE = (
     "up to five of the tested angles in each direction, evenly spread; at each viewpoint the first "
     "test start"
 )
+PLACES = 3
+"""Rows and columns of a grid of places."""
+PLACES_RULE = "the test starts nearest to the middles of nine equal parts of the table"
 
 
-def pair_results(sources: Sources, split: str) -> list[StoredResult]:
+def pair_results(
+    sources: Sources, split: str, models: Sequence[str] = MAIN_MODELS
+) -> list[StoredResult]:
     """The result file of each policy on `split` with the lowest seed that most of them have."""
-    found = {m: sources.results.select(split, m) for m in MAIN_MODELS}
+    found = {m: sources.results.select(split, m) for m in models}
     seeds = [r.seed for results in found.values() for r in results]
     if not seeds:
-        raise NotRun(f"Split {split!r} was not run.", sources.command(split))
+        command = sources.command(split, None if models == MAIN_MODELS else models[0])
+        raise NotRun(f"Split {split!r} was not run.", command)
     seed = min(seeds, key=lambda s: (-seeds.count(s), s))
     return [r for results in found.values() for r in results if r.seed == seed]
 
@@ -56,12 +61,35 @@ def choose_start(sources: Sources, results: Sequence[StoredResult], test: str) -
     return shared[0]
 
 
-def choose_grid(
-    result: StoredResult,
-) -> tuple[list[float], list[float], dict[tuple[int, int], int]]:
-    """Angles theta of the rows, phi of the columns [deg], and (row, column) -> episode index."""
+@dataclass(frozen=True)
+class Board:
+    """The starts that a grid of rollouts shows.
+
+    Attributes:
+        rows: Headings, from the top.
+        columns: Headings, from the left.
+        cells: (row, column) -> index of the episode.
+        rule: How they were chosen.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: dict[tuple[int, int], int]
+    rule: str
+
+
+def choose_grid(result: StoredResult) -> Board:
+    """Starts over all that the held-out test varies: viewpoints where there are several, else
+    places on the table.
+    """
+    episodes = result.episodes("ood")
+    views = {(e["condition"]["theta_deg"], e["condition"]["phi_deg"]) for e in episodes}
+    return _views(episodes) if len(views) > 1 else _places(episodes)
+
+
+def _views(episodes: Sequence[Mapping[str, Any]]) -> Board:
     first: dict[tuple[float, float], int] = {}
-    for episode in result.episodes("ood"):
+    for episode in episodes:
         condition = episode["condition"]
         view = round(condition["theta_deg"], 2), round(condition["phi_deg"], 2)
         first.setdefault(view, episode["index"])
@@ -73,7 +101,23 @@ def choose_grid(
         for j, phi in enumerate(phis)
         if (theta, phi) in first
     }
-    return thetas, phis, cells
+    rows, columns = (f"θ {t:.0f}°" for t in thetas), (f"φ {p:.0f}°" for p in phis)
+    return Board(tuple(rows), tuple(columns), cells, GRID_RULE)
+
+
+def _places(episodes: Sequence[Mapping[str, Any]]) -> Board:
+    """Rows from the robot away, columns from left to right, as the camera sees the table."""
+    positions = np.array([e["condition"]["position"] for e in episodes])  # (N, 2) x, y [m]
+    low, high = positions.min(0), positions.max(0)
+    xs, ys = (np.linspace(*ends, 2 * PLACES + 1)[1::2] for ends in zip(low, high, strict=True))
+    cells, left = {}, [*range(len(episodes))]
+    for i, x in enumerate(xs):
+        for j, y in enumerate(ys):
+            nearest = min(left, key=lambda k: np.hypot(*(positions[k] - (x, y))))
+            left.remove(nearest)
+            cells[i, j] = episodes[nearest]["index"]
+    rows, columns = (f"{100 * x:.0f} cm" for x in xs), (f"{100 * y:+.0f} cm" for y in ys)
+    return Board(tuple(rows), tuple(columns), cells, PLACES_RULE)
 
 
 def _spread(values: list[float], most: int = 5) -> list[float]:
@@ -193,11 +237,6 @@ def _environment(result: StoredResult, values: dict[str, Any]) -> dict[str, Any]
 
 def video_inputs(sources: Sources, split: str, models: Sequence[str] = MAIN_MODELS) -> list[Path]:
     """Result files and weights behind the videos of `split`."""
-    results = [r for r in pair_results(sources, split) if r.model in models]
-    if not results:
-        raise NotRun(
-            f"{model_style(models[0]).label} was not run on {split}.",
-            sources.command(split, models[0]),
-        )
+    results = pair_results(sources, split, models)
     weights = [run_folder(sources, r) / "policy.safetensors" for r in results]
     return [*(r.path for r in results), *weights]

@@ -46,6 +46,9 @@ DISTRIBUTIONS = {
     "exp4_n64_distribution": "corner_n64",
 }
 """Names of the published figures that show a split's positions."""
+ONE_DEMO = "demos_n1"
+"""The split of a single demonstration, and the policies whose rollouts are shown beside it."""
+ONE_DEMO_MODELS = (*MAIN_MODELS, "keypoint", "pixel_regression")
 HEATMAP_SPLITS = ("lr", "vp_default_to_all", "distractor")
 """One per axis."""
 
@@ -124,6 +127,7 @@ def _of_splits() -> dict[str, Asset]:
 
 def _of_experiments() -> dict[str, Asset]:
     """What belongs to one published experiment, or to all results together."""
+    only = videos.only_demo(ONE_DEMO)
     return {
         "per_theta_chart": Asset(
             charts.per_theta_chart,
@@ -265,6 +269,23 @@ def _of_experiments() -> dict[str, Asset]:
             kind="video",
             simulates=True,
         ),
+        "the_demonstration": Asset(
+            partial(videos.train_demos, indices=only, name="the_demonstration"),
+            partial(videos.demo_files, indices=only),
+            "The only demonstration",
+            kind="video",
+            simulates=True,
+        ),
+        **{
+            f"{ONE_DEMO}_{model}_rollout_grid": Asset(
+                partial(videos.grid, split=ONE_DEMO, model=model),
+                partial(choices.video_inputs, split=ONE_DEMO, models=(model,)),
+                "One demonstration: rollouts all over the table",
+                kind="video",
+                simulates=True,
+            )
+            for model in ONE_DEMO_MODELS
+        },
     }
 
 

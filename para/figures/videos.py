@@ -12,12 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from envs.base import load_task
+from envs.splits import load_split, training_indices
+from envs.table import MAIN_TASK
 from para.evaluation.results import FILE_NAMES, MAIN_MODELS
 from para.figures.build import Film, Media
 from para.figures.choices import (
-    GRID_RULE,
     PAIR_RULE,
     SANITY_RULE,
+    Board,
     choose_grid,
     choose_start,
     episode_task,
@@ -40,7 +43,7 @@ from para.figures.drawing import missing_notes
 from para.figures.episodes import EpisodeTask
 from para.figures.sources import NotRun, Sources
 from para.figures.splits import split_title
-from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, model_style
+from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, ModelStyle, model_style
 from para.places import typed
 from para.types import Inference
 from para.video import draw_text
@@ -84,17 +87,12 @@ _LEFT, _TOP, _GAP = 58, 76, 4
 
 
 def grid(sources: Sources, split: str, model: str) -> Film:
-    """Rollouts at viewpoints over the whole test, all at once; rows theta, columns phi."""
-    results = [r for r in pair_results(sources, split) if r.model == model]
-    if not results:
-        raise NotRun(
-            f"{model_style(model).label} was not run on {split}.", sources.command(split, model)
-        )
-    result = results[0]
-    thetas, phis, cells = choose_grid(result)
+    """Rollouts at starts over the whole test, all at once."""
+    (result,) = pair_results(sources, split, (model,))
+    chosen = choose_grid(result)
     tasks = {
         cell: episode_task(sources, result, "ood", index, CELL, GRID_STRIDE)
-        for cell, index in cells.items()
+        for cell, index in chosen.cells.items()
     }
     succeeded = sum(t.success for t in tasks.values())
     total = [e["success"] for e in result.episodes("ood")]
@@ -102,7 +100,7 @@ def grid(sources: Sources, split: str, model: str) -> Film:
 
     def compose(films: Sequence[np.ndarray], folder: Path) -> list[Media]:
         longest = max(len(frames) for frames in films)
-        board = _board(style.label, style.colour, split, thetas, phis, succeeded, len(cells))
+        board = _board(style, split, chosen, succeeded)
 
         def frames() -> Iterable[np.ndarray]:
             for i in range(longest + round(HOLD_S * GRID_FPS)):
@@ -116,9 +114,8 @@ def grid(sources: Sources, split: str, model: str) -> Film:
                 yield picture
 
         alt = (
-            f"Grid of {style.label} rollouts, {split_title(split)}: rows are theta "
-            f"{', '.join(f'{t:.0f}' for t in thetas)} degrees, columns phi "
-            f"{', '.join(f'{p:.0f}' for p in phis)} degrees. {succeeded} of {len(cells)} succeed; "
+            f"Grid of {style.label} rollouts, {split_title(split)}: rows {', '.join(chosen.rows)}; "
+            f"columns {', '.join(chosen.columns)}. {succeeded} of {len(chosen.cells)} succeed; "
             f"{sum(total)} of {len(total)} in the whole test."
         )
         data = {
@@ -126,10 +123,10 @@ def grid(sources: Sources, split: str, model: str) -> Film:
             "model": model,
             "seed": result.seed,
             "test": "ood",
-            "rule": GRID_RULE,
-            "shown": len(cells),
+            "rule": chosen.rule,
+            "shown": len(chosen.cells),
             "succeeded": succeeded,
-            "episodes": {f"{r},{c}": index for (r, c), index in cells.items()},
+            "episodes": {f"{r},{c}": index for (r, c), index in chosen.cells.items()},
         }
         path = folder / f"{split}_{model}_rollout_grid.mp4"
         return [save_video(path, frames(), GRID_FPS, GRID_BYTES, alt, data)]
@@ -137,32 +134,24 @@ def grid(sources: Sources, split: str, model: str) -> Film:
     return Film(tuple(tasks.values()), compose)
 
 
-def _board(
-    label: str,
-    colour: str,
-    split: str,
-    thetas: Sequence[float],
-    phis: Sequence[float],
-    succeeded: int,
-    shown: int,
-) -> np.ndarray:
+def _board(style: ModelStyle, split: str, chosen: Board, succeeded: int) -> np.ndarray:
     """The empty grid with its headings."""
-    width = _LEFT + len(phis) * (CELL + _GAP) + _GAP
-    height = _TOP + len(thetas) * (CELL + _GAP) + _GAP
+    width = _LEFT + len(chosen.columns) * (CELL + _GAP) + _GAP
+    height = _TOP + len(chosen.rows) * (CELL + _GAP) + _GAP
     board = np.empty((height + height % 2, width + width % 2, 3), np.uint8)
     board[:] = rgb(DARK.surface)
-    board[12:38, 10:16] = rgb(colour)
-    draw_text(board, label, (24, 25), size=22, bold=True, anchor="lm")
-    x = 40 + 17 * len(label)
+    board[12:38, 10:16] = rgb(style.colour)
+    draw_text(board, style.label, (24, 25), size=22, bold=True, anchor="lm")
+    x = 40 + 17 * len(style.label)
     draw_text(board, split_title(split), (x, 26), size=17, colour=rgb(DARK.muted), anchor="lm")
-    result = f"{succeeded} of {shown} succeed"
+    result = f"{succeeded} of {len(chosen.cells)} succeed"
     draw_text(board, result, (width - 12, 26), size=17, bold=True, anchor="rm")
-    for j, phi in enumerate(phis):
+    for j, heading in enumerate(chosen.columns):
         x = _LEFT + j * (CELL + _GAP) + CELL // 2
-        draw_text(board, f"φ {phi:.0f}°", (x, _TOP - 14), size=15, anchor="mm")
-    for i, theta in enumerate(thetas):
+        draw_text(board, heading, (x, _TOP - 14), size=15, anchor="mm")
+    for i, heading in enumerate(chosen.rows):
         y = _TOP + i * (CELL + _GAP) + CELL // 2
-        draw_text(board, f"θ {theta:.0f}°", (_LEFT // 2, y), size=15, anchor="mm")
+        draw_text(board, heading, (_LEFT // 2, y), size=15, anchor="mm")
     return board
 
 
@@ -215,16 +204,17 @@ def heatmaps(sources: Sources, split: str) -> Film:
 
 
 DEMOS = (0, 128, 255)
+"""First, middle and last of the grid."""
 
 
-def demo_files(sources: Sources) -> list[Path]:
+def demo_files(sources: Sources, indices: Sequence[int] = DEMOS) -> list[Path]:
     """The demos that are shown; `NotRun` if they were not generated."""
     from para.data.format import dataset_dir, episode_path
 
     setting = sources.setting.name
     folders = sorted((sources.data_dir / setting).glob("objpos-[0-9]*px"))
     folder = folders[0] if folders else dataset_dir(sources.data_dir, setting, "objpos", 128)
-    paths = [episode_path(folder, index) for index in DEMOS]
+    paths = [episode_path(folder, index) for index in indices]
     if not all(path.is_file() for path in paths):
         raise NotRun(
             "The objpos demo set was not made.", f"{typed('generate_demos')} dataset=objpos"
@@ -232,12 +222,17 @@ def demo_files(sources: Sources) -> list[Path]:
     return paths
 
 
-def train_demos(sources: Sources) -> Film:
-    """Demos 0, 128 and 255 of the training grid, filmed again in better quality."""
+def only_demo(split: str) -> list[int]:
+    """Index of the demo that trains a split of a single one."""
+    return training_indices(load_split(split), load_task(MAIN_TASK))
+
+
+def train_demos(sources: Sources, indices: Sequence[int] = DEMOS, name: str = "train_demo") -> Film:
+    """Demos of the training grid, filmed again in better quality, to `<name>_<index>.mp4`."""
     from para.data.format import check_episode
 
     tasks = []
-    for path in demo_files(sources):
+    for path in demo_files(sources, indices):
         meta = check_episode(path)
         tasks.append(
             EpisodeTask(
@@ -268,7 +263,7 @@ def train_demos(sources: Sources) -> Film:
             clip = labelled(frames, len(frames), f"Demo {task.index}", DARK.muted, None)
             alt = f"Training demonstration {task.index} of the 16 x 16 grid, by the expert."
             data = {"test": "demo", "index": task.index}
-            path = folder / f"train_demo_{task.index}.mp4"
+            path = folder / f"{name}_{task.index}.mp4"
             made.append(save_video(path, clip, FPS, CLIP_BYTES, alt, data))
         return made
 

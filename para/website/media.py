@@ -112,7 +112,7 @@ class Gallery:
         )
 
     def grids(self, split: str) -> list[Group]:
-        """The grids of rollouts of a viewpoint split, policies side by side."""
+        """The grids of rollouts of a split, policies side by side."""
         return self._groups(
             lambda m: m.data.get("split") == split and "_rollout_grid" in m.file, lambda m: split
         )

@@ -170,6 +170,24 @@ def test_grid_has_a_cell_for_each_viewpoint_and_counts_successes(sources, tmp_pa
     assert (tmp_path / "out" / media.file).stat().st_size < videos.GRID_BYTES
 
 
+def test_grid_of_a_split_of_positions_has_nine_places_all_over_the_table(
+    sources, tmp_path, monkeypatch
+):
+    result = sources.results.select("lr", "para")[0]
+    where = {e["index"]: e["condition"]["position"] for e in result.episodes("ood")}
+    board = choices.choose_grid(result)
+    assert len(set(board.cells.values())) == len(board.cells) == 3 * 3
+    rows = [np.mean([where[board.cells[i, j]][0] for j in range(3)]) for i in range(3)]
+    columns = [np.mean([where[board.cells[i, j]][1] for i in range(3)]) for j in range(3)]
+    assert rows == sorted(rows)  # away from the robot
+    assert columns == sorted(columns)
+    low, high = (end(where[i][0] for i in where) for end in (min, max))
+    assert rows[0] < low + (high - low) / 3 < high - (high - low) / 3 < rows[2]
+    assert [float(text.split()[0]) for text in board.columns] == sorted(
+        float(text.split()[0]) for text in board.columns
+    )
+
+
 def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
     result = sources.results.select("lr", "regression")[0]
     task = choices.episode_task(sources, result, "ood", 13, 64, 4)
