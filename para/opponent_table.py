@@ -11,24 +11,26 @@ from typing import Any
 from para.errors import ResultError
 from para.evaluation.results import total_minutes
 from para.figures.splits import split_title
-from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers
+from para.figures.study import LAYOUT, THREE_WAY_LAYOUT, THREE_WAY_SPLITS, followers
 from para.figures.style import model_style
 from para.files import read_json
 from para.markdown import table_head, table_row
 from para.speed_table import benchmark
-from para.website.content import Number, Numbers
+from para.website.content import Number, Numbers, three_way
 
-TUNED_ON = THREE_WAY_SPLITS[0]
-"""The split on which learning rates are chosen, in distribution."""
+TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], LAYOUT
+"""The split and layout in which learning rates are chosen, in distribution."""
 
 
 def opponents_table(numbers: Numbers, results_dir: Path) -> str:
-    """Every policy where objects stand independently, and its controls, PARA first.
+    """Every policy where objects stand together, and its controls, PARA first.
 
     Milliseconds are those of one prediction in fp32 (benchmarks/latency.py), minutes those of one
     training on `TUNED_ON`, learning rates those that benchmarks/tuning.py chose.
     """
-    apart = Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
+    apart = Numbers(
+        numbers.every, replace(numbers.setting, layout=THREE_WAY_LAYOUT), numbers.profile
+    )
     costs = {
         row["model"]: row
         for row in (benchmark(results_dir, "latency") or {"rows": []})["rows"]
@@ -52,6 +54,26 @@ def opponents_table(numbers: Numbers, results_dir: Path) -> str:
                     *(_minutes(apart, label), _milliseconds(costs.get(model))),
                 )
             )
+    return "\n".join(lines)
+
+
+def three_way_table(numbers: Numbers, _: Path) -> str:
+    """What carries it: told the camera x answers in pixels x images whose camera moves."""
+    held_out = [f"{split_title(split)}, held out" for split in THREE_WAY_SPLITS]
+    lines = table_head(
+        "policy", "told the camera", "answers in", "camera-consistent augmentation", *held_out
+    )
+    for row, found in three_way(numbers):
+        augmented = "yes" if row.augmented else "no"
+        if row.augmented and not row.told:
+            augmented += ", cannot follow it"
+        lines.append(
+            table_row(
+                *(model_style(row.model).label, "yes" if row.told else "no"),
+                *("pixels" if row.pixel else "world x, y, z", augmented),
+                *map(_rate, found),
+            )
+        )
     return "\n".join(lines)
 
 
@@ -83,7 +105,8 @@ def _chosen(numbers: Numbers, results_dir: Path, model: str) -> str:
 
 def tuning_record(results_dir: Path, numbers: Numbers, model: str) -> Mapping[str, Any] | None:
     """What benchmarks/tuning.py wrote of a policy on `TUNED_ON`; None: it was not tuned there."""
-    folder = results_dir / "tuning" / numbers.setting.name / numbers.profile / TUNED_ON
+    setting = replace(numbers.setting, layout=TUNED_IN)
+    folder = results_dir / "tuning" / setting.name / numbers.profile / TUNED_ON
     path = folder / f"{model}-seed0.json"
     if not path.exists():
         return None

@@ -39,7 +39,7 @@ from para.figures.video_charts import (
 from para.files import atomic_write
 from para.floor_table import floors_table, measured_bounds
 from para.markdown import table_head, table_row
-from para.opponent_table import opponents_table
+from para.opponent_table import opponents_table, three_way_table
 from para.places import ROOT
 from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
@@ -261,6 +261,7 @@ TABLES: dict[str, Table] = {
     "theta": theta_table,
     "tasks": tasks_table,
     "opponents": opponents_table,
+    "three_way": three_way_table,
     "setting": setting_line,
     **{f"video_{name}": partial(recipe_table, name=name) for name in RECIPE_TABLES},
     "video_pairs": video_pairs_table,

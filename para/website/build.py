@@ -53,6 +53,7 @@ OWN_SECTION = ("yours", "Your results")
 DEMO_SECTION = ("try", "Try it")
 CLAIMS = (
     ("lr", "New positions", "Trained on the left half, tested on the right."),
+    ("demos_n1", "One demonstration", "Trained on a single one, tested all over the table."),
     (
         "vp_default_to_all",
         "New viewpoints",

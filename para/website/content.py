@@ -218,7 +218,7 @@ def bounds(numbers: Numbers, split: str) -> tuple[Number | None, Number | None]:
 
 def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:
     """Each combination of camera, pixels and augmentation, with its numbers; None: not run."""
-    setting = replace(numbers.setting, layout=study.LAYOUT)
+    setting = replace(numbers.setting, layout=study.THREE_WAY_LAYOUT)
     apart = Numbers(numbers.every, setting, numbers.profile)
     return [
         (row, [row.label and apart.number(split, row.label) for split in study.THREE_WAY_SPLITS])

@@ -42,11 +42,11 @@ def draw(folder, figure) -> Drawing:
 
 
 def test_every_combination_is_a_row_told_apart_by_what_was_followed(tmp_path):
-    seeds = (0, 1, 2)
-    got = write(tmp_path, "lr", "para", "camera", seeds=seeds, rate=0.9)
-    write(tmp_path, "lr", "para", "colour", seeds=seeds, rate=0.3)
-    write(tmp_path, "lr", "regression", "forced", rate=0.1)
-    write(tmp_path, "lr", "para", "camera", layout="together", rate=0.0)  # is not mixed in
+    seeds, here = (0, 1, 2), study.THREE_WAY_LAYOUT
+    got = write(tmp_path, "lr", "para", "camera", here, seeds=seeds, rate=0.9)
+    write(tmp_path, "lr", "para", "colour", here, seeds=seeds, rate=0.3)
+    write(tmp_path, "lr", "regression", "forced", here, rate=0.1)
+    write(tmp_path, "lr", "para", "camera", "independent", rate=0.0)  # is not mixed in
     drawing = draw(tmp_path, study.three_way_figure)
     assert drawing.data["lr"]["para"]["successes"] == sum(got)
     assert set(drawing.data["lr"]) == {"para", "para@colour", "regression@forced"}
@@ -58,7 +58,15 @@ def test_every_combination_is_a_row_told_apart_by_what_was_followed(tmp_path):
 
 
 def test_the_table_has_the_numbers_of_the_figure(tmp_path):
-    got = write(tmp_path, "corner_n8", "pixel_regression", "camera", seeds=(0, 1), rate=0.7)
+    got = write(
+        tmp_path,
+        "corner_n8",
+        "pixel_regression",
+        "camera",
+        study.THREE_WAY_LAYOUT,
+        (0, 1),
+        rate=0.7,
+    )
     rows = three_way(Numbers(ResultSet.load(tmp_path)))
     facts = [(row.model, row.told, row.pixel, row.augmented) for row, _ in rows]
     assert facts[:4] == [
