@@ -54,6 +54,10 @@ class SafetyConfig:
     """From this distance on a second peak is another place [widths of the image]."""
     max_age: float = number(0.5, above=0, most=3600)
     """Oldest image that is acted upon, where the client says how old it is [s]."""
+    warn_drift: float = number(0.01, above=0, most=10)
+    """A warning is given from so far on that a camera has moved, as seen at the hand and where it
+    goes [m] (`para/drift.py`), and plans are refused from twice that on. Chosen on development
+    starts (`benchmarks/drift.py`)."""
 
     def rules(self, key: str, run: Any) -> None:
         """The box is one."""
@@ -75,12 +79,14 @@ class Judged:
         refused: Why; empty where it is not.
         confidence: (T,) in [0, 1], see above; None where the policy has no heatmaps.
         seconds: (T,) time for each waypoint [s].
+        warning: What should be looked at soon; empty where nothing should.
     """
 
     plan: ActionChunk
     refused: str
     confidence: np.ndarray | None
     seconds: np.ndarray
+    warning: str = ""
 
 
 def waypoint_confidence(chunk: ActionChunk, image_size: int) -> np.ndarray | None:
@@ -159,6 +165,7 @@ def judge(
     waypoint_seconds: float,
     rotation: np.ndarray | None = None,
     reason: str = "",
+    drift: float | None = None,
 ) -> Judged:
     """What of a plan may be executed.
 
@@ -170,11 +177,15 @@ def judge(
         waypoint_seconds: Time between waypoints in the demos [s].
         rotation: (3,) how the hand is turned now [rad], for policies that turn it.
         reason: Why it is refused already.
+        drift: How far off the camera's motion puts it [m], where that is known.
     """
     size = observation.image.shape[1]
     confidence = waypoint_confidence(chunk, size)
     unsafe = [_unsafe(cfg, observation, chunk, k) for k in range(len(chunk.positions))]
     first = next((k for k, why in enumerate(unsafe) if why), len(unsafe))
+    warning = _moved(cfg, drift)
+    if not reason and drift is not None and drift >= 2 * cfg.warn_drift:
+        reason = warning
     if not reason and first < execute:
         reason = unsafe[first]
     if not reason and confidence is not None:
@@ -183,7 +194,17 @@ def judge(
     path = np.vstack([observation.ee_position, plan.positions])
     lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
     seconds = np.maximum(waypoint_seconds, lengths / cfg.max_speed)
-    return Judged(plan, reason, confidence, seconds)
+    return Judged(plan, reason, confidence, seconds, warning)
+
+
+def _moved(cfg: SafetyConfig, drift: float | None) -> str:
+    """What to do about a camera that has moved; empty where none has."""
+    if drift is None or drift < cfg.warn_drift:
+        return ""
+    return (
+        f"the camera has moved: places look {1000 * drift:.0f} mm off. Put it back as it was, or "
+        "calibrate it anew."
+    )
 
 
 def _unsafe(cfg: SafetyConfig, observation: Observation, chunk: ActionChunk, k: int) -> str:

@@ -29,6 +29,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from para.data.format import FRAME_SECONDS
+from para.drift import DriftWatch, places
 from para.errors import ConfigError, ParaError, one_line
 from para.policies.base import Policy
 from para.pretrained import policy_folder
@@ -156,14 +157,14 @@ class PolicyServer:
         return None
 
     async def _converse(self, connection: ServerConnection) -> None:
-        watch, before = Watch(), None
+        watch, moves, before = Watch(), DriftWatch(), None
         try:
             await connection.send(pack(self.metadata))
             async for message in connection:
                 begin = time.perf_counter()
                 self._busy += 1
                 try:
-                    answer = await self._answer(message, watch, before)
+                    answer = await self._answer(message, watch, moves, before)
                     await asyncio.wait_for(connection.send(answer), SEND_SECONDS)
                 finally:
                     self._busy -= 1
@@ -177,7 +178,7 @@ class PolicyServer:
             await connection.close(1011, "internal error")
 
     async def _answer(
-        self, message: str | bytes, watch: Watch, before: float | None
+        self, message: str | bytes, watch: Watch, moves: DriftWatch, before: float | None
     ) -> bytes | str:
         try:
             if isinstance(message, str):
@@ -188,12 +189,15 @@ class PolicyServer:
             chunk = await self._batcher.ask(asked.observation)
         except ParaError as error:
             return one_line(error, 1000)
+        seen, execute = asked.observation, self.cfg.execute
+        # an image that shows nothing must not become what later ones are compared with
+        drift = None if reason else moves.drift(seen, places(seen, chunk, execute))
         judged = judge(
-            *(self.cfg.safety, asked.observation, chunk, self.cfg.execute, self._seconds),
-            *(asked.rotation, reason),
+            *(self.cfg.safety, seen, chunk, execute, self._seconds),
+            *(asked.rotation, reason, drift),
         )
-        if judged.refused:
-            _logger.warning("Refused: %s", judged.refused)
+        if said := f"Refused: {judged.refused}" if judged.refused else judged.warning:
+            _logger.warning("%s", said)
         timing = {"infer_ms": 1000 * (time.perf_counter() - begin)}
         timing |= {} if before is None else {"prev_total_ms": 1000 * before}
         return pack(_answer_of(judged, asked) | {"server_timing": timing})
@@ -213,6 +217,7 @@ def _answer_of(judged: Judged, asked: Request) -> dict[str, Any]:
         "actions": np.column_stack([plan.positions, *turn, plan.gripper]).astype(np.float64),
         "seconds": judged.seconds,
         "refused": judged.refused,
+        "warning": judged.warning,
     }
     if judged.confidence is not None:
         answer["confidence"] = judged.confidence.astype(np.float32)
