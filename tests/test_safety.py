@@ -96,6 +96,19 @@ def test_what_is_unsafe_is_refused_and_the_hand_stays(chunk, bounds, part):
     assert not judged.plan.gripper.any()
 
 
+def test_a_camera_that_moved_is_warned_of_and_from_twice_that_on_refused():
+    for drift, warned, refused in (
+        (None, False, False),
+        (0.009, False, False),
+        (0.012, True, False),
+        (0.021, True, True),
+    ):
+        judged = judge(SafetyConfig(warn_drift=0.01), seen(), plan(), 4, 0.3, drift=drift)
+        assert ("camera has moved" in judged.warning) == warned
+        assert ("camera has moved" in judged.refused) == refused
+        assert np.array_equal(judged.plan.positions, plan().positions) == (not refused)
+
+
 def test_what_is_unsafe_later_is_not_reached():
     judged = verdict(moved(4, np.nan))
     assert judged.refused == ""

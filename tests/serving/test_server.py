@@ -156,6 +156,18 @@ def test_an_image_that_shows_nothing_is_refused_and_the_hand_stays(server):
         assert "not a pixel" in client.infer(moved)["refused"]
 
 
+def test_a_camera_that_is_knocked_is_refused(server):
+    seen = observation()
+    aside = Observation(np.roll(seen.image, 3, 1), seen.camera, seen.ee_position, seen.gripper)
+    with PolicyClient(server.address) as client:
+        assert client.infer(seen)["warning"] == ""
+        answer = client.infer(aside)
+        assert "camera has moved" in answer["refused"]
+        assert answer["warning"] == answer["refused"]
+        again = client.infer(seen)
+        assert (again["refused"], again["warning"]) == ("", "")
+
+
 def test_a_token_and_a_crowd(small_policy, tmp_path):
     path = tmp_path / "token.txt"
     path.write_text("a-long-random-word-of-32-letters\n")
