@@ -165,6 +165,26 @@ class Camera:
         meets = (depth > 0) & (depth <= FARTHEST)  # False for NaN
         return xp.where(meets[..., None], origins + depth[..., None] * directions, math.nan)
 
+    def behind_origin(self, points_world: Array) -> Array:
+        """How far world points (..., 3) [m] lie behind the world's origin, as the camera sees it.
+
+        Their depth less that of the origin, (...) [m]: z . X with the optical axis z.
+        """
+        T = self._align(self.T_world_camera, points_world)
+        return (T[..., :3, 2] * points_world).sum(-1)
+
+    def unproject_behind_origin(self, pixels: Array, behind: Array) -> Array:
+        """Inverse: the points of the rays of pixels (..., 2) that lie so far behind it (...) [m].
+
+        Planes that face the camera meet every ray well, however low it stands. Returns world points
+        (..., 3) [m]; NaN, all three, where depths are not between 0 and `FARTHEST`.
+        """
+        xp = _namespace(pixels)
+        origins, directions = self.rays(pixels)
+        depth = behind - self.behind_origin(origins)
+        ahead = (depth > 0) & (depth <= FARTHEST)
+        return xp.where(ahead[..., None], origins + depth[..., None] * directions, math.nan)
+
     def nearest_on_rays(self, pixels: Array, points_world: Array) -> Array:
         """The points of the rays of pixels (..., 2) that are nearest to world points (..., 3) [m].
 

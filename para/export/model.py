@@ -86,7 +86,7 @@ class Exportable(nn.Module):
         features = policy._features(images, *state, told)
         decoded = policy.head.decode(features, subcell=self.subcell)
         pixels = policy._pixels(decoded.cells).double()
-        positions = camera.unproject_to_height(pixels, decoded.heights.double())
+        positions = policy.unproject(camera, pixels, decoded.heights.double())
         command = (decoded.gripper > 0.5).float()
         found = positions.float(), command, pixels.float(), decoded.heatmaps
         if decoded.rotations is None:

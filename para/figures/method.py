@@ -77,6 +77,8 @@ def predict(run_dir: Path) -> Prediction:
     policy, meta = load_policy(run_dir)
     if not isinstance(policy, ParaPolicy) or not isinstance(policy.head, FactorisedHead):
         raise CheckpointError(f"{run_dir} holds no PARA policy with the factorised head.")
+    if policy.cfg.head.along != "height":
+        raise CheckpointError(f"{run_dir} counts depths: the picture shows heights.")
     trained = train_config_from_dict(meta["config"])
     task = build_task(trained.task)
     env = task.environment(trained.robot, trained.layout, trained.env)
@@ -107,7 +109,7 @@ def predict(run_dir: Path) -> Prediction:
         image=observation.image,
         features=_colours(seen["features"][0].float().cpu().numpy()),
         heatmap=chunk.heatmaps[k],
-        heights=np.linspace(cfg.head.height_min, cfg.head.height_max, cfg.head.height_bins),
+        heights=np.linspace(*cfg.head.span, cfg.head.height_bins),
         height_probability=torch.softmax(logits, -1).cpu().numpy(),
         pixel=chunk.pixels[k],
         position=chunk.positions[k],

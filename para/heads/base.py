@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from omegaconf import MISSING
 from torch import Tensor, nn
 
-from para.fields import number, require
+from para.fields import choice, number, require
 from para.heads.decode import refine_bins
 from para.heads.targets import circular_bin_target, divergence, masked_mean
 from para.registry import Registry
@@ -27,11 +27,19 @@ class HeadConfig:
     kind: str = MISSING
     """The registered component that reads the rest."""
     hidden: int = number(64, least=1, most=16384)
+    along: str = choice("height", ("height", "depth"))
+    """What bins count along a ray: the height of the plane that it meets, or, for cameras low over
+    the table, depth (docs/robot.md)."""
     height_bins: int = number(32, least=2, most=4096)
+    """Bins of heights, or of depths."""
     height_min: float = number(0.0, least=-10, most=10)
     """Lowest bin centre, world z [m]."""
     height_max: float = number(0.32, least=-10, most=10)
     """Highest bin centre, world z [m]."""
+    depth_min: float = number(-0.5, least=-10, most=10)
+    """Nearest bin centre, in front of the world's origin, along the optical axis [m]."""
+    depth_max: float = number(0.5, least=-10, most=10)
+    """Farthest bin centre, behind the world's origin [m]."""
     target_sigma: float = number(1.5, above=0, most=1024)
     """Standard deviation of the soft heatmap target [cells]."""
     rotation_bins: int = number(0, least=0, most=3600)
@@ -39,11 +47,18 @@ class HeadConfig:
 
     def rules(self, key: str, run: Any) -> None:
         """Bins go upwards."""
-        require(
-            self.height_min < self.height_max,
-            f"{key}.height_min={self.height_min} m must be below "
-            f"{key}.height_max={self.height_max} m.",
-        )
+        for name in ("height", "depth"):
+            low, high = (getattr(self, f"{name}_{end}") for end in ("min", "max"))
+            require(
+                low < high, f"{key}.{name}_min={low} m must be below {key}.{name}_max={high} m."
+            )
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Centres of the first and the last bin [m]."""
+        if self.along == "depth":
+            return self.depth_min, self.depth_max
+        return self.height_min, self.height_max
 
 
 @dataclass(frozen=True)
@@ -52,9 +67,9 @@ class Labels:
 
     Attributes:
         cells: (B, T, 2) cell coordinates (column, row), see `para.heads.targets`.
-        heights: (B, T) world z [m].
+        heights: (B, T) what bins count (`HeadConfig.along`), of the waypoint [m].
         read_cells: (B, T, K, 2) cell coordinates around `cells` where the head is read.
-        read_heights: (B, T, K) world z of the point nearest to the waypoint on each one's ray [m].
+        read_heights: (B, T, K) the same of the nearest point to the waypoint on each ray [m].
         gripper: (B, T) commanded opening in [0, 1].
         rotations: (B, T, 3) roll, pitch and turn in the image [rad]; see `Head`.
         visible: (B, T) bool: the label lies in the image; the others give no gradient.
@@ -75,7 +90,7 @@ class Decoded:
 
     Attributes:
         cells: (B, T, 2) cell coordinates.
-        heights: (B, T) world z [m].
+        heights: (B, T) what bins count (`HeadConfig.along`) [m].
         gripper: (B, T) probability of the command "open".
         rotations: (B, T, 3) roll, pitch and turn in the image [rad], or None; see `Head`.
         heatmaps: (B, T, h, w) probabilities.
@@ -187,13 +202,11 @@ class Head(nn.Module, ABC):
         return parts
 
     def decode_heights(self, logits: Tensor, *, subcell: bool) -> Tensor:
-        """Height logits (..., Z) -> world z (...) [m]."""
-        cfg = self.cfg
+        """Height logits (..., Z) -> what bins count (...) [m]."""
+        low, high = self.cfg.span
         bins = logits.argmax(-1)
         position = refine_bins(logits, bins) if subcell else bins
-        return cfg.height_min + position * (
-            (cfg.height_max - cfg.height_min) / (cfg.height_bins - 1)
-        )
+        return low + position * ((high - low) / (self.cfg.height_bins - 1))
 
     def decode_rotations(self, logits: Tensor, *, subcell: bool) -> Tensor | None:
         """Rotation logits (..., 3, R) -> angles (..., 3) [rad], or None.

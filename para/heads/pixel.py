@@ -82,5 +82,5 @@ class FactorisedHead(Head):
     def _height_loss(self, heights: Tensor, labels: Labels) -> Tensor:
         """Divergence of the bins (B, T, R, Z), read at R cells, from the labels; (B, T)."""
         cfg = self.cfg
-        target = bin_target(labels.read_heights, cfg.height_min, cfg.height_max, cfg.height_bins)
+        target = bin_target(labels.read_heights, *cfg.span, cfg.height_bins)
         return divergence(heights, target).mean(-1)

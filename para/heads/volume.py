@@ -48,7 +48,7 @@ class VolumeHead(Head):
         trunk = self.maps(features)
         logits = self._logits(trunk)
         rows, columns = gaussian_target(labels.cells, logits.shape[3:], cfg.target_sigma)
-        bins = bin_target(labels.heights, cfg.height_min, cfg.height_max, cfg.height_bins)
+        bins = bin_target(labels.heights, *cfg.span, cfg.height_bins)
         along_rays = logits.logsumexp(2)  # unnormalised log of the marginal over heights
         least = entropy(rows) + entropy(columns)
         expected_marginal = torch.einsum("bthw,bth,btw->bt", along_rays, rows, columns)

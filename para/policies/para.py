@@ -12,7 +12,7 @@ from omegaconf import MISSING
 from torch import Tensor, nn
 
 from para.backbones import BackboneConfig, build_backbone
-from para.camera import Camera
+from para.camera import Array, Camera
 from para.doubles import double_array
 from para.fields import number, require
 from para.heads import HEADS, Decoded, HeadConfig, Labels, frame_weights
@@ -109,7 +109,7 @@ class ParaPolicy(Policy):
             ee_cells = self._ee_cells(*camera.project(ee_position))
             pixels, depth = camera.project(waypoints)
             visible = camera.in_view(pixels, depth)
-            heights = waypoints[..., 2]
+            heights = self._along(camera, waypoints)
             cells = torch.where(visible[..., None], self._cells(pixels), 0)
             read_cells = cells[:, :, None] + self.read_offsets
             nearest = camera.nearest_on_rays(self._pixels(read_cells), waypoints[:, :, None])
@@ -119,7 +119,7 @@ class ParaPolicy(Policy):
                 cells=cells,
                 heights=heights,
                 read_cells=read_cells,
-                read_heights=nearest[..., 2],
+                read_heights=self._along(camera, nearest),
                 gripper=batch["waypoint_gripper"].float(),
                 rotations=torch.cat([rotations[..., :2], turns[..., None]], -1),
                 visible=visible,
@@ -127,7 +127,8 @@ class ParaPolicy(Policy):
         state = ee_cells, ee_position, batch["gripper"].float()
         features = self._features(batch["image"], *state, batch.get("instruction"))
         parts = self.head.loss(features, labels)
-        outside = (heights < cfg.head.height_min) | (heights > cfg.head.height_max)
+        low, high = cfg.head.span
+        outside = (heights < low) | (heights > high)
         scalars = {
             "loss": torch.stack(list(parts.values())).sum(),
             **parts,
@@ -145,7 +146,7 @@ class ParaPolicy(Policy):
         decoded = self.head.decode(features, subcell=DEFAULT.subcell)
         with torch.autocast(features.device.type, enabled=False):
             pixels = self._pixels(decoded.cells)
-            positions = camera.unproject_to_height(pixels, decoded.heights)
+            positions = self.unproject(camera, pixels, decoded.heights)
             pixel_error = (pixels - self._pixels(labels.cells)).norm(dim=-1)
             position_error = (positions - waypoints).norm(dim=-1)
         count = labels.visible.sum().clamp(min=1)
@@ -182,7 +183,7 @@ class ParaPolicy(Policy):
         heatmaps = decoded.heatmaps.float().cpu().numpy()
         cameras = [observation.camera for observation in observations]
         positions = [
-            camera.unproject_to_height(pixels[i], heights[i]) for i, camera in enumerate(cameras)
+            self.unproject(camera, pixels[i], heights[i]) for i, camera in enumerate(cameras)
         ]
         rotations = None if decoded.rotations is None else double_array(decoded.rotations)
         if rotations is not None:
@@ -250,6 +251,24 @@ class ParaPolicy(Policy):
             for n, c in ((size[0], cells[:, 1]), (size[1], cells[:, 0]))
         )
         return rows[:, :, None] * columns[:, None, :]
+
+    def _along(self, camera: Camera, points: Tensor) -> Tensor:
+        """What bins count (`HeadConfig.along`) of world points (..., 3): (...) [m]."""
+        if self.cfg.head.along == "height":
+            return points[..., 2]
+        return camera.behind_origin(points)
+
+    def unproject(self, camera: Camera, pixels: Array, heights: Array) -> Array:
+        """Inverse: the points (..., 3) [m] of the rays of pixels (..., 2); NaN where a ray misses.
+
+        Args:
+            camera: Of the pixels; matrices and arrays are of one kind.
+            pixels: [px].
+            heights: (...) what bins count (`HeadConfig.along`) [m].
+        """
+        if self.cfg.head.along == "height":
+            return camera.unproject_to_height(pixels, heights)
+        return camera.unproject_behind_origin(pixels, heights)
 
     def _camera(self, intrinsics: Tensor, T_world_camera: Tensor) -> Camera:
         return Camera(intrinsics, T_world_camera, self.image_size, self.image_size)

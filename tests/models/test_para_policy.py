@@ -126,6 +126,27 @@ def test_a_missing_ray_is_counted_and_leaves_metrics_finite():
     assert int(nothing["missed"]) == float(nothing["position_error_mm"]) == 0
 
 
+@pytest.mark.parametrize("model", ["para", "para_volume"])
+def test_bins_of_depth_serve_a_camera_that_is_low(model):
+    """The rays that never come down to the table meet planes that face the camera."""
+    policy = looking_everywhere(build(model=model, head={"along": "depth"}))
+    labels = []
+    original = policy.head.loss
+    policy.head.loss = lambda features, given: (labels.append(given), original(features, given))[1]
+    batch = low_batch()
+    scalars = policy.loss(batch, metrics=True)
+    assert int(scalars["missed"]) == int(scalars["clamped"]) == 0
+    waypoints = batch["waypoints"].double().numpy()
+    depth = LOW.project(waypoints)[1] - LOW.project(np.zeros(3))[1]
+    np.testing.assert_allclose(labels[0].heights.numpy(), depth, atol=1e-5)
+    pixels = LOW.project(waypoints)[0]
+    np.testing.assert_allclose(policy.unproject(LOW, pixels, depth), waypoints, atol=1e-9)
+    for chunk in policy.predict(observations(batch)):
+        assert not chunk.missed.any()
+        np.testing.assert_allclose(LOW.project(chunk.positions)[0], chunk.pixels, atol=1e-6)
+        assert np.abs(LOW.behind_origin(chunk.positions)).max() <= 0.5 + 1e-9
+
+
 def test_an_end_effector_behind_the_camera_is_nowhere_in_the_image():
     """Mirrored at the camera's centre a point has the same pixel, where nothing is."""
     policy = build()
