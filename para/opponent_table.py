@@ -16,7 +16,7 @@ from para.figures.style import model_style
 from para.files import read_json
 from para.markdown import table_head, table_row
 from para.speed_table import benchmark
-from para.website.content import Number, Numbers, three_way
+from para.website.content import Numbers, in_words, three_way
 
 TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], LAYOUT
 """The split and layout in which learning rates are chosen, in distribution."""
@@ -49,7 +49,7 @@ def opponents_table(numbers: Numbers, results_dir: Path) -> str:
             lines.append(
                 table_row(
                     *(model_style(label).label, told, answer, _augment(apart, label)),
-                    *map(_rate, rates),
+                    *map(in_words, rates),
                     *(_chosen(apart, results_dir, model), _parameters(costs.get(model))),
                     *(_minutes(apart, label), _milliseconds(costs.get(model))),
                 )
@@ -71,7 +71,7 @@ def three_way_table(numbers: Numbers, _: Path) -> str:
             table_row(
                 *(model_style(row.model).label, "yes" if row.told else "no"),
                 *("pixels" if row.pixel else "world x, y, z", augmented),
-                *map(_rate, found),
+                *map(in_words, found),
             )
         )
     return "\n".join(lines)
@@ -90,12 +90,6 @@ def _labels(numbers: Numbers, model: str) -> list[str]:
 def _augment(numbers: Numbers, label: str) -> str:
     runs = [run for split in THREE_WAY_SPLITS for run in numbers.select(split, label)]
     return f"`{runs[0].id.augment}`" if runs else "not run"
-
-
-def _rate(number: Number | None) -> str:
-    if number is None:
-        return "not run"
-    return f"{number.rate} ({number.note})" if number.note else str(number.rate)
 
 
 def _chosen(numbers: Numbers, results_dir: Path, model: str) -> str:

@@ -38,25 +38,19 @@ from para.figures.video_charts import (
 )
 from para.files import atomic_write
 from para.floor_table import floors_table, measured_bounds
+from para.libero_table import libero_table
 from para.markdown import table_head, table_row
 from para.opponent_table import opponents_table, three_way_table
 from para.places import ROOT
 from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
-from para.website.content import Number, Numbers
+from para.website.content import Numbers, in_words
 from para.website.first_campaign import then_and_now
 from para.website.many_tasks import task_rows
 
 TEST_WORDS = {"in dist.": "sanity", "held out": "ood"}
 """What tests are called at the head of a column."""
-PAGES = ("README.md", "docs/video.md", "docs/protocol.md", "docs/opponents.md")
-
-
-def _rate(number: Number | None) -> str:
-    """'96.0 % [90.2, 98.4] n=100'; with several seeds n=2x100 and the percentage of each."""
-    if number is None:
-        return "not run"
-    return f"{number.rate} ({number.note})" if number.note else str(number.rate)
+PAGES = ("README.md", "docs/video.md", "docs/protocol.md", "docs/opponents.md", "docs/libero.md")
 
 
 def splits_table(numbers: Numbers, _: Path) -> str:
@@ -73,7 +67,7 @@ def splits_table(numbers: Numbers, _: Path) -> str:
     p_values = dict(zip(compared, map(format_p, adjusted), strict=True))
     for name in main_splits():
         rates = {
-            test: [_rate(numbers.number(name, model, test)) for model in MAIN_MODELS]
+            test: [in_words(numbers.number(name, model, test)) for model in MAIN_MODELS]
             for test in TESTS
         }
         runs = [run for model in MAIN_MODELS for run in numbers.select(name, model)]
@@ -90,8 +84,8 @@ def tasks_table(numbers: Numbers, _: Path) -> str:
     lines = table_head("task", "looks", "split", "seeds", *titles, "best floor", "ceiling")
     found: list[StoredResult] = []
     for row in task_rows(numbers):
-        own = [_rate(row.alone(test)) for test in TEST_WORDS.values()]
-        shared = [_rate(row.of_all(test)) if row.shared else "" for test in TEST_WORDS.values()]
+        own = [in_words(row.alone(test)) for test in TEST_WORDS.values()]
+        shared = [in_words(row.of_all(test)) if row.shared else "" for test in TEST_WORDS.values()]
         runs = row.numbers.select(row.split, MAIN_MODELS[0])
         seeds = str(len({run.seed for run in runs}) or "")
         bounds = measured_bounds(row.numbers, row.split)
@@ -166,7 +160,7 @@ def recipe_table(numbers: Numbers, _: Path, name: str) -> str:
     lines = table_head(title, "steps", "in distribution", "held out", *beside)
     for model in models:
         runs = numbers.select(RECIPE_SPLIT, model)
-        rates = (_rate(numbers.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
+        rates = (in_words(numbers.number(RECIPE_SPLIT, model, test)) for test in ("sanity", "ood"))
         steps = stage_steps(runs[0].data) if runs else ""
         beside = [f"{RECIPES[model].success} %"] if published else []
         lines.append(table_row(f"{RECIPES[model].title} (`{model}`)", steps, *rates, *beside))
@@ -198,7 +192,7 @@ def video_scaling_table(numbers: Numbers, _: Path) -> str:
     lines = table_head("demonstrations", *map(str, sweep_splits()))
     for model in SCALING_MODELS:
         found = (numbers.number(split, model) for split in sweep_splits().values())
-        lines.append(table_row(f"`{model}`", *map(_rate, found)))
+        lines.append(table_row(f"`{model}`", *map(in_words, found)))
     return "\n".join(lines)
 
 
@@ -262,6 +256,7 @@ TABLES: dict[str, Table] = {
     "tasks": tasks_table,
     "opponents": opponents_table,
     "three_way": three_way_table,
+    "libero": lambda numbers, _: libero_table(numbers),
     "setting": setting_line,
     **{f"video_{name}": partial(recipe_table, name=name) for name in RECIPE_TABLES},
     "video_pairs": video_pairs_table,

@@ -21,7 +21,7 @@ from rich.table import Column
 from baselines.floors import FLOORS
 from envs.base import build_task
 from envs.perturbations import SWEEPS
-from envs.splits import test_conditions
+from envs.splits import TESTS, test_conditions
 from para.errors import ConfigError
 from para.evaluation.chosen import chosen_policy
 from para.evaluation.config import EvalConfig
@@ -76,22 +76,7 @@ def evaluate(
             f"starts=final results_dir={cfg.results_dir} publishes numbers, and there are changes "
             "that no commit has. Commit them first, or evaluate into another results_dir."
         )
-    runs = _policies(cfg)
-    task = build_task(cfg.task)
-    count = cfg.sweep.episodes if cfg.sweep and cfg.episodes is None else cfg.episodes
-    conditions = {
-        test: test_conditions(
-            *(cfg.split, test, task, cfg.layout, count, cfg.env, cfg.starts, cfg.appearance)
-        )
-        for test in cfg.tests
-    }
-    if cfg.sweep:
-        sweep = SWEEPS[cfg.sweep.kind](cfg.sweep)
-        conditions = {test: sweep.starts(starts) for test, starts in conditions.items()}
-    said = {task.instruct(start) for starts in conditions.values() for start in starts}
-    for run in runs:
-        run.require_known(said)
-    jobs = [PolicyEvaluation(cfg, run, conditions) for run in runs]
+    jobs = planned(cfg)
     for folder in (cfg.outputs_dir, *(job.path.parent for job in jobs)):
         require_writable(folder)  # before the long work
     tasks = [chunk for job in jobs for chunk in job.chunks_to_run()]
@@ -114,6 +99,30 @@ def evaluate(
         done.results[job.run.label] = job.finish()
         done.videos += job.videos()
     return done
+
+
+def planned(cfg: EvalConfig) -> list[PolicyEvaluation]:
+    """The evaluation of each policy that `cfg` names, none of them begun.
+
+    They know the starts of every test, also of one that is not asked for now: what a result depends
+    on is the same in whatever order its tests come.
+    """
+    runs = _policies(cfg)
+    task = build_task(cfg.task)
+    count = cfg.sweep.episodes if cfg.sweep and cfg.episodes is None else cfg.episodes
+    conditions = {
+        test: test_conditions(
+            *(cfg.split, test, task, cfg.layout, count, cfg.env, cfg.starts, cfg.appearance)
+        )
+        for test in TESTS
+    }
+    if cfg.sweep:
+        sweep = SWEEPS[cfg.sweep.kind](cfg.sweep)
+        conditions = {test: sweep.starts(starts) for test, starts in conditions.items()}
+    said = {task.instruct(start) for test in cfg.tests for start in conditions[test]}
+    for run in runs:
+        run.require_known(said)
+    return [PolicyEvaluation(cfg, run, conditions) for run in runs]
 
 
 def _cargo(cfg: EvalConfig) -> Cargo:
@@ -150,7 +159,7 @@ def _progress(jobs: list[PolicyEvaluation], console: Console | None) -> Iterator
     )
     names = jobs[0].cfg.split.test_titles
     titles = {test: name.replace("distribution", "dist.") for test, name in names.items()}
-    total = sum(len(starts) for starts in jobs[0].conditions.values())
+    total = sum(len(jobs[0].conditions[test]) for test in jobs[0].cfg.tests)
     tasks = {id(job): bars.add_task(job.run.label, total=total, rates="") for job in jobs}
 
     def show(job: PolicyEvaluation) -> None:

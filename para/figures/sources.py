@@ -54,7 +54,7 @@ class Sources:
         profile: Name of the profile.
         workers: Processes that may render at once.
         progress: Show progress bars.
-        every: Results of all settings and profiles, for `laid`; None: `results` are all.
+        every: Results of all settings and profiles, for `within`; None: `results` are all.
     """
 
     results: ResultSet
@@ -85,7 +85,10 @@ class Sources:
 
     def laid(self, layout: str) -> Sources:
         """The same where the objects are placed in another way."""
-        setting = replace(self.setting, layout=layout)
+        return self.within(replace(self.setting, layout=layout))
+
+    def within(self, setting: Setting) -> Sources:
+        """The same of another setting."""
         every = self.every or self.results
         return replace(self, setting=setting, results=every.of(setting, self.profile))
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import para
 from para.evaluation.result_set import LeftOut, ResultSet, StoredResult
 from para.evaluation.results import MAIN_MODELS, stage_counts, stage_steps
-from para.figures import study, video_charts
+from para.figures import libero, study, video_charts
 from para.figures.build import BuiltAsset
 from para.figures.drawing import published_name
 from para.figures.sources import published
@@ -28,6 +28,7 @@ from para.website import content, media
 from para.website.content import Number, Numbers
 from para.website.demo import Demo
 from para.website.folder import MARKER, replaced_folder
+from para.website.libero import libero_rows
 from para.website.many_tasks import task_rows
 
 SOURCE = shipped("website")
@@ -43,6 +44,7 @@ SECTIONS = (
     ("spatial", "Positions"),
     ("viewpoints", "Viewpoints"),
     ("tasks", "Many tasks"),
+    ("libero", "LIBERO"),
     ("video", "Video models"),
     ("bonus", "Clutter"),
     ("numbers", "Every run"),
@@ -209,6 +211,7 @@ def render(
         "stage_counts": stage_counts,
         "one_run": one_run,
     }
+    in_libero = [*libero_rows(numbers)]
     return environment.get_template("index.html.j2").render(
         pitch=PITCH,
         sections=[
@@ -231,6 +234,9 @@ def render(
         three_way=content.three_way(numbers),
         three_way_splits=study.THREE_WAY_SPLITS,
         task_rows=[*task_rows(numbers)],
+        libero_rows=in_libero,
+        libero_words=content.describe([run for row in in_libero for run in row.runs]),
+        libero_film=libero.filmed_split(numbers.every, numbers.profile),
         followers=study.followers(),
         scaling_splits=sweep_splits(),
         scaling_models=video_charts.SCALING_MODELS,

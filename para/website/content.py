@@ -88,6 +88,13 @@ class Number:
         return 100 * self.rate.interval[1]
 
 
+def in_words(number: Number | None) -> str:
+    """'96.0 % [90.2, 98.4] n=100'; with several seeds n=2x100 and the percentage of each."""
+    if number is None:
+        return "not run"
+    return f"{number.rate} ({number.note})" if number.note else str(number.rate)
+
+
 def percent(value: float) -> str:
     """A fraction as '97.9 %'; whole percentages without the '.0'."""
     text = f"{100 * value:.1f}"

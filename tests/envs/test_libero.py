@@ -22,6 +22,8 @@ from envs.splits import load_split, split_names, test_conditions, training_condi
 from para.cli import load_config
 from para.data.generate import GenerateConfig
 from para.errors import ConfigError, DataError, UnknownNameError
+from para.evaluation.config import EvalConfig
+from para.evaluation.runner import planned
 from para.fields import check
 from para.runs.config import TrainConfig
 
@@ -117,6 +119,18 @@ def test_swapped_scenes_move_the_plate_and_not_the_bowl():
     sources = TASK.sources(["libero_spatial/1", "libero_spatial_swap/1"])
     assert len(sources) == 4
     assert {len(digest) for digest in sources.values()} == {64}
+
+
+def test_tests_from_other_files_are_evaluated_one_after_the_other_into_one_result(tmp_path):
+    """The key of a result names LIBERO's files: it is the same whichever test is asked for."""
+    what = ["task=libero_spatial_0", "split=libero_pro_swap", "model=expert", "episodes=2"]
+    what += [f"results_dir={tmp_path}", f"outputs_dir={tmp_path}"]
+    keys = {
+        job.key
+        for tests in ("[ood]", "[sanity]", "[ood,sanity]")
+        for job in planned(load_config(EvalConfig, [*what, f"tests={tests}"]))
+    }
+    assert len(keys) == 1
 
 
 def test_cameras_go_round_up_away_and_roll():

@@ -1,0 +1,35 @@
+"""The table of docs/libero.md: each split of LIBERO that was run, beside its floors and ceiling."""
+
+from __future__ import annotations
+
+from para.evaluation.results import MAIN_MODELS
+from para.figures.style import model_style
+from para.floor_table import measured_bounds
+from para.markdown import table_head, table_row
+from para.website.content import Numbers, in_words
+from para.website.libero import libero_rows
+
+TESTS = {"in dist.": "sanity", "held out": "ood"}
+
+
+def libero_table(numbers: Numbers) -> str:
+    """Success of the main policies, and how PARA's held-out episodes ended."""
+    titles = [f"{model_style(model).label}, {test}" for model in MAIN_MODELS for test in TESTS]
+    ends = f"{model_style(MAIN_MODELS[0]).label}, held out, ended"
+    lines = table_head("task", "split", "demos", *titles, "best floor", "ceiling", ends)
+    rows = [*libero_rows(numbers)]
+    for row in rows:
+        rates = [row.rate(model, test) for model in MAIN_MODELS for test in TESTS.values()]
+        lines.append(
+            table_row(
+                *(f"`{row.setting.task}`", f"`{row.split}`", row.demos),
+                *map(in_words, rates),
+                *measured_bounds(row.numbers, row.split),
+                row.ends() or "not run",
+            )
+        )
+    if not rows:
+        return (
+            "not run: `python scripts/eval.py task=libero_spatial_0 split=libero_id model=expert`"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""What is said of LIBERO: policies on its splits beside floors and ceiling, and what others say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envs.base import TASKS, load_task
+from envs.libero.splits import WHAT
+from envs.splits import load_split, split_names, training_indices
+from para.evaluation.result_set import StoredResult
+from para.evaluation.results import MAIN_MODELS
+from para.figures.splits import split_title
+from para.runs.identity import Setting
+from para.website.content import Number, Numbers, bounds
+
+KIND = "libero"
+"""Kind of its tasks and of their splits."""
+
+
+@dataclass(frozen=True)
+class LiberoRow:
+    """One split of one task, in one regime of demonstrations.
+
+    Attributes:
+        numbers: The results that it is computed from; their setting has the task and the regime.
+        split: Name of the split.
+    """
+
+    numbers: Numbers
+    split: str
+
+    @property
+    def setting(self) -> Setting:
+        """The task, and the layout that its demos have."""
+        return self.numbers.setting
+
+    @property
+    def instruction(self) -> str:
+        """What the policy is to do."""
+        return load_task(self.setting.task).instruction
+
+    @property
+    def title(self) -> str:
+        """Of the split."""
+        return split_title(self.split)
+
+    @property
+    def demos(self) -> str:
+        """'32 varied': how many train it, of which regime."""
+        task, layout = load_task(self.setting.task), self.setting.layout
+        return f"{len(training_indices(load_split(self.split), task, layout))} {layout}"
+
+    @property
+    def best_floor(self) -> Number | None:
+        """Success of the best policy that learns nothing; None: none was run."""
+        return bounds(self.numbers, self.split)[0]
+
+    @property
+    def ceiling(self) -> Number | None:
+        """Success of the expert; None: not run."""
+        return bounds(self.numbers, self.split)[1]
+
+    @property
+    def runs(self) -> list[StoredResult]:
+        """The result files of the main policies."""
+        return [run for model in MAIN_MODELS for run in self.numbers.select(self.split, model)]
+
+    def rate(self, model: str, test: str = "ood") -> Number | None:
+        """Success of a policy; None: not run."""
+        return self.numbers.number(self.split, model, test)
+
+    def ends(self, model: str = MAIN_MODELS[0]) -> str:
+        """How the held-out episodes of a policy ended: '15 placed; 4 never lifted'; '' if not run.
+
+        See `envs.base.Stage.meaning`.
+        """
+        if self.rate(model) is None:
+            return ""
+        meanings = {stage.name: stage.meaning for stage in self.numbers.stages}
+        counts = self.numbers.stage_counts(self.split, model)
+        return "; ".join(f"{count} {meanings[stage]}" for stage, count in counts.items() if count)
+
+
+def libero_rows(numbers: Numbers) -> Iterator[LiberoRow]:
+    """Splits of LIBERO that have results, task by task, `layout=varied` before `official`."""
+    for name in TASKS.options():
+        if TASKS.load(name).kind != KIND:
+            continue
+        task = load_task(name)
+        ours = [split for split in split_names(task) if load_split(split).kind == KIND]
+        ours.sort(key=lambda s: (WHAT.index(load_split(s).held_out), -load_split(s).demos, s))
+        for layout in task.layouts:
+            here = Numbers(numbers.every, Setting(name, layout=layout), numbers.profile)
+            run = {result.split for result in here.results.results}
+            yield from (LiberoRow(here, split) for split in ours if split in run)

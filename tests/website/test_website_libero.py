@@ -1,0 +1,65 @@
+"""What the page and the documentation say of LIBERO, from made-up results."""
+
+from __future__ import annotations
+
+from para.evaluation.result_set import ResultSet
+from para.figures.libero import SPLITS, filmed_split
+from para.libero_table import libero_table
+from para.website.build import build_site
+from para.website.content import Numbers
+from para.website.libero import libero_rows
+from tests.results_fixture import make_result, write_result
+from tests.website.page_tree import parse
+
+
+def in_libero(split, model, layout="varied"):
+    result = make_result("lr", model, ood=20, sanity=8) | {"split": split, "layout": layout}
+    result["environment"] |= {"task": "libero_spatial_0", "layout": layout}
+    return result
+
+
+def test_rows_are_those_splits_that_were_run_and_regimes_are_never_mixed(tmp_path):
+    for split, layout in (
+        ("libero_pro_swap_n4", "varied"),
+        ("libero_pro_swap", "varied"),
+        ("libero_id", "varied"),
+        ("libero_pro_swap", "official"),
+    ):
+        write_result(tmp_path, in_libero(split, "para", layout))
+    write_result(tmp_path, make_result("lr"))
+    rows = [*libero_rows(Numbers(ResultSet.load(tmp_path)))]
+    assert [(row.split, row.demos) for row in rows] == [
+        ("libero_id", "64 varied"),
+        ("libero_pro_swap", "64 varied"),
+        ("libero_pro_swap_n4", "4 varied"),
+        ("libero_pro_swap", "45 official"),
+    ]
+
+
+def test_page_and_table_say_the_same_and_how_episodes_ended(tmp_path):
+    result = in_libero("libero_pro_swap_n32", "para")
+    for k, episode in enumerate(e for e in result["episodes"] if e["test"] == "ood"):
+        stage = "PLACE" if k < 15 else "GRASP" if k < 19 else "MISS"
+        episode |= {"stage": stage, "success": stage == "PLACE"}
+    write_result(tmp_path / "results", result)
+    ends = "15 placed; 4 lifted, not placed; 1 never lifted"
+    (line,) = libero_table(Numbers(ResultSet.load(tmp_path / "results"))).splitlines()[2:]
+    assert "| `libero_pro_swap_n32` | 32 varied |" in line
+    assert "| 75.0 % [53.1, 88.8] n=20 |" in line
+    assert line.endswith(f"| {ends} |")
+    build_site(tmp_path / "results", tmp_path, [], tmp_path / "out")
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    (row,) = page.find(data_table="libero")[0].find("tbody")[0].find("tr")
+    assert ends in row.text
+    assert "75" in row.text
+    published = page.find(data_table="libero-published")[0].text
+    assert "LIBERO-PRO" in published
+    assert "#15" in published  # the dispute stands beside the number
+
+
+def test_the_film_is_of_the_most_demos_that_both_policies_were_run_with(tmp_path):
+    assert filmed_split(ResultSet.load(tmp_path)) == SPLITS[0]
+    write_result(tmp_path, in_libero("libero_pro_swap", "para"))
+    for model in ("para", "regression"):
+        write_result(tmp_path, in_libero("libero_pro_swap_n32", model))
+    assert filmed_split(ResultSet.load(tmp_path)) == "libero_pro_swap_n32"
