@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,15 @@ class ResultSet:
         wanted = (setting, profile)
         chosen = [r for r in self.results if (r.id.setting, r.id.profile) == wanted]
         return replace(self, results=tuple(chosen))
+
+    def newest(self, splits: Collection[str]) -> ResultSet:
+        """Those on `splits` of the newest simulated world and draw of the tests among them.
+
+        What a single curve may join.
+        """
+        chosen = [r for r in self.results if r.split in splits]
+        world = max((r.world for r in chosen), default=None)
+        return replace(self, results=tuple(r for r in chosen if r.world == world))
 
     def select(self, split: str, model: str) -> list[StoredResult]:
         """The results of one policy (its label) on one split, by seed.

@@ -201,10 +201,11 @@ def _figure_legend(figure, title: str) -> None:
 def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     """Success everywhere against the number of demos at the corners; published points behind."""
     corners = corner_splits()
+    results = sources.results.newest(corners.values())
     runs = {
         n: split
         for n, split in corners.items()
-        if any(sources.results.rate(split, m, "ood").n for m in MAIN_MODELS)
+        if any(results.rate(split, m, "ood").n for m in MAIN_MODELS)
     }
     if not runs:
         raise NotRun(
@@ -216,7 +217,7 @@ def data_scaling_chart(sources: Sources, theme: Theme) -> Drawing:
     for model in MAIN_MODELS:
         points = {int(p["demos"]): p[model] for p in published()["scaling"]}
         published_line(axes, model, list(points), list(points.values()))
-        rates = {n: sources.results.rate(split, model, "ood") for n, split in runs.items()}
+        rates = {n: results.rate(split, model, "ood") for n, split in runs.items()}
         rates = {n: rate for n, rate in rates.items() if rate.n}
         for n, split in corners.items():
             if n not in rates:

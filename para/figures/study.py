@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -55,7 +56,7 @@ class Factors:
 
 def three_way(results: ResultSet) -> list[Factors]:
     """The rows of the three-way figure and table; a row that was not run is there, too."""
-    rows = []
+    rows, results = [], results.newest(THREE_WAY_SPLITS)
     for model in THREE_WAY_MODELS:
         kind, pixel = _facts(model)
         for augmented in (False, True):
@@ -63,7 +64,6 @@ def three_way(results: ResultSet) -> list[Factors]:
                 r.model
                 for r in results.results
                 if r.id.model == model
-                and r.split in THREE_WAY_SPLITS
                 and (r.id.augment in _WITH) == augmented
                 and r.id.augment in (*_WITH, "colour")
             ]
@@ -103,7 +103,7 @@ def three_way_inputs(sources: Sources) -> list[Path]:
 
 def three_way_figure(sources: Sources, theme: Theme) -> Drawing:
     """Success of each combination, every training seed as a dot; what was not run says so."""
-    results = sources.laid(THREE_WAY_LAYOUT).results
+    results = sources.laid(THREE_WAY_LAYOUT).results.newest(THREE_WAY_SPLITS)
     rows = three_way(results)
     figure = new_figure(5.2, 5.2)
     panels = figure.subplots(1, 2, sharey=True)
@@ -127,12 +127,10 @@ def three_way_figure(sources: Sources, theme: Theme) -> Drawing:
         soft_grid(axes, "x")
         axes.spines["left"].set_visible(False)
     middles = [(a + b) / 2 for a, b in zip(heights[::2], heights[1::2], strict=True)]
-    names = [
-        f"{model_style(row.model).label}\n{'camera' if row.told else 'no camera'}, "
-        f"{'pixels' if row.pixel else 'world x, y, z'}"
-        for row in rows[::2]
-    ]
-    panels[0].set_yticks(middles, names, fontsize=9.5)
+    panels[0].set_yticks(middles, [*map(_row_name, rows[::2])], fontsize=9.5)
+    panels[1].tick_params(
+        labelleft=False
+    )  # the two share the axis, and room would be left for both
     figure.supxlabel("Success on what was held out [%]", fontsize=10.5)
     handles = [
         Line2D([], [], linestyle="none", marker="o", color=theme.muted, label=label, **look)
@@ -149,6 +147,12 @@ def three_way_figure(sources: Sources, theme: Theme) -> Drawing:
     return Drawing(figure, alt, data)
 
 
+def _row_name(row: Factors) -> str:
+    told = "camera" if row.told else "no camera"
+    answer = "pixels" if row.pixel else "world x, y, z"
+    return "\n".join([*textwrap.wrap(model_style(row.model).label, 18), f"{told}, {answer}"])
+
+
 def _factors(row: Factors) -> str:
     told = "told the camera" if row.told else "not told the camera"
     output = "answers in pixels" if row.pixel else "answers in world coordinates"
@@ -162,10 +166,9 @@ def _seeds(axes: Axes, y: float, rate: Rate, style: ModelStyle, filled: bool, th
     face = style.colour if filled else theme.surface
     look = {"color": style.colour, "markerfacecolor": face, "clip_on": False, "zorder": 4}
     axes.plot(100 * rate.value, y, style.marker, markersize=7.5, **look)
-    seeds = [100 * seed for seed in rate.seeds]
-    axes.plot(
-        seeds, [y + 0.17] * len(seeds), "o", color=style.colour, markersize=2.6, clip_on=False
-    )
+    if seeds := [100 * seed for seed in rate.seeds]:  # an empty line would spoil the layout
+        dots = {"color": style.colour, "markersize": 2.6, "clip_on": False}
+        axes.plot(seeds, [y + 0.17] * len(seeds), "o", **dots)
 
 
 # --- curves over numbers of demos and cameras -----------------------------------------------------
@@ -180,15 +183,15 @@ def demonstrations_inputs(sources: Sources) -> list[Path]:
 
 def demonstrations_figure(sources: Sources, theme: Theme) -> Drawing:
     """Success against the number of demonstrations, a panel per layout, a line per policy."""
-    layouts = _layouts(sources)
+    curve = {n: split for n, split in demo_splits().items() if n != 32}
+    found = {layout: sources.laid(layout).results for layout in _layouts(sources)}
+    layouts = [one for one, results in found.items() if _lines(results, curve)] or [*found][:1]
     figure = new_figure(5.2, 4.3)
     panels = np.atleast_1d(figure.subplots(1, len(layouts), sharey=True))
     data, words, notes = {}, [], []
-    curve = {n: split for n, split in demo_splits().items() if n != 32}
     shown: list[str] = []
     for axes, layout in zip(panels, layouts, strict=True):
-        results = sources.laid(layout).results
-        drawn, told, missing = _curves(axes, results, curve, theme)
+        drawn, told, missing = _curves(axes, found[layout], curve, theme)
         shown += [label for label in drawn if label not in shown]
         data[layout] = drawn
         words += [f"Objects {layout}, {text}" for text in told]
@@ -229,16 +232,11 @@ def _curves(
     Returns:
         Plotted values by policy and number, the same in words, and what was not run.
     """
-    splits = set(curve.values())
-    labels = sorted({r.model for r in results.results if r.split in splits}, key=model_order)
+    lines = _lines(results, curve)
     data, words, notes = {}, [], []
-    for k, label in enumerate(labels):
-        rates = {n: results.rate(split, label, "ood") for n, split in curve.items()}
-        rates = {n: rate for n, rate in rates.items() if rate.n}
+    for k, (label, rates) in enumerate(lines.items()):
         style = model_style(label)
-        if len(rates) < 2:  # of another figure, no curve
-            continue
-        xs = np.array(list(rates)) * 1.035 ** (k - (len(labels) - 1) / 2)  # side by side
+        xs = np.array(list(rates)) * 1.035 ** (k - (len(lines) - 1) / 2)  # side by side
         low, high = 100 * np.array([rate.interval for rate in rates.values()]).T
         axes.vlines(xs, low, high, color=style.colour, linewidth=1.1, alpha=0.75)
         hollow = {"markerfacecolor": theme.surface} if "@" in label else {}
@@ -257,6 +255,16 @@ def _curves(
     axes.set_ylim(0, 101.5)
     soft_grid(axes)
     return data, words, notes
+
+
+def _lines(results: ResultSet, curve: dict[int, str]) -> dict[str, dict[int, Rate]]:
+    """Label -> number -> rate; a policy with one point only is of another figure, no curve."""
+    results = results.newest(curve.values())
+    found = {}
+    for label in sorted({r.model for r in results.results}, key=model_order):
+        rates = {n: results.rate(split, label, "ood") for n, split in curve.items()}
+        found[label] = {n: rate for n, rate in rates.items() if rate.n}
+    return {label: rates for label, rates in found.items() if len(rates) > 1}
 
 
 def _legend(figure: Figure, labels: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from results_fixture import make_result, result_path, write_result
 
+from envs.table import PHYSICS
 from para.camera import Camera
 from para.evaluation.result_set import ResultSet
 from para.figures import augmentation, study
@@ -28,12 +29,19 @@ def write(folder, split, model, augment, layout="independent", seeds=(0,), rate=
             episode["stage"] = "PLACE" if episode["success"] else "MISS"
         result |= {"split": split, "augment": augment}
         result["backbone"]["name"] = "resnet10"
-        result["environment"]["layout"] = layout
+        result["environment"] |= {"layout": layout, "version": PHYSICS}
         result["model"] = model if augment == usual else f"{model}@{augment}"
         counts.append(sum(e["success"] for e in result["episodes"] if e["test"] == "ood"))
         assert result_path(folder, result) not in folder.rglob("*.json")
         write_result(folder, result)
     return counts
+
+
+def write_before(folder, split):
+    """A made-up result of PARA in the simulated world of before."""
+    result = make_result("lr", "para", ood=40, sanity=2) | {"split": split, "augment": "colour"}
+    result["environment"] |= {"layout": "together", "version": PHYSICS - 1}
+    write_result(folder, result)
 
 
 def draw(folder, figure) -> Drawing:
@@ -55,6 +63,26 @@ def test_every_combination_is_a_row_told_apart_by_what_was_followed(tmp_path):
     texts = [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
     assert texts.count("not run") == 2 * len(study.THREE_WAY_MODELS) * 2 - 3
     assert len(study.three_way_inputs(Sources.open(tmp_path, tmp_path, tmp_path))) == 7
+
+
+def test_a_combination_is_not_told_by_results_of_the_world_before(tmp_path):
+    """PARA as it was trained then, with colours only, has the name of PARA as it is trained now."""
+    here = study.THREE_WAY_LAYOUT
+    write(tmp_path, "lr", "para", "camera", here, rate=0.9)
+    write_before(tmp_path, "lr")
+    drawing = draw(tmp_path, study.three_way_figure)
+    assert set(drawing.data["lr"]) == {"para"}
+    labels = {(r.model, r.augmented): r.label for r in study.three_way(ResultSet.load(tmp_path))}
+    assert labels["para", False] is None
+
+
+def test_a_curve_joins_results_of_one_world(tmp_path):
+    for split in ("demos_n1", "corner_n4"):
+        write(tmp_path, split, "para", "camera", "together", rate=0.9)
+    write_before(tmp_path, "corner_n16")
+    drawing = draw(tmp_path, study.demonstrations_figure)
+    assert set(drawing.data["together"]["para"]) == {"1", "4"}
+    assert set(drawing.data) == {"together"}  # no panel without a curve
 
 
 def test_the_table_has_the_numbers_of_the_figure(tmp_path):
