@@ -56,8 +56,8 @@ class SafetyConfig:
     """Oldest image that is acted upon, where the client says how old it is [s]."""
     warn_drift: float = number(0.01, above=0, most=10)
     """A warning is given from so far on that a camera has moved, as seen at the hand and where it
-    goes [m] (`para/drift.py`), and plans are refused from twice that on. Chosen on development
-    starts (`benchmarks/drift.py`)."""
+    goes [m] (`para/drift.py`), and plans are refused from twice that on. What this
+    finds and costs: `benchmarks/drift.py`."""
 
     def rules(self, key: str, run: Any) -> None:
         """The box is one."""
