@@ -6,6 +6,7 @@ with the first pixel's centre at (0.5, 0.5).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -258,6 +259,11 @@ def draw_text(
         stroke_fill=(20, 20, 20),
     )
     image[...] = np.asarray(picture)
+
+
+def text_width(text: str, size: int, bold: bool = False) -> int:
+    """Width of a line as `draw_text` draws it [px]."""
+    return math.ceil(_font(size, bold).getlength(text))
 
 
 @cache

@@ -46,7 +46,7 @@ from para.figures.splits import split_title
 from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, ModelStyle, model_style
 from para.places import typed
 from para.types import Inference
-from para.video import draw_text
+from para.video import draw_text, text_width
 
 GRID_FPS, GRID_STRIDE = 10, 10
 CELL = 160
@@ -142,10 +142,11 @@ def _board(style: ModelStyle, split: str, chosen: Board, succeeded: int) -> np.n
     board[:] = rgb(DARK.surface)
     board[12:38, 10:16] = rgb(style.colour)
     draw_text(board, style.label, (24, 25), size=22, bold=True, anchor="lm")
-    x = 40 + 17 * len(style.label)
-    draw_text(board, split_title(split), (x, 26), size=17, colour=rgb(DARK.muted), anchor="lm")
-    result = f"{succeeded} of {len(chosen.cells)} succeed"
+    result, title = f"{succeeded} of {len(chosen.cells)} succeed", split_title(split)
     draw_text(board, result, (width - 12, 26), size=17, bold=True, anchor="rm")
+    x = 40 + text_width(style.label, 22, bold=True)
+    if x + text_width(title, 17) < width - 28 - text_width(result, 17, bold=True):
+        draw_text(board, title, (x, 26), size=17, colour=rgb(DARK.muted), anchor="lm")
     for j, heading in enumerate(chosen.columns):
         x = _LEFT + j * (CELL + _GAP) + CELL // 2
         draw_text(board, heading, (x, _TOP - 14), size=15, anchor="mm")
