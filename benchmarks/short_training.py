@@ -41,12 +41,13 @@ def measured(steps: int, data_dir: str) -> dict[str, Any]:
     """Seconds and success of every seed, and the mean of all with its interval."""
     results = []
     with tempfile.TemporaryDirectory() as name:
-        folders = [f"{key}_dir={name}/{key}" for key in ("runs", "outputs", "results")]
+        tested = Path(name, "tested")
+        folders = [f"runs_dir={name}", f"outputs_dir={name}", f"results_dir={tested}"]
         for seed in SEEDS:
             of = ("model=para", "split=lr", f"seed={seed}", *folders)
             call("train", *of, f"training.steps={steps}", f"data_dir={data_dir}")
             call("eval", *of, "video=0")
-            (path,) = Path(name, "results").glob(f"*/*/dev/lr/para-*/seed{seed}.json")
+            (path,) = tested.glob(f"*/*/dev/lr/para-*/seed{seed}.json")
             results.append(read_result(path))
     trained = [result["training"] for result in results]
     row: dict[str, Any] = {

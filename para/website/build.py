@@ -233,6 +233,7 @@ def render(
         recipe_split=video_charts.RECIPE_SPLIT,
         three_way=content.three_way(numbers),
         three_way_splits=study.THREE_WAY_SPLITS,
+        three_way_layout=study.THREE_WAY_LAYOUT,
         task_rows=[*task_rows(numbers)],
         libero_rows=in_libero,
         libero_words=content.describe([run for row in in_libero for run in row.runs]),
