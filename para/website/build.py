@@ -36,8 +36,9 @@ OWN = "own"
 """Folder of the second page, about what the user measured."""
 
 PITCH = (
-    "Predicting actions in pixel space rather than coordinate space gives you spatial robustness "
-    "for free and makes video models natural policy backbones."
+    "Actions predicted in pixel space, trained on images whose camera moves along, hold where "
+    "neither objects nor camera have been: one demonstration can serve a whole table. The same "
+    "pixels make video models natural policy backbones."
 )
 SECTIONS = (
     ("method", "Method"),
