@@ -25,16 +25,17 @@ TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], LAYOUT
 def opponents_table(numbers: Numbers, results_dir: Path) -> str:
     """Every policy where objects stand together, and its controls, PARA first.
 
-    Milliseconds are those of one prediction in fp32 (benchmarks/latency.py), minutes those of one
-    training on `TUNED_ON`, learning rates those that benchmarks/tuning.py chose.
+    Milliseconds are those of one prediction in fp32 (benchmarks/latency.py; empty where it measured
+    another backbone), minutes those of one training on `TUNED_ON`, learning rates those that
+    benchmarks/tuning.py chose.
     """
-    apart = Numbers(
+    here = Numbers(
         numbers.every, replace(numbers.setting, layout=THREE_WAY_LAYOUT), numbers.profile
     )
     costs = {
-        row["model"]: row
+        (row["model"], row["backbone"]): row
         for row in (benchmark(results_dir, "latency") or {"rows": []})["rows"]
-        if (row["profile"], row["precision"]) == (apart.profile, "fp32")
+        if (row["profile"], row["precision"]) == (here.profile, "fp32")
     }
     held_out = [f"{split_title(split)}, held out" for split in THREE_WAY_SPLITS]
     lines = table_head(
@@ -43,15 +44,18 @@ def opponents_table(numbers: Numbers, results_dir: Path) -> str:
         *("peak rate", "parameters", "minutes", "ms"),
     )
     for model, told, answer, _ in followers():
-        for label in _labels(apart, model):
-            rates = [apart.number(TUNED_ON, label, "sanity")]
-            rates += [apart.number(split, label) for split in THREE_WAY_SPLITS]
+        for label in _labels(here, model):
+            runs = [run for split in THREE_WAY_SPLITS for run in here.select(split, label)]
+            cost = costs.get((model, runs[0].id.backbone)) if runs else None
+            rates = [here.number(TUNED_ON, label, "sanity")]
+            rates += [here.number(split, label) for split in THREE_WAY_SPLITS]
             lines.append(
                 table_row(
-                    *(model_style(label).label, told, answer, _augment(apart, label)),
+                    *(model_style(label).label, told, answer),
+                    f"`{runs[0].id.augment}`" if runs else "not run",
                     *map(in_words, rates),
-                    *(_chosen(apart, results_dir, model), _parameters(costs.get(model))),
-                    *(_minutes(apart, label), _milliseconds(costs.get(model))),
+                    *(_chosen(here, results_dir, model), _parameters(cost)),
+                    *(_minutes(here, label), _milliseconds(cost)),
                 )
             )
     return "\n".join(lines)
@@ -85,11 +89,6 @@ def _labels(numbers: Numbers, model: str) -> list[str]:
         if run.split in THREE_WAY_SPLITS and run.id.model == model
     }
     return [model, *sorted(found - {model})]
-
-
-def _augment(numbers: Numbers, label: str) -> str:
-    runs = [run for split in THREE_WAY_SPLITS for run in numbers.select(split, label)]
-    return f"`{runs[0].id.augment}`" if runs else "not run"
 
 
 def _chosen(numbers: Numbers, results_dir: Path, model: str) -> str:
