@@ -13,6 +13,7 @@ from para.cli import load_config
 from para.errors import ConfigError
 from para.evaluation.config import EvalConfig
 from para.fields import check
+from para.places import ROOT
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
 
@@ -52,6 +53,17 @@ def test_a_recipe_has_learning_rates_of_its_own(tmp_path):
     cfg = config(tmp_path, "models=[para_two_stage-svd_tiny]", "splits=[lr]")
     with pytest.raises(ConfigError, match=r"Tune models=\[para\]"):
         tries(cfg, [], [])
+
+
+RECORDS = sorted((ROOT / "results" / "tuning").glob("*/*/*/*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_policies_train_with_the_rate_that_was_chosen(path):
+    record = json.loads(path.read_text())
+    assert record["chosen"] == chosen(record["tries"])
+    cfg = load_config(TrainConfig, [f"model={record['model']}", f"profile={record['profile']}"])
+    assert cfg.training.learning_rate == record["chosen"]
 
 
 def outcome(rate: float, successes: int, loss: float) -> dict:
