@@ -162,14 +162,7 @@ def curve(rows: Sequence[dict[str, Any]], bins: int = 8) -> list[dict[str, Any]]
 
 
 def _rate(values: Iterable[bool]) -> dict[str, Any]:
-    rate = Rate.of([bool(value) for value in values])
-    low, high = rate.interval
-    return {
-        "value": round(rate.value, 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "n": rate.n,
-    }
+    return Rate.of([bool(value) for value in values]).row()
 
 
 def main() -> None:

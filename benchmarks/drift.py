@@ -152,14 +152,7 @@ def _quantile(values: Sequence[float], part: float) -> float | None:
 
 
 def _rate(values: Sequence[bool]) -> dict[str, Any]:
-    rate = Rate.of([bool(value) for value in values])
-    low, high = rate.interval
-    return {
-        "value": round(rate.value, 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "n": rate.n,
-    }
+    return Rate.of([bool(value) for value in values]).row()
 
 
 def main() -> None:

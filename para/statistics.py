@@ -123,6 +123,12 @@ class Rate:
         """95 % interval: Wilson's for one seed, the hierarchical bootstrap's for several."""
         return self.bounds or wilson(self.successes, self.n)
 
+    def row(self) -> dict[str, float]:
+        """For a file: value, the ends of its interval, low and high, rounded; and n."""
+        low, high = self.interval
+        ends = {"value": self.value, "low": low, "high": high}
+        return {name: round(number, 4) for name, number in ends.items()} | {"n": self.n}
+
     def __str__(self) -> str:
         """'96.0 % [90.2, 98.4] n=100', '96.0 % [91.3, 99.0] n=2x100 (98, 94)', or 'not run'."""
         if self.n == 0:

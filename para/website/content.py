@@ -223,6 +223,23 @@ def bounds(numbers: Numbers, split: str) -> tuple[Number | None, Number | None]:
     return best, next(iter(ceilings), None)
 
 
+class Bounded:
+    """A row of a table that shows what is between its floor and its ceiling."""
+
+    numbers: Numbers
+    split: str
+
+    @property
+    def best_floor(self) -> Number | None:
+        """Success of the best policy that learns nothing; None: none was run."""
+        return bounds(self.numbers, self.split)[0]
+
+    @property
+    def ceiling(self) -> Number | None:
+        """Success of the expert; None: not run."""
+        return bounds(self.numbers, self.split)[1]
+
+
 def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:
     """Each combination of camera, pixels and augmentation, with its numbers; None: not run."""
     setting = replace(numbers.setting, layout=study.THREE_WAY_LAYOUT)

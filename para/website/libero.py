@@ -12,14 +12,14 @@ from para.evaluation.result_set import StoredResult
 from para.evaluation.results import MAIN_MODELS
 from para.figures.splits import split_title
 from para.runs.identity import Setting
-from para.website.content import Number, Numbers, bounds
+from para.website.content import Bounded, Number, Numbers
 
 KIND = "libero"
 """Kind of its tasks and of their splits."""
 
 
 @dataclass(frozen=True)
-class LiberoRow:
+class LiberoRow(Bounded):
     """One split of one task, in one regime of demonstrations.
 
     Attributes:
@@ -50,16 +50,6 @@ class LiberoRow:
         """'32 varied': how many train it, of which regime."""
         task, layout = load_task(self.setting.task), self.setting.layout
         return f"{len(training_indices(load_split(self.split), task, layout))} {layout}"
-
-    @property
-    def best_floor(self) -> Number | None:
-        """Success of the best policy that learns nothing; None: none was run."""
-        return bounds(self.numbers, self.split)[0]
-
-    @property
-    def ceiling(self) -> Number | None:
-        """Success of the expert; None: not run."""
-        return bounds(self.numbers, self.split)[1]
 
     @property
     def runs(self) -> list[StoredResult]:

@@ -10,7 +10,7 @@ from envs.episodes import VARIED
 from envs.multi_task import LAYOUT
 from para.evaluation.results import MAIN_MODELS
 from para.runs.identity import Setting
-from para.website.content import Number, Numbers, bounds
+from para.website.content import Bounded, Number, Numbers
 
 ALONE, TOGETHER = "lr", "multi_task_lr"
 """The split of each task's headline, and the one that trains a single policy on all of them."""
@@ -23,7 +23,7 @@ FURTHER = (
 
 
 @dataclass(frozen=True)
-class TaskRow:
+class TaskRow(Bounded):
     """One test of one task.
 
     Attributes:
@@ -52,16 +52,6 @@ class TaskRow:
     def description(self) -> str:
         """Of the task, in a sentence."""
         return TASKS[TASKS.load(self.task).kind].description
-
-    @property
-    def best_floor(self) -> Number | None:
-        """Success of the best policy that learns nothing; None: none was run."""
-        return bounds(self.numbers, self.split)[0]
-
-    @property
-    def ceiling(self) -> Number | None:
-        """Success of the expert; None: not run."""
-        return bounds(self.numbers, self.split)[1]
 
     def alone(self, test: str, model: str = MAIN_MODELS[0]) -> Number | None:
         """Success of the policy of this task; None: not run."""
