@@ -6,20 +6,18 @@ from para.evaluation.results import MAIN_MODELS
 from para.figures.style import model_style
 from para.floor_table import measured_bounds
 from para.markdown import table_head, table_row
-from para.website.content import Numbers, in_words
+from para.website.content import TEST_WORDS, Numbers, in_words
 from para.website.libero import libero_rows
-
-TESTS = {"in dist.": "sanity", "held out": "ood"}
 
 
 def libero_table(numbers: Numbers) -> str:
     """Success of the main policies, and how PARA's held-out episodes ended."""
-    titles = [f"{model_style(model).label}, {test}" for model in MAIN_MODELS for test in TESTS]
+    titles = [f"{model_style(model).label}, {test}" for model in MAIN_MODELS for test in TEST_WORDS]
     ends = f"{model_style(MAIN_MODELS[0]).label}, held out, ended"
     lines = table_head("task", "split", "demos", *titles, "best floor", "ceiling", ends)
     rows = [*libero_rows(numbers)]
     for row in rows:
-        rates = [row.rate(model, test) for model in MAIN_MODELS for test in TESTS.values()]
+        rates = [row.rate(model, test) for model in MAIN_MODELS for test in TEST_WORDS.values()]
         lines.append(
             table_row(
                 *(f"`{row.setting.task}`", f"`{row.split}`", row.demos),

@@ -44,12 +44,10 @@ from para.opponent_table import opponents_table, three_way_table
 from para.places import ROOT
 from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
-from para.website.content import Numbers, in_words
+from para.website.content import TEST_WORDS, Numbers, in_words
 from para.website.first_campaign import then_and_now
 from para.website.many_tasks import task_rows
 
-TEST_WORDS = {"in dist.": "sanity", "held out": "ood"}
-"""What tests are called at the head of a column."""
 PAGES = ("README.md", "docs/video.md", "docs/protocol.md", "docs/opponents.md", "docs/libero.md")
 
 

@@ -88,6 +88,10 @@ class Number:
         return 100 * self.rate.interval[1]
 
 
+TEST_WORDS = {"in dist.": "sanity", "held out": "ood"}
+"""What tests are called at the head of a column."""
+
+
 def in_words(number: Number | None) -> str:
     """'96.0 % [90.2, 98.4] n=100'; with several seeds n=2x100 and the percentage of each."""
     if number is None:
@@ -243,10 +247,10 @@ class Bounded:
 def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:
     """Each combination of camera, pixels and augmentation, with its numbers; None: not run."""
     setting = replace(numbers.setting, layout=study.THREE_WAY_LAYOUT)
-    apart = Numbers(numbers.every, setting, numbers.profile)
+    here = Numbers(numbers.every, setting, numbers.profile)
     return [
-        (row, [row.label and apart.number(split, row.label) for split in study.THREE_WAY_SPLITS])
-        for row in study.three_way(apart.results)
+        (row, [row.label and here.number(split, row.label) for split in study.THREE_WAY_SPLITS])
+        for row in study.three_way(here.results)
     ]
 
 
