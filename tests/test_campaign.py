@@ -24,6 +24,7 @@ from para.cli import load_config
 from para.commands import reproduce
 from para.errors import UnknownNameError
 from para.evaluation.config import EvalConfig
+from para.evaluation.result_set import sweep_dir
 from para.executors import LocalExecutor
 from para.fields import check
 from para.places import ROOT, typed
@@ -51,6 +52,27 @@ def test_splits_with_the_same_training_set_share_one_run():
         for model in ("para", "regression")
         for seed in (0, 1)
     }
+
+
+def test_a_sweep_is_an_evaluation_of_its_own_of_the_same_run():
+    part = PartConfig(["lr"], ["para"], sweeps=["noise", "light"], episodes=3)
+    cfg = _config()
+    cfg.campaigns, cfg.website = (
+        {"one": CampaignConfig([part, PartConfig(["lr"], ["para"])])},
+        False,
+    )
+    jobs = plan(cfg).jobs
+    assert [job.kind for job in jobs].count("train") == 1
+    noise, light, usual = (job for job in jobs if job.kind == "eval")
+    assert noise.work.output == sweep_dir(cfg.results_dir, "noise") / usual.work.output.relative_to(
+        cfg.results_dir
+    )
+    assert (noise.work.amount, light.work.amount) == (3 * 5, 3 * 7)
+    assert {"sweep=noise", "episodes=3"} <= {*noise.arguments}
+    assert not any(argument.startswith("sweep=") for argument in usual.arguments)
+    part.sweeps = ["nois"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'noise'"):
+        plan(cfg)
 
 
 def test_every_job_comes_after_what_it_needs():

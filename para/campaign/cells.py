@@ -33,7 +33,8 @@ class Cell:
         label: The policy, as the campaign calls it: para, regression@forced.
         seed: Training seed.
         precision: Of inference.
-        episodes: Per test; None: as many as the split says.
+        episodes: Per test; None: as many as the split says, or in a sweep as that says.
+        sweep: What goes wrong, level by level; None: nothing.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Cell:
     seed: int
     precision: str
     episodes: int | None
+    sweep: str | None = None
 
 
 def campaigns(cfg: ReproduceConfig) -> dict[str, list[Cell]]:
@@ -102,9 +104,10 @@ def _cells(cfg: ReproduceConfig, parts: Iterable[PartConfig]) -> Iterator[Cell]:
             for layout in layouts:
                 if layout not in kind.layouts:
                     raise UnknownNameError(f"layout of task {task}:", layout, kind.layouts)
-            each = product(part.seeds, layouts, part.splits, part.models, part.augments or [None])
-            for seed, layout, split, model, augment in each:
+            either = part.augments or [None], part.sweeps or [None]
+            each = product(part.seeds, layouts, part.splits, part.models, *either)
+            for seed, layout, split, model, augment, sweep in each:
                 label = f"{model}@{augment}" if augment else model
                 where = task, layout, part.appearance or cfg.appearance, split
                 precision = part.precision or cfg.precision
-                yield Cell(*where, label, seed, precision, part.episodes or cfg.episodes)
+                yield Cell(*where, label, seed, precision, part.episodes or cfg.episodes, sweep)

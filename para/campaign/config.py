@@ -30,6 +30,8 @@ class PartConfig:
     """null: the one that the script is told; another task's usual one."""
     appearance: str | None = choice(None, APPEARANCES)
     """null: the one that the script is told."""
+    sweeps: list[str] | None = word(None)
+    """What goes wrong (configs/sweep): each is an evaluation of its own; null: nothing does."""
     seeds: list[int] = number([0], least=0, most=SEEDS)
     precision: str | None = choice(None, ("fp32", "bf16"))
     """null: what the script is told."""

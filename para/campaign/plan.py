@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from envs.base import load_task
+from envs.perturbations import SWEEPS, Sweep
 from envs.splits import TESTS, load_split
 from para.campaign.cells import Cell, campaigns
 from para.campaign.config import ReproduceConfig
 from para.campaign.job import Job, Work
 from para.cli import load_config
 from para.data.format import dataset_dir
+from para.evaluation.result_set import sweep_dir
 from para.runs.config import TrainConfig
 from para.runs.contents import POLICY, POLICY_META
 from para.runs.folders import run_dir, run_id, setting_of
@@ -136,13 +138,20 @@ class _Planner:
         test = (f"augment={run.augment}", f"starts={cfg.starts}")
         test += (f"precision={cell.precision}", "workers=1", "video=0")
         test += (f"episodes={cell.episodes}",) if cell.episodes else ()
-        name = f"eval {split.name} {policy.label} seed{cell.seed}{where}"
+        test += (f"sweep={cell.sweep}",) if cell.sweep else ()
+        swept = f" sweep {cell.sweep}" if cell.sweep else ""
+        name = f"eval {split.name} {policy.label} seed{cell.seed}{where}{swept}"
         result = ResultId(
             *(setting, cfg.profile, cfg.starts, split.name),
             *(run.model, run.backbone, run.augment, cell.seed),
         )
-        episodes = sum(cell.episodes or getattr(split, one).episodes for one in TESTS)
-        work = Work(policy.label, result.path(cfg.results_dir), episodes, split.name)
+        if cell.sweep:
+            sweep = SWEEPS.load(cell.sweep)
+            episodes = (cell.episodes or sweep.episodes) * len(Sweep(sweep).levels)
+        else:
+            episodes = sum(cell.episodes or getattr(split, one).episodes for one in TESTS)
+        output = result.path(sweep_dir(cfg.results_dir, cell.sweep))
+        work = Work(policy.label, output, episodes, split.name)
         arguments = (*policy.evaluation, *rest, *test)
         trained = run.folder(cfg.runs_dir)
         files = {

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from para.camera import Camera
 from para.data.config import AugmentConfig
@@ -34,9 +35,10 @@ def augment(
     """Augment a batch as made by `para.data.dataset.DemoDataset.batch`, on the CPU.
 
     Changes `image`, `intrinsics` and `T_world_camera`; labels are world points and stay. All frames
-    of a `clip` change alike, and `image` stays its first frame. A warp
-    that would push the end effector or a waypoint that was in view out of the image is drawn again,
-    `ATTEMPTS` times at most; then the sample stays unwarped.
+    of a `clip` change alike, and `image` stays its first frame. A warp that would push the end
+    effector or a waypoint that was in view out of the image is drawn again, `ATTEMPTS` times at
+    most; then the sample stays unwarped. An error of the told camera moves `T_world_camera` alone,
+    as a bad calibration would.
 
     Args:
         batch: The batch; it is not modified.
@@ -49,6 +51,8 @@ def augment(
     if any(geometric) or config.camera_rotate_deg:
         moved, new_to_old = _move_cameras(batch, config, generator)
         batch |= moved
+    if config.camera_error_deg or config.camera_error_mm:
+        batch["T_world_camera"] = _wrongly_told(batch["T_world_camera"], config, generator)
     frames = batch["clip"] if "clip" in batch else batch["image"][:, None]
     colours = _colours(len(frames), config, generator)
     noise = None
@@ -183,6 +187,22 @@ def _camera_turns(n: int, config: AugmentConfig, generator: torch.Generator) -> 
     about_y = torch.stack([cp, zero, sp, zero, one, zero, -sp, zero, cp], -1).view(n, 3, 3)
     about_x = torch.stack([one, zero, zero, zero, ct, -st, zero, st, ct], -1).view(n, 3, 3)
     return about_x @ about_y
+
+
+def _wrongly_told(
+    T_world_camera: Tensor, config: AugmentConfig, generator: torch.Generator
+) -> Tensor:
+    """Cameras (B, 4, 4) turned about their centres and shifted, each in a direction of its own."""
+    size = len(T_world_camera)
+    axis, way = torch.randn(2, size, 3, generator=generator)
+    amount = torch.rand(2, size, 1, generator=generator)
+    x, y, z = (math.radians(config.camera_error_deg) * amount[0] * normalize(axis)).T
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).view(size, 3, 3)
+    told = T_world_camera.clone()
+    told[:, :3, :3] = told[:, :3, :3] @ torch.linalg.matrix_exp(cross)
+    told[:, :3, 3] += config.camera_error_mm / 1000 * amount[1] * normalize(way)
+    return told
 
 
 # ---------------------------------------------------------------------------------------- colour

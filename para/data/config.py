@@ -34,6 +34,10 @@ class AugmentConfig:
     """Largest in-plane rotation."""
     camera_rotate_deg: float = number(0.0, least=0, most=90)
     """Largest rotation of the camera about its own centre (pan and tilt): an exact homography."""
+    camera_error_deg: float = number(0.0, least=0, most=90)
+    """Largest error of the told camera's rotation: what is told turns, the image stays."""
+    camera_error_mm: float = number(0.0, least=0, most=1000)
+    """Largest error of the told camera's position."""
     brightness: float = number(0.0, least=0, most=1)
     contrast: float = number(0.0, least=0, most=1)
     saturation: float = number(0.0, least=0, most=1)

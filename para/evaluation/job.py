@@ -16,6 +16,7 @@ from envs.splits import TESTS
 from para.errors import ResultError
 from para.evaluation.config import EvalConfig
 from para.evaluation.journal import Episodes, Journal
+from para.evaluation.result_set import sweep_dir
 from para.evaluation.results import SCHEMA, Result, read_result, write_result
 from para.evaluation.rollout import rollout
 from para.evaluation.trained import TrainedRun
@@ -232,8 +233,7 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun, sources: Mapping[str, str]) ->
 
 def results_root(cfg: EvalConfig) -> Path:
     """Folder of an evaluation's results: <results_dir>, or sweeps/<sweep> in it."""
-    root = Path(cfg.results_dir)
-    return root / "sweeps" / cfg.sweep.name if cfg.sweep else root
+    return sweep_dir(cfg.results_dir, cfg.sweep.name if cfg.sweep else None)
 
 
 def films_dir(cfg: EvalConfig) -> Path:

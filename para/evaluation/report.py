@@ -98,7 +98,7 @@ def sweep_table(results: Mapping[str, Result], cfg: EvalConfig) -> Table:
     table.add_column("what goes wrong", overflow="fold")
     for label in results:
         table.add_column(label, justify="right", no_wrap=True)
-    rates = {label: rates_by_level(result, cfg.tests[0]) for label, result in results.items()}
+    rates = {label: rates_by_level([result], cfg.tests[0]) for label, result in results.items()}
     for name, level in next(iter(rates.values())):
         title = f"{KINDS[name][2]}: {level:g}" if name else "nothing"
         table.add_row(escape(title), *(str(own[name, level]) for own in rates.values()))

@@ -21,6 +21,11 @@ OTHER_FOLDERS = ("benchmarks", "curves", "sweeps", "tuning")
 sweeps, each of which is a results folder of its own."""
 
 
+def sweep_dir(results_dir: Path | str, sweep: str | None) -> Path:
+    """The results folder of a sweep (configs/sweep): <results_dir>/sweeps/<sweep>; or of none."""
+    return Path(results_dir, "sweeps", sweep) if sweep else Path(results_dir)
+
+
 @dataclass(frozen=True)
 class StoredResult:
     """One result file.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,13 +176,20 @@ def rates_by_theta(result: Result, test: str = "ood") -> dict[float, Rate]:
     return {theta: Rate.of(groups[theta]) for theta in sorted(groups)}
 
 
-def rates_by_level(result: Result, test: str = "ood") -> dict[tuple[str, float], Rate]:
-    """Success rate at each level of a sweep, as evaluated: (what, level), undisturbed ("", 0)."""
-    groups: dict[tuple[str, float], list[bool]] = {}
-    for episode in _episodes(result, test):
-        level = next(iter(episode["condition"].get("perturbed", {}).items()), ("", 0.0))
-        groups.setdefault(level, []).append(episode["success"])
-    return {level: Rate.of(successes) for level, successes in groups.items()}
+def rates_by_level(results: Sequence[Result], test: str = "ood") -> dict[tuple[str, float], Rate]:
+    """Success rate at each level of a sweep, as evaluated: (what, level), undisturbed ("", 0).
+
+    Args:
+        results: One per training seed, on the same starts.
+        test: ood | sanity.
+    """
+    groups: dict[tuple[str, float], list[list[bool]]] = {}
+    for k, result in enumerate(results):
+        for episode in _episodes(result, test):
+            level = next(iter(episode["condition"].get("perturbed", {}).items()), ("", 0.0))
+            group = groups.setdefault(level, [[] for _ in results])
+            group[k].append(episode["success"])
+    return {level: Rate.over_seeds(successes) for level, successes in groups.items()}
 
 
 def compare(first: Result, second: Result, test: str = "ood") -> Comparison:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from envs.perturbations import SWEEPS
 from para.errors import UnknownNameError
 from para.evaluation.results import FILE_NAMES, MAIN_MODELS
 from para.figures import (
@@ -19,6 +20,7 @@ from para.figures import (
     maps,
     method,
     study,
+    sweep_curves,
     video_charts,
     video_clips,
     videos,
@@ -182,6 +184,14 @@ def _of_experiments() -> dict[str, Asset]:
             study.cameras_inputs,
             "Success from new views by number of training cameras",
         ),
+        **{
+            f"{sweep}_sweep": Asset(
+                partial(sweep_curves.sweep_figure, sweep=sweep),
+                partial(sweep_curves.sweep_inputs, sweep=sweep),
+                SWEEPS.load(sweep).title,
+            )
+            for sweep in SWEEPS.options()
+        },
         "video_recipe_chart": Asset(
             video_charts.recipe_chart,
             partial(_results_among, (video_charts.RECIPE_SPLIT,), video_charts.MAIN_RECIPES),

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import para
+from envs.perturbations import SWEEPS
 from para.evaluation.result_set import LeftOut, ResultSet, StoredResult
 from para.evaluation.results import MAIN_MODELS, stage_counts, stage_steps
 from para.figures import libero, study, video_charts
@@ -44,6 +45,7 @@ SECTIONS = (
     ("method", "Method"),
     ("spatial", "Positions"),
     ("viewpoints", "Viewpoints"),
+    ("faults", "Faults"),
     ("tasks", "Many tasks"),
     ("libero", "LIBERO"),
     ("video", "Video models"),
@@ -240,6 +242,7 @@ def render(
         libero_words=content.describe([run for row in in_libero for run in row.runs]),
         libero_film=libero.filmed_split(numbers.every, numbers.profile),
         followers=study.followers(),
+        sweeps=list(SWEEPS.options()),
         scaling_splits=sweep_splits(),
         scaling_models=video_charts.SCALING_MODELS,
         seed_words=seed_words(numbers),

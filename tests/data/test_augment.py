@@ -103,6 +103,23 @@ def test_labels_unproject_to_the_same_world_points(name):
     view.validate()
 
 
+def test_error_of_the_told_camera():
+    batch = make_batch(256)
+    config = AugmentConfig(camera_error_deg=3, camera_error_mm=20)
+    told = augment(batch, config, generator())
+    assert torch.equal(told["image"], batch["image"])
+    assert torch.equal(told["intrinsics"], batch["intrinsics"])
+    camera_of(told).validate()
+    change = torch.linalg.inv(batch["T_world_camera"]) @ told["T_world_camera"]
+    cos = (change[:, :3, :3].diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
+    angles, shifts = cos.clamp(-1, 1).arccos().rad2deg(), 1000 * change[:, :3, 3].norm(dim=1)
+    for errors, most in ((angles, 3), (shifts, 20)):
+        assert 0.9 * most < errors.max() <= most + 0.05
+        assert 0.4 * most < errors.mean() < 0.6 * most
+    ways = torch.nn.functional.normalize(change[:, :3, 3], dim=1)
+    assert ways.mean(0).norm() < 0.2  # no direction is preferred
+
+
 @pytest.fixture(scope="module")
 def bars():
     """A batch of rendered flat bars (N, 3, SIZE, SIZE), and the yaw of each, along its local y."""

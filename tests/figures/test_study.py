@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from results_fixture import make_result, result_path, write_result
 
 from envs.table import PHYSICS
 from para.camera import Camera
-from para.evaluation.result_set import ResultSet
-from para.figures import augmentation, study
+from para.evaluation.result_set import ResultSet, sweep_dir
+from para.figures import augmentation, study, sweep_curves
 from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Sources
 from para.figures.style import LIGHT, themed
@@ -181,3 +183,36 @@ def test_who_follows_what_is_said_by_the_classes():
     assert rows["act_camera"] == ["yes", "camera x, y, z", "every warp"]
     assert rows["regression"] == ["no", "world x, y, z", "colours only"]
     assert "video" not in rows
+
+
+def write_sweep(folder, model, seed, successes):
+    """A made-up result of a sweep of light: 4 starts undisturbed, then at each level."""
+    result = make_result("lr", model, seed, ood=4 * len(successes), sanity=0)
+    for k, episode in enumerate(result["episodes"]):
+        level = [*successes][k // 4]
+        episode["condition"]["perturbed"] = {"light": level} if level else {}
+        episode["success"] = k % 4 < successes[level]
+        episode["stage"] = "PLACE" if episode["success"] else "MISS"
+    result |= {"split": sweep_curves.SPLIT}
+    result["environment"] |= {"layout": sweep_curves.LAYOUT, "version": PHYSICS}
+    told = {"camera_fovy_deg": 45.0, "camera_distance": 1.5}
+    result["config"]["evaluation"] = {"env": told}
+    write_result(sweep_dir(folder, "light"), result)
+
+
+def test_curves_of_a_sweep_pool_seeds_at_each_level(tmp_path):
+    draw_light = partial(sweep_curves.sweep_figure, sweep="light")
+    with pytest.raises(NotRun, match=r"sweep=light was not run"):
+        sweep_curves.sweep_inputs(Sources.open(tmp_path, tmp_path, tmp_path), "light")
+    write_sweep(tmp_path, "para", 0, {0: 4, 0.4: 1, 1.6: 3})
+    write_sweep(tmp_path, "para", 1, {0: 4, 0.4: 0, 1.6: 3})
+    write_sweep(tmp_path, "regression", 0, {0: 2, 0.4: 0, 1.6: 0})
+    drawing = draw(tmp_path, draw_light)
+    found = {level: rate["successes"] for level, rate in drawing.data["para"].items()}
+    assert list(found.values()) == [8, 1, 6]
+    assert "light, as a multiple of the usual: 0.4: 12 %" in drawing.alt
+    (axes,) = drawing.figure.axes
+    assert [tuple(line.get_xdata()) for line in axes.lines] == [(0.4, 1.0, 1.6)] * 2
+    assert list(axes.lines[1].get_ydata()) == [0, 50, 0]
+    inputs = sweep_curves.sweep_inputs(Sources.open(tmp_path, tmp_path, tmp_path), "light")
+    assert len(inputs) == 3

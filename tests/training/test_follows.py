@@ -37,7 +37,7 @@ def trained(*overrides: str) -> dict[str, float]:
 
 
 def test_augmentation_is_one_key():
-    assert options("augment") == ["camera", "colour", "forced", "none"]
+    assert options("augment") == ["camera", "camera_error", "colour", "forced", "none"]
     assert augment("augment=colour") == COLOUR
     assert augment() == augment("profile=paper") == COLOUR | CAMERA
     assert augment("augment=none") == augment("augment=none", "profile=smoke") == {}
