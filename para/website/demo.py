@@ -1,8 +1,9 @@
 """The demo of the website: what is in its folder, and how it comes onto a page.
 
 A folder holds `demo.json` (`DemoFile`), a policy per ONNX file, a sheet of frames per view (WebP,
-lossless: row i, column j shows the objects at (x[i], y[j])) and `still.webp`, a picture for who
-cannot run it. `para.website.make_demo` makes one; the repository's lies in website/demo/.
+lossless: row i, column j shows the objects at (x[i], y[j])), `still.webp`, the picture before it is
+started, and `film.mp4`, for who cannot run it. `para.website.make_demo` makes one; the repository's
+lies in website/demo/.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from para.errors import ConfigError
 from para.files import not_a_file, read_json
 from para.places import shipped
 from para.records import Amount, Count, Record, Text
+from para.video import VideoError, VideoInfo, probe_video
 
 FOLDER = "demo"
 """Where it lies on the site, and in website/."""
 FACTS = "demo.json"
 STILL = "still.webp"
+FILM = "film.mp4"
 RUNTIME = "onnxruntime-web"
 """Folder in website/ with what runs the policies in a browser (see its README.md)."""
+AGAIN = "Make it again (python -m para.website.make_demo RUN RUN), or leave it out (demo=none)."
+"""The way on where a folder is damaged."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Row = Annotated[list[float], Field(min_length=3, max_length=4)]
@@ -101,6 +106,11 @@ class DemoFile(Record):
     views: Annotated[list[DemoView], Field(min_length=1)]
     policies: Annotated[list[DemoPolicy], Field(min_length=1)]
 
+    @property
+    def files(self) -> list[str]:
+        """Names of the files in the folder, but for the film, which is made of the others."""
+        return [FACTS, STILL, *(part.file for part in (*self.policies, *self.views))]
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -110,11 +120,13 @@ class Demo:
         folder: It.
         facts: What its demo.json says.
         size: Width and height of its picture [px].
+        film: What its film says about itself.
     """
 
     folder: Path
     facts: DemoFile
     size: tuple[int, int]
+    film: VideoInfo
 
     @property
     def megabytes(self) -> float:
@@ -123,15 +135,9 @@ class Demo:
         first = self.facts.policies[0].bytes + self.facts.views[0].bytes
         return (runtime + first) / 1e6
 
-    @property
-    def files(self) -> list[str]:
-        """Names of the files that the page reads."""
-        parts = [*self.facts.policies, *self.facts.views]
-        return [FACTS, STILL, *(part.file for part in parts)]
-
     def copy(self, site: Path) -> None:
         """Put it, and what runs it, on a site."""
-        for name in self.files:
+        for name in (*self.facts.files, FILM):
             _copy(self.folder / name, site / FOLDER / name)
         for path in runtime_files():
             _copy(path, site / FOLDER / path.name)
@@ -145,19 +151,33 @@ def read_demo(folder: Path) -> Demo:
     """
     import cv2
 
-    again = "Make it again (python -m para.website.make_demo RUN RUN), or leave it out (demo=none)."
-    value = read_json(folder / FACTS, ConfigError, again)
-    try:
-        demo = Demo(folder, DemoFile.check(value), (0, 0))
-    except ValueError as error:
-        raise ConfigError(f"{folder / FACTS}: {error}. {again}") from error
-    for name in demo.files:
-        if reason := not_a_file(folder / name):
-            raise ConfigError(f"{folder / name} {reason}. {again}")
+    facts = read_facts(folder)
     still = cv2.imread(str(folder / STILL))
     if still is None:
-        raise ConfigError(f"{folder / STILL} is no picture. {again}")
-    return Demo(folder, demo.facts, (still.shape[1], still.shape[0]))
+        raise ConfigError(f"{folder / STILL} is no picture. {AGAIN}")
+    try:
+        film = probe_video(folder / FILM)
+    except VideoError as error:
+        again = f"Film it again: python -m para.website.demo_film {folder}"
+        raise ConfigError(f"{error} {again}") from error
+    return Demo(folder, facts, (still.shape[1], still.shape[0]), film)
+
+
+def read_facts(folder: Path) -> DemoFile:
+    """What the demo.json in a folder says; all files but the film are there.
+
+    Raises:
+        ConfigError: As `read_demo`.
+    """
+    value = read_json(folder / FACTS, ConfigError, AGAIN)
+    try:
+        facts = DemoFile.check(value)
+    except ValueError as error:
+        raise ConfigError(f"{folder / FACTS}: {error}. {AGAIN}") from error
+    for name in facts.files:
+        if reason := not_a_file(folder / name):
+            raise ConfigError(f"{folder / name} {reason}. {AGAIN}")
+    return facts
 
 
 def shipped_demo() -> Path | None:

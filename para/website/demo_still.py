@@ -1,4 +1,4 @@
-"""The picture that stands for the demo where it cannot run."""
+"""What the policies of the demo plan from one frame, as a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _WHITE = (255, 255, 255)
 
 
 def draw_still(
-    seen: Observation, chunks: Sequence[ActionChunk], models: Sequence[str], grasp: np.ndarray
+    seen: Observation,
+    chunks: Sequence[ActionChunk],
+    models: Sequence[str],
+    grasp: np.ndarray,
+    outline: np.ndarray | None = None,
 ) -> np.ndarray:
     """What several policies predict from one frame, side by side.
 
@@ -27,24 +31,41 @@ def draw_still(
         chunks: A prediction per policy.
         models: Their names in results.
         grasp: Where the expert's fingers close (3,) [m]; a cross.
+        outline: Corners (n, 3) [m] of a line around something on the table.
 
     Returns:
         (PANEL, n PANEL + (n - 1) GAP, 3) uint8.
     """
     panels = []
     for chunk, model in zip(chunks, models, strict=True):
-        panels += [np.full((PANEL, GAP, 3), 255, np.uint8), _panel(seen, chunk, model, grasp)]
+        panel = _panel(seen, chunk, model, grasp, outline)
+        panels += [np.full((PANEL, GAP, 3), 255, np.uint8), panel]
     return np.concatenate(panels[1:], axis=1)
 
 
-def _panel(seen: Observation, chunk: ActionChunk, model: str, grasp: np.ndarray) -> np.ndarray:
+def closing(chunk: ActionChunk) -> int | None:
+    """The waypoint at which the fingers first close; None where they never do."""
+    closed = np.flatnonzero(chunk.gripper < 0.5)
+    return int(closed[0]) if len(closed) else None
+
+
+def _panel(
+    seen: Observation,
+    chunk: ActionChunk,
+    model: str,
+    grasp: np.ndarray,
+    outline: np.ndarray | None,
+) -> np.ndarray:
     camera = seen.camera.resized(PANEL, PANEL)
     style = model_style(model)
     colour = tuple(round(255 * c) for c in to_rgb(style.colour))
-    closing = int((chunk.gripper < 0.5).argmax())
+    marked = closing(chunk)
+    marked = len(chunk.gripper) - 1 if marked is None else marked
     panel = resize(seen.image, PANEL, PANEL)
     if chunk.heatmaps is not None:
-        panel = overlay_heatmap(panel, chunk.heatmaps[closing], strength=0.6)
+        panel = overlay_heatmap(panel, chunk.heatmaps[marked], strength=0.6)
+    if outline is not None:
+        draw_path(panel, camera.project(outline)[0], (235, 235, 235), 1)
     path = np.vstack([seen.ee_position, chunk.positions[np.isfinite(chunk.positions).all(1)]])
     shadow = path * [1, 1, 0]
     draw_path(panel, camera.project(shadow)[0], (150, 150, 150), 1)
@@ -52,7 +73,7 @@ def _panel(seen: Observation, chunk: ActionChunk, model: str, grasp: np.ndarray)
     draw_path(panel, pixels, colour, 3)
     for pixel in pixels:
         draw_dot(panel, pixel, 4, colour, 1)
-    draw_dot(panel, camera.project(chunk.positions[closing])[0], 8, _WHITE, 3)
+    draw_dot(panel, camera.project(chunk.positions[marked])[0], 8, _WHITE, 3)
     u, v = camera.project(grasp)[0].round().astype(int).tolist()
     cv2.drawMarker(panel, (u, v), (20, 20, 20), cv2.MARKER_TILTED_CROSS, 22, 5)
     cv2.drawMarker(panel, (u, v), (255, 230, 60), cv2.MARKER_TILTED_CROSS, 20, 2)

@@ -1,4 +1,4 @@
-"""Make the website's demo of two or more trained policies: frames, ONNX files, facts.
+"""Make the website's demo of two or more trained policies: frames, ONNX files, facts, a film.
 
     python scripts/train.py model=para split=lr
     python scripts/train.py model=regression split=lr
@@ -43,6 +43,7 @@ from para.runs.config import TrainConfig
 from para.runs.policy_file import load_policy, policy_config
 from para.types import ActionChunk, Observation
 from para.website import demo
+from para.website.demo_film import write_film
 from para.website.demo_still import draw_still
 
 MOST_MOVED_MM = 0.1
@@ -122,8 +123,9 @@ def make_demo(runs: Sequence[Path], into: Path, grid: Grid | None = None) -> Pat
         still = draw_still(seen[0][chosen], predicted, names, scene.grasp(chosen))
         Image.fromarray(still).save(aside / demo.STILL, quality=90, method=6)
         facts = scene.facts() | {"views": views, "policies": policies}
-        demo.DemoFile.check(facts)
+        checked = demo.DemoFile.check(facts)
         atomic_write_json(aside / demo.FACTS, seal(facts))
+        write_film(aside, checked)
         shutil.rmtree(into, ignore_errors=True)
         os.replace(aside, into)
     finally:

@@ -6,11 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from para.errors import ConfigError
 from para.website.build import build_site
-from para.website.demo import FACTS, STILL, Demo, read_demo, runtime_files, shipped_demo
+from para.website.demo import FACTS, FILM, STILL, Demo, read_demo, runtime_files, shipped_demo
+from para.website.demo_film import main, walk
 from para.website.make_demo import Grid, make_demo
 from tests.results_fixture import make_result, write_result
 from tests.runs_fixture import save_untrained
@@ -18,6 +20,7 @@ from tests.website.page_tree import parse
 
 MOST_BYTES = 6_000_000
 """Of a model, and of all frames together."""
+MOST_FILM_BYTES = 400_000
 
 
 @pytest.fixture
@@ -39,6 +42,10 @@ def test_the_one_that_comes_with_the_code_is_small_and_whole(demo):
     assert facts.from_demos_mm > 9
     assert max(policy.moved_mm for policy in facts.policies) < 0.1
     assert len(facts.policies[0].unseen) == len(facts.views)
+    assert (demo.folder / FILM).stat().st_size < MOST_FILM_BYTES
+    assert (demo.film.codec, demo.film.pixel_format) == ("h264", "yuv420p")
+    assert demo.film.frames == len(walk(len(facts.x), len(facts.y)))
+    assert 5 < demo.film.seconds < 15
 
 
 def test_on_a_site_or_left_out_without_a_trace(tmp_path, demo):
@@ -50,17 +57,23 @@ def test_on_a_site_or_left_out_without_a_trace(tmp_path, demo):
         assert ("#try" in (tmp_path / name / "index.html").read_text()) == bool(shown)
         assert (tmp_path / name / "demo").exists() == bool(shown)
     files = {path.name for path in (tmp_path / "with" / "demo").iterdir()}
-    assert files == {*demo.files, *(path.name for path in runtime_files())}
+    assert files == {*demo.facts.files, FILM, *(path.name for path in runtime_files())}
 
 
-def test_damage_is_named(tmp_path, demo):
+def test_damage_is_named(tmp_path, demo, capsys):
     folder = tmp_path / "demo"
     with pytest.raises(ConfigError, match=r"does not exist\. Make it again"):
         read_demo(folder)
     shutil.copytree(demo.folder, folder)
+    (folder / FILM).write_bytes(b"no film")
+    with pytest.raises(ConfigError, match=r"film\.mp4 is not a readable video.*demo_film"):
+        read_demo(folder)
     (folder / STILL).unlink()
     with pytest.raises(ConfigError, match=r"still\.webp does not exist"):
         read_demo(folder)
+    with pytest.raises(SystemExit):
+        main([str(folder)])
+    assert "still.webp does not exist" in capsys.readouterr().err
     value = json.loads((folder / FACTS).read_text())
     del value["checksum"], value["views"]
     (folder / FACTS).write_text(json.dumps(value))
@@ -72,6 +85,14 @@ def test_damage_is_named(tmp_path, demo):
     (folder / FACTS).write_text(json.dumps(value))
     with pytest.raises(ConfigError, match=r"policies\.0\.file"):
         read_demo(folder)
+
+
+def test_the_walk_is_closed_and_goes_through_both_halves():
+    places = np.array(walk(20, 30))
+    assert places.min() >= 0
+    assert (places.max(0) < (20, 30)).all()
+    assert np.abs(np.diff(places, axis=0, append=places[:1])).max() <= 3
+    assert (places.max(0) - places.min(0) > (12, 24)).all()
 
 
 def save(folder: Path, *overrides: str) -> Path:

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from para.camera import Camera
 from para.export.model import OnnxPolicy
 from para.pretrained import policy_folder
 from para.runs.policy_file import load_policy
-from para.types import ActionChunk, Observation
+from para.types import ActionChunk
 from para.website.build import build_site
 from para.website.demo import FACTS, Demo, read_demo, shipped_demo
+from para.website.demo_film import frames
 from para.website.make_demo import Grid, make_demo
 from para.website.serve import server
 from tests.results_fixture import make_result, write_result
@@ -61,17 +60,6 @@ def make_site(folder: Path, demo: Demo) -> Path:
     return folder / "root" / "some" / "where"
 
 
-def seen_at(demo: Demo, view: int, row: int, column: int) -> Observation:
-    """What a policy sees there, from the sheet of the view."""
-    facts, size = demo.facts, demo.facts.size
-    with Image.open(demo.folder / facts.views[view].file) as sheet:
-        box = (column * size, row * size, (column + 1) * size, (row + 1) * size)
-        image = np.array(sheet.convert("RGB").crop(box))
-    matrices = facts.views[view].intrinsics, facts.views[view].T_world_camera
-    camera = Camera(*(np.array(matrix) for matrix in matrices), size, size)
-    return Observation(image, camera, np.array(facts.ee_position), facts.gripper)
-
-
 def require_same(ours: ActionChunk, theirs: dict[str, Any], scale_mm: float = 0.01) -> None:
     """The page's plan is this one; positions within `scale_mm`."""
     np.testing.assert_allclose(theirs["positions"], ours.positions, atol=scale_mm / 1000)
@@ -83,6 +71,21 @@ def require_same(ours: ActionChunk, theirs: dict[str, Any], scale_mm: float = 0.
         np.testing.assert_allclose(
             np.array(theirs["heatmaps"]).reshape(shape), ours.heatmaps, atol=1e-4
         )
+
+
+def require_film(page) -> None:
+    """The film stands where the picture was, and can be started, stopped and read about."""
+    assert page.locator(".demo-start img").is_hidden()
+    film = page.locator(".demo-start video[controls][aria-label][poster]")
+    assert film.is_visible()
+
+
+def require_playing(page) -> None:
+    """The film plays."""
+    film = page.locator(".demo-start video")
+    film.evaluate("async film => { film.muted = true; await film.play(); }")
+    page.wait_for_function("document.querySelector('.demo-start video').currentTime > 0.2")
+    assert film.evaluate("film => [film.videoWidth, film.videoHeight]") == [972, 480]
 
 
 def shown(page) -> str:
@@ -148,11 +151,12 @@ def test_a_visitor_drags_turns_and_switches(browser, address, demo):
 def test_the_page_predicts_as_onnx_runtime_does(browser, address, demo):
     places = [(0, 3, 4), (0, 10, 27), (len(demo.facts.views) - 1, 16, 12)]
     asked = [dict(zip(("view", "row", "column"), place, strict=True)) for place in places]
+    seen = [frames(demo.folder, demo.facts, view, [where])[0] for view, *where in places]
     with opened(browser, address) as page:
         for policy in demo.facts.policies:
             found = page.evaluate(PREDICT, [policy.name, asked])
             file = OnnxPolicy(demo.folder / policy.file)
-            ours = file.predict([seen_at(demo, *place) for place in places])
+            ours = file.predict(seen)
             for chunk, theirs in zip(ours, found, strict=True):
                 require_same(chunk, theirs)
 
@@ -174,27 +178,33 @@ def test_the_page_predicts_as_pytorch_does(browser, tmp_path):
         with opened(browser, url) as page:
             found = page.evaluate(PREDICT, [policy.name, asked])
         running.shutdown()
-    ours = load_policy(folder)[0].predict([seen_at(demo, *place) for place in places])
+    seen = [frames(demo.folder, demo.facts, view, [where])[0] for view, *where in places]
+    ours = load_policy(folder)[0].predict(seen)
     for chunk, theirs in zip(ours, found, strict=True):
         require_same(chunk, theirs, scale_mm=0.1)  # the shipped weights are 16-bit floats already
 
 
 def test_what_it_needs_is_said(browser, address, site):
+    with opened(browser, address) as page:  # it can run: a picture, no film
+        assert page.locator("#demo-start").is_visible()
+        assert page.locator(".demo-start img").is_visible()
+        assert page.locator(".demo-start video").is_hidden()
+        assert page.locator("#demo-status").inner_text() == ""
     url = f"file://{site}/index.html"
     with opened(browser, url) as page:
-        page.get_by_role("button", name="Start the demo").click()
+        require_film(page)
         assert "opened from disk" in page.locator("#demo-status").inner_text()
     with opened(browser, address, first="delete globalThis.WebAssembly;") as page:
-        page.get_by_role("button", name="Start the demo").click()
+        require_film(page)
         assert "no WebAssembly" in page.locator("#demo-status").inner_text()
-        picture = page.locator(".demo-start img")
-        picture.scroll_into_view_if_needed()
-        page.wait_for_function("document.querySelector('.demo-start img').naturalWidth > 500")
+        assert page.locator("#demo-start").is_hidden()
+        assert page.locator("[data-demo]").count() == 0
+        require_playing(page)
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
     assert page.locator("#demo-start").is_hidden()
-    assert page.locator(".demo-start img").is_visible()
+    require_film(page)
     context.close()
 
 
@@ -221,22 +231,23 @@ def test_axe_finds_no_violation_and_it_fits(browser, address):
 
 
 @pytest.mark.slow
-def test_a_damaged_file_ends_in_a_sentence_and_can_be_tried_again(browser, site, address):
-    facts = site / "demo" / FACTS
-    text = facts.read_text()
-    facts.write_text(json.dumps({"views": []}))
+def test_a_damaged_file_ends_in_a_film_and_can_be_tried_again(browser, site, address):
     context = browser.new_context()
     page = context.new_page()
-    try:
-        page.goto(address)
-        page.get_by_role("button", name="Start the demo").click()
-        page.wait_for_function(
-            "document.querySelector('#demo-status').textContent.includes('could not be started')"
-        )
-        assert page.locator("#demo-start").is_enabled()
-        facts.write_text(text)
-        page.get_by_role("button", name="Start the demo").click()
-        page.wait_for_selector("#demo[data-shown]", timeout=60_000)
-    finally:
-        facts.write_text(text)
-        context.close()
+    page.goto(address)
+    button, status = page.get_by_role("button", name="Start the demo"), page.locator("#demo-status")
+    for name, wrong in ((FACTS, json.dumps({"views": []}).encode()), ("para.onnx", b"no model")):
+        file = site / "demo" / name
+        whole = file.read_bytes()
+        file.write_bytes(wrong)
+        try:
+            button.click()
+            page.wait_for_selector("#demo-start:enabled")
+        finally:
+            file.write_bytes(whole)
+        assert "could not be started" in status.inner_text()
+        assert page.locator("[data-demo]").count() == 0
+        require_film(page)
+    button.click()
+    page.wait_for_selector("#demo[data-shown]", timeout=60_000)
+    context.close()

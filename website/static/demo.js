@@ -373,10 +373,11 @@ class Demo {
 
 export async function start(element) {
   await prepare();
+  // the first run of a session takes longer; and what cannot run leaves the page as it was
+  await predict(facts.policies[0].name, { view: 0, row: 0, column: 0 });
   const content = element.querySelector("template").content.cloneNode(true);
   element.querySelector(".demo-start").replaceWith(content);
   const demo = new Demo(element);
-  await predict(demo.policy, demo.place); // the first run of a session takes longer
   await demo.moved();
   element.querySelector("[data-demo=pad]").focus({ preventScroll: true });
   const rest = facts.policies.slice(1).map(({ name }) => predict(name, demo.place));

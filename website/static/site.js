@@ -251,28 +251,36 @@ const demoButton = document.querySelector("#demo-start");
 // Why the demo cannot run here, or "".
 function demoObstacle() {
   if (location.protocol === "file:") {
-    return "This page was opened from disk, where a page may not read files. Serve its folder, for " +
-      "example by python -m http.server, and open it from there.";
+    return "This page was opened from disk, where a page may not read files: this is a film of the " +
+      "demo. To run it, serve this folder, for example by python -m http.server, and open it from " +
+      "there.";
   }
   if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") {
-    return "This browser runs no WebAssembly, which the demo needs. The picture above shows one of " +
-      "its starts, and the films on this page show both policies at work.";
+    return "This browser runs no WebAssembly, which the demo needs: this is a film of it instead.";
   }
   return "";
 }
 
+// Show the film in the place of the picture, and say why.
+function showFilm(why) {
+  document.querySelector(".demo-start").classList.add("film");
+  document.querySelector("#demo-status").textContent = why;
+}
+
+if (demoButton && demoObstacle()) {
+  demoButton.parentElement.hidden = true;
+  showFilm(demoObstacle());
+}
+
 demoButton?.addEventListener("click", async () => {
-  const status = document.querySelector("#demo-status");
-  status.textContent = demoObstacle() || "Loading …";
-  if (demoObstacle()) return;
+  document.querySelector("#demo-status").textContent = "Loading …";
   demoButton.disabled = true;
   try {
     const { start } = await import("./demo.js");
     await start(document.querySelector("#demo"));
   } catch (error) {
     demoButton.disabled = false;
-    status.textContent = `The demo could not be started (${error.message}). The picture above shows ` +
-      "one of its starts.";
+    showFilm(`The demo could not be started (${error.message}): this is a film of it instead.`);
   }
 });
 
