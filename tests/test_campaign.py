@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from envs.multi_task import suite
 from para.campaign.cells import GROUPS, campaigns
 from para.campaign.config import CampaignConfig, PartConfig, ReproduceConfig
 from para.campaign.cost import EXPECTED_S, estimate
@@ -30,6 +31,7 @@ from para.fields import check
 from para.places import ROOT, typed
 from para.registry import options
 from para.runs.config import TrainConfig
+from para.runs.folders import run_dir
 from tests.results_fixture import make_result, write_result
 
 
@@ -73,6 +75,30 @@ def test_a_sweep_is_an_evaluation_of_its_own_of_the_same_run():
     part.sweeps = ["nois"]
     with pytest.raises(UnknownNameError, match="Did you mean 'noise'"):
         plan(cfg)
+
+
+def test_one_policy_for_all_tasks_is_one_training_on_the_demos_of_each():
+    part = PartConfig(
+        ["lr", "multi_task_lr"], ["para"], tasks=["bowl_on_plate", "open_drawer"],
+        layouts=["independent"],
+    )  # fmt: skip
+    cfg = _config()
+    cfg.campaigns, cfg.website = {"one": CampaignConfig([part])}, False
+    jobs = {job.name: job for job in plan(cfg).jobs}
+    trained = [job for job in jobs.values() if job.kind == "train"]
+    alone = [job for job in trained if len(job.needs) == 1]
+    (shared,) = (job for job in trained if job not in alone)
+    assert len(alone) == 2
+    assert len(shared.needs) == len(suite(cfg.robot))
+    config = load_config(TrainConfig, [*shared.arguments])
+    assert shared.work.output.parent == run_dir(config)
+    assert shared.work.amount == 6000
+    assert {jobs[name].work.output for name in shared.needs} <= {*shared.reads}
+    tests = [job for job in jobs.values() if job.kind == "eval" and shared.name in job.needs]
+    assert len(tests) == 2
+    for job in tests:
+        assert shared.work.output in job.reads
+        assert job.work.split == "multi_task_lr"
 
 
 def test_every_job_comes_after_what_it_needs():

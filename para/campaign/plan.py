@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from envs.base import load_task
+from envs.multi_task import SUITE, suite
 from envs.perturbations import SWEEPS, Sweep
-from envs.splits import TESTS, load_split
+from envs.splits import TESTS, Split, load_split
 from para.campaign.cells import Cell, campaigns
 from para.campaign.config import ReproduceConfig
 from para.campaign.job import Job, Work
@@ -110,18 +111,16 @@ class _Planner:
         where = "" if setting == setting_of(cfg) else f" {setting.name}"
         rest = [f"split={split.name}", f"seed={cell.seed}", *common]
         policy = self._policy(cell, rest)
-        run = replace(policy.run, setting=setting, train_set=split.train_set, seed=cell.seed)
+        learned = replace(setting, task=SUITE) if split.every_task else setting
+        run = replace(policy.run, setting=learned, train_set=split.train_set, seed=cell.seed)
 
-        dataset = split.dataset_for(load_task(cell.task), cell.layout)
-        demos = f"demos {dataset}{where}"
-        folder = dataset_dir(cfg.data_dir, setting.name, dataset, policy.config.env.image_size)
-        arguments = (f"dataset={dataset}", *common, *cfg.executor.told)
-        work = Work(dataset, folder)
-        self.jobs.setdefault(
-            demos, Job(demos, "demos", "generate_demos", arguments, exclusive=True, work=work)
-        )
+        tasks = [task.name for task in suite(cfg.robot)] if split.every_task else [cell.task]
+        size = policy.config.env.image_size
+        shown = [self._demos(split, replace(setting, task=task), size) for task in tasks]
+        demos = [job.name for job in shown]
 
-        train = f"train {split.train_set} {policy.label} seed{cell.seed}{where}"
+        by = "" if learned == setting_of(cfg) else f" {learned.name}"
+        train = f"train {split.train_set} {policy.label} seed{cell.seed}{by}"
         if train not in self.jobs:
             needs = self._stages_of_others(train, policy)
             steps = sum(stage.training.steps for stage in policy.stages[-1 if needs else 0 :])
@@ -130,9 +129,10 @@ class _Planner:
             stages = (run_id(stage) for stage in policy.stages)
             there = {"setting": run.setting, "train_set": run.train_set, "seed": run.seed}
             runs = tuple(replace(stage, **there).folder(cfg.runs_dir) for stage in stages)
+            folders = (job.work.output for job in shown if job.work)
             self.jobs[train] = Job(
-                *(train, "train", "train", arguments, (demos, *needs)),
-                **{"work": work, "reads": (folder, *runs), "writes": runs},
+                *(train, "train", "train", arguments, (*demos, *needs)),
+                **{"work": work, "reads": (*folders, *runs), "writes": runs},
             )
 
         test = (f"augment={run.augment}", f"starts={cfg.starts}")
@@ -160,7 +160,18 @@ class _Planner:
         }
         job = Job(name, "eval", "eval", arguments, (train,), work=work, **files)
         self.jobs.setdefault(name, job)
-        return [demos, *self.jobs[train].needs[1:], train, name]
+        return [*self.jobs[train].needs, train, name]
+
+    def _demos(self, split: Split, setting: Setting, image_size: int) -> Job:
+        """The job that makes the demos of a split in one setting."""
+        dataset = split.dataset_for(load_task(setting.task), setting.layout)
+        name = f"demos {dataset}" + ("" if setting == setting_of(self.cfg) else f" {setting.name}")
+        if name not in self.jobs:
+            folder = dataset_dir(self.cfg.data_dir, setting.name, dataset, image_size)
+            told = (f"dataset={dataset}", *_common(self.cfg, setting), *self.cfg.executor.told)
+            work = Work(dataset, folder)
+            self.jobs[name] = Job(name, "demos", "generate_demos", told, exclusive=True, work=work)
+        return self.jobs[name]
 
     def _policy(self, cell: Cell, rest: Sequence[str]) -> _Policy:
         """The policy of a cell; composing takes long.
