@@ -13,6 +13,10 @@ from envs.table.workspace import GRID, grid_positions
 
 SIDES = (("near", "far"), ("left", "right"))
 """Lower and upper half of a workspace along x and along y."""
+HUMAN = "human"
+"""Layout of LIBERO's own demos."""
+IMPORTED_LAYOUTS = {HUMAN: "source=libero path=FILE.hdf5"}
+"""Layouts whose demos nobody makes: they are imported -> what import_demos is told."""
 DEMOS_PER_VIEW = 10
 """Demos of each of the 64 viewpoints in the data set viewpoints."""
 

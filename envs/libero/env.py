@@ -90,6 +90,10 @@ class LiberoEnv:
         self._judge = self.task.judge(self)
         self._success = False
 
+    def show(self, state: np.ndarray) -> None:
+        """Be in a recorded state (1 + nq + nv,) of the scene; no step is counted."""
+        self.sim.show(self.data, state)
+
     def _place_camera(self) -> None:
         start, wrong = self.condition, self.condition.perturbed
         view = AgentView.of(self.sim.model, self.data)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -53,6 +55,7 @@ class Simulator:
         self.tool = self.model.site("gripper0_grip_site").id
         self.fingers = [self.model.joint(f"gripper0_finger_joint{k}").qposadr[0] for k in (1, 2)]
         self.bodies = {name: self.model.body(f"{name}_main").id for name in scene.objects}
+        self.furniture = _furniture(self.model)
         self._renderers: dict[tuple[str, int, int], Renderer] = {}
         size = 1 + self.model.nq + self.model.nv
         if scene.states.shape[1] != size:
@@ -88,6 +91,23 @@ class Simulator:
         mujoco.mj_forward(self.model, data)
         return Remembered()
 
+    def show(self, data: mujoco.MjData, state: np.ndarray) -> None:
+        """Set `data` to a state (1 + nq + nv,) of the scene, whatever came before; no physics."""
+        data.time = state[0]
+        data.qpos[:], data.qvel[:] = np.split(state[1:], [self.model.nq])
+        mujoco.mj_forward(self.model, data)
+
+    @contextmanager
+    def furnished(self, poses: Mapping[str, np.ndarray]) -> Iterator[None]:
+        """For a while all furniture stands elsewhere: body -> (7,) pose, LIBERO's frame."""
+        before = self.model.body_pos.copy(), self.model.body_quat.copy()
+        try:
+            for name, body in self.furniture.items():
+                self.model.body_pos[body], self.model.body_quat[body] = np.split(poses[name], [3])
+            yield
+        finally:
+            self.model.body_pos[:], self.model.body_quat[:] = before
+
     def step(self, data: mujoco.MjData, memory: Remembered, move: np.ndarray, opened: bool) -> bool:
         """Advance an episode by one control step; return whether LIBERO calls it a success.
 
@@ -120,6 +140,16 @@ class Simulator:
         if key not in self._renderers:
             self._renderers[key] = Renderer(self.model, *key, hidden_groups=(COLLISION_GROUP,))
         return self._renderers[key]
+
+
+def _furniture(model: mujoco.MjModel) -> dict[str, int]:
+    """What stands fixed on the table, and where is in no state: name of a body -> its number."""
+    bodies = (model.body(number) for number in range(1, model.nbody))
+    return {
+        body.name: body.id
+        for body in bodies
+        if not body.parentid[0] and not body.jntnum[0] and body.name.endswith("_main")
+    }
 
 
 @cache

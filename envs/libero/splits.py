@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from envs.base import Condition
-from envs.demos import DEMO_SETS, half
+from envs.demos import DEMO_SETS, HUMAN, half
 from envs.libero.camera import orbit
 from envs.libero.starts import TRAINED
 from envs.libero.task import OFFICIAL, VARIED, LiberoTask
@@ -18,7 +18,7 @@ from para.fields import LOCAL, SEEDS, choice, number, require
 SWAPPED = "_swap"
 """What LIBERO-PRO adds to the name of a suite whose objects have changed places."""
 STATES = 50
-"""Official starts of a scene."""
+"""Official starts of a scene, and demos that LIBERO publishes of a task."""
 ELEVATION_DEG = 38.9
 """Of LIBERO's outer camera."""
 AZIMUTHS_DEG = (15, -15, 30, -30, 45, -45, 60, -60, 75, -75)
@@ -38,7 +38,8 @@ class LiberoSplitConfig(SplitConfig):
     the workspace that no demo has; swap: LIBERO-PRO's scenes; cameras: the outer camera elsewhere,
     in the ranges of LIBERO-Plus."""
     demos_used: int = number(64, least=1, most=64)
-    """Demos that train it, the first of the set; of layout=official 45 at most."""
+    """Demos that train it, the first of the set; of layout=official 45 at
+    most, of layout=human 50."""
     episodes: int = number(100, least=1, most=100_000, mark=LOCAL)
     """Of the held-out test."""
     sanity_episodes: int = number(60, least=1, most=100_000, mark=LOCAL)
@@ -77,7 +78,8 @@ class LiberoSplit(Split):
 
     def training_indices(self) -> list[int]:
         """See `Split`."""
-        most = TRAINED if self.layout == OFFICIAL else DEMO_SETS[self.cfg.dataset].total
+        total = DEMO_SETS[self.cfg.dataset].total
+        most = {OFFICIAL: TRAINED, HUMAN: STATES}.get(self.layout, total)
         return list(range(min(self.cfg.demos_used, most)))
 
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:

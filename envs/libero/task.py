@@ -21,6 +21,7 @@ from envs.base import (
     TaskObject,
     Waypoint,
 )
+from envs.demos import HUMAN
 from envs.libero import VERSION, expert, starts
 from envs.libero.env import HIGH, LOW, LiberoEnv
 from envs.libero.package import require_package
@@ -73,13 +74,15 @@ class LiberoConfig(TaskConfig):
 class LiberoTask(Task):
     """Layout `varied`: bowl, plate and what else stands about, anywhere on the free table, each
     independent of the others. Layout `official`: as LIBERO's initial states, or drawn like them.
+    Layout `human`: LIBERO's own demos, which are imported (para/data/sources/libero.py); all other
+    starts as in `official`.
     """
 
     title = "LIBERO-spatial"
     description = "Take the black bowl from where the instruction says, and put it on the plate."
     instruction = "put the black bowl on the plate"
     robots = ("panda",)
-    layouts = (VARIED, OFFICIAL)
+    layouts = (VARIED, OFFICIAL, HUMAN)
     objects = tuple(TaskObject(name, RADII[name], COLOURS[name]) for name in RADII)
     stages = (MISS, GRASP, PLACE)
     metrics = (Metric("place_error_m", "Final distance from bowl to plate", "m"),)
@@ -138,7 +141,7 @@ class LiberoTask(Task):
         """See `Task`; none where all is as in official starts."""
         if layout not in self.layouts:
             raise UnknownNameError("layout", layout, self.layouts)
-        return 0 if layout == OFFICIAL else len(self._free)
+        return len(self._free) if layout == VARIED else 0
 
     def where(self, condition: Condition, layout: str) -> np.ndarray:
         """See `Task`."""

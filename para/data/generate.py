@@ -32,11 +32,11 @@ from envs.base import (
     build_task,
     setting_name,
 )
-from envs.demos import DEMO_SETS
+from envs.demos import DEMO_SETS, IMPORTED_LAYOUTS
 from para import __version__
 from para.common import CommonConfig
 from para.data.format import (
-    OBJECTS,
+    IMPORTED,
     Episode,
     EpisodeMeta,
     check_dataset,
@@ -46,6 +46,7 @@ from para.data.format import (
     episode_path,
     write_episode,
 )
+from para.data.frame import seen_in
 from para.data.plan import RETRY_SHIFT, PlannedDemo, plan, planned
 from para.errors import ConfigError, DataError
 from para.executors import (
@@ -57,6 +58,7 @@ from para.executors import (
 )
 from para.fields import choice, number
 from para.files import require_free_space, require_writable
+from para.places import typed
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +185,13 @@ def ensure_dataset(
     made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
     shown = {"version": TASKS[cfg.task.kind].version, "appearance": cfg.appearance}
     present = _present(folder, tasks)
+    how = IMPORTED_LAYOUTS.get(cfg.layout)
+    if how and (len(present) < len(tasks) or not (folder / IMPORTED).exists()):
+        raise DataError(
+            f"{folder} holds no finished import of the {len(tasks)} demos that are asked for, and "
+            f"those of layout={cfg.layout} are not made: {typed('import_demos')} {how} "
+            f"task={cfg.task.name}. A split that trains on fewer demos needs fewer."
+        )
     if len(present) < len(tasks):
         if present:
             check_dataset(folder, present, made_with, **shown)  # before the long work
@@ -335,16 +344,7 @@ def record(
 
     def on_frame(env: Environment) -> None:
         frames.append(encode_image(env.frame()))
-        rows.append(
-            {
-                "actions": np.array([*env.target, env.gripper_command]),
-                "obs/ee_pose": env.ee_pose,
-                "obs/gripper": np.array(env.gripper),
-                "obs/intrinsics": env.camera.intrinsics,
-                "obs/T_world_camera": env.camera.T_world_camera,
-                **{OBJECTS + name: pose for name, pose in env.objects().items()},
-            }
-        )
+        rows.append({"actions": np.array([*env.target, env.gripper_command]), **seen_in(env)})
 
     success = run_expert(env, on_frame)
     meta = EpisodeMeta(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from envs.base import EnvConfig, build_task, setting_name
+from envs.demos import HUMAN
+from envs.libero.package import require_package
 from para import __version__
 from para.common import CommonConfig
 from para.data.fitting import fitted_episode
@@ -16,6 +20,7 @@ from para.data.format import (
     IMPORTED,
     Episode,
     EpisodeMeta,
+    dataset_dir,
     encode_image,
     episode_path,
     write_episode,
@@ -25,6 +30,7 @@ from para.data.own import OWN, own_folder, own_name, read_imported, write_import
 from para.data.sources.folder import read_folder
 from para.data.sources.hdf5 import read_hdf5
 from para.data.sources.lerobot import read_lerobot
+from para.data.sources.libero import ROBOT, read_libero, recorded_task
 from para.data.sources.recording import Recording
 from para.errors import ConfigError, DataError, one_line
 from para.fields import choice, number, require, word
@@ -32,7 +38,8 @@ from para.files import require_writable
 
 log = logging.getLogger(__name__)
 
-SOURCES = ("folder", "hdf5", "lerobot")
+LIBERO = "libero"
+SOURCES = ("folder", "hdf5", "lerobot", LIBERO)
 HUB = "hf://"
 """Beginning of a path on the Hugging Face hub: hf://OWNER/NAME."""
 
@@ -44,9 +51,11 @@ class ImportConfig(CommonConfig):
     script: ClassVar[str] = "import_demos"
 
     source: str = choice("folder", SOURCES)
-    """folder | hdf5 | lerobot."""
+    """folder | hdf5 | lerobot | libero. libero shows the states of LIBERO's own files again in its
+    simulator (docs/libero.md): pictures of env.image_size, true cameras, a set that its splits
+    train on. task= need not be said: the file says it."""
     path: str = ""
-    """The set: a folder, a file (hdf5), or hf://OWNER/NAME (lerobot)."""
+    """The set: a folder, a file (hdf5, libero), or hf://OWNER/NAME (lerobot)."""
     name: str | None = word(None)
     """What the imported set is called; null: as its folder or file."""
     cameras: str | None = None
@@ -74,10 +83,22 @@ class ImportConfig(CommonConfig):
     @property
     def folder(self) -> Path:
         """Where the imported set goes."""
+        if self.source == LIBERO:
+            setting = setting_name(self.task.name, ROBOT, HUMAN)
+            return dataset_dir(self.data_dir, setting, LIBERO, self.env.image_size)
         return own_folder(self.data_dir, self.called)
 
     def rules(self, key: str, run: Any) -> None:
         """There is a set, and its source knows the other keys."""
+        if self.source == LIBERO:
+            require_package()
+            told = ("name", "cameras", "camera", "mapping", "instruction", "fps", "size")
+            unused = [key for key in told if getattr(self, key) is not None]
+            require(
+                not unused,
+                f"{' and '.join(f'{key}=' for key in unused)}: leave it away, source=libero takes "
+                "that from the file and the simulator (env.image_size= is the size of pictures).",
+            )
         require(bool(self.path), "path= names no set: give path=FOLDER (or FILE).")
         require(
             not self.path.startswith(HUB) or self.source == "lerobot",
@@ -128,6 +149,8 @@ def import_demos(cfg: ImportConfig) -> ImportSummary:
             are not kept as a set.
         ConfigError: Another set was imported under this name.
     """
+    if cfg.source == LIBERO:
+        cfg = replace(cfg, task=recorded_task(Path(cfg.path), cfg.task))
     folder, command = cfg.folder, _command(cfg)
     if (folder / IMPORTED).exists() and not cfg.fresh:
         before = read_imported(folder)["command"]
@@ -162,7 +185,14 @@ def import_demos(cfg: ImportConfig) -> ImportSummary:
 
 
 def _command(cfg: ImportConfig) -> str:
-    words = [f"source={cfg.source}", f"path={cfg.path}", f"name={cfg.called}"]
+    words = [f"source={cfg.source}", f"path={cfg.path}"]
+    if cfg.source == LIBERO:
+        usual = dataclasses.asdict(EnvConfig())
+        env = dataclasses.asdict(cfg.env).items()
+        words += [f"task={cfg.task.name}"]
+        words += [f"env.{key}={value}" for key, value in env if value != usual[key]]
+    else:
+        words += [f"name={cfg.called}"]
     for key in ("cameras", "camera", "mapping", "instruction", "fps", "size", "limit"):
         if (value := getattr(cfg, key)) is not None:
             words.append(f"{key}={value}")
@@ -173,6 +203,8 @@ def _recordings(cfg: ImportConfig) -> Iterator[Recording]:
     path = _local(cfg)
     if not path.exists():
         raise DataError(f"path={cfg.path} does not exist.")
+    if cfg.source == LIBERO:
+        return read_libero(path, build_task(cfg.task), cfg.env)
     cameras = Path(cfg.cameras) if cfg.cameras else None
     if cfg.source == "hdf5":
         return read_hdf5(path, cameras, cfg.camera, load_mapping(str(cfg.mapping)), cfg.fps)

@@ -92,7 +92,7 @@ def open_own(folder: Path | str) -> OwnSet:
     if not paths:
         raise DataError(
             f"data={folder} has no demos (demo_*.hdf5). Import some: {typed('import_demos')} "
-            "source=folder|hdf5|lerobot path=PATH"
+            "source=folder|hdf5|lerobot|libero path=PATH"
         )
     if folder.parent.name == OWN and not (folder / IMPORTED).exists():
         raise DataError(f"data={folder}: its import was not finished. Run the same import again.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 import pytest
+from libero_file import libero_set
 
 from envs.base import EnvConfig, load_task
 from envs.libero import TABLE_TOP
@@ -17,6 +18,11 @@ from envs.libero.starts import BOWL, PLATE
 from envs.splits import load_split, test_conditions
 from envs.table.expert import run_expert
 from para.cli import load_config
+from para.data.dataset import DemoDataset
+from para.data.format import OBJECTS, episode_path, read_episode
+from para.data.frame import seen_in
+from para.data.generate import ensure_dataset
+from para.data.importing import ImportConfig, import_demos
 from para.errors import DataError, RenderError
 from para.evaluation.rollout import rollout
 from para.policies.base import build_policy
@@ -145,3 +151,89 @@ def test_states_of_another_scene_and_black_frames_are_refused(env, tmp_path, mon
     with pytest.raises(RenderError, match="drawn black"):
         env.frame()
     assert PLATE in env.objects()
+
+
+@pytest.fixture(scope="module")
+def recorded(env):
+    """An expert's states, what was seen in them, and where the furniture stood."""
+    states, rows, pictures = [], [], []
+
+    def keep(env):
+        states.append(np.concatenate([[env.data.time], env.data.qpos, env.data.qvel]))
+        rows.append(seen_in(env))
+        pictures.append(env.frame())
+
+    env.config = replace(CONFIG, max_steps=30)
+    env.begin(TASK.official(2))
+    run_expert(env, keep)
+    env.config = CONFIG
+    model = env.sim.model
+    stands = {
+        name: np.concatenate([model.body_pos[body], model.body_quat[body]])
+        for name, body in env.sim.furniture.items()
+    }
+    seen = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return np.array(states), seen, np.stack(pictures), stands
+
+
+def _imported(tmp_path, path):
+    words = ["source=libero", f"path={path}", f"data_dir={tmp_path}", "env.image_size=96"]
+    return import_demos(load_config(ImportConfig, words)).folder
+
+
+def test_a_published_file_is_shown_again_as_it_was(env, recorded, tmp_path):
+    states, seen, pictures, stands = recorded
+    assert set(stands) == {"wooden_cabinet_1_main", "flat_stove_1_main"}
+    moved = stands | {"flat_stove_1_main": stands["flat_stove_1_main"] + [0, 0.05, 0, 0, 0, 0, 0]}
+    # as LIBERO writes it, each place is that of one step later
+    later = np.append(seen["obs/ee_pose"][1:, :3], seen["obs/ee_pose"][-1:, :3], axis=0) + UP
+    path = libero_set(tmp_path / "f.hdf5", TASK.cfg.problem, states, later, stands, moved, rate=10)
+    folder = _imported(tmp_path, path)
+    assert folder == tmp_path / "libero_spatial_0-panda-human/libero-96px"
+    shown, other = (read_episode(episode_path(folder, k)) for k in range(2))
+    for name, array in seen.items():
+        np.testing.assert_allclose(shown.arrays[name], array, atol=1e-3, err_msg=name)
+    np.testing.assert_array_equal(shown.arrays["obs/intrinsics"], seen["obs/intrinsics"])
+    np.testing.assert_array_equal(shown.arrays["obs/T_world_camera"], seen["obs/T_world_camera"])
+    assert OBJECTS + BOWL in seen
+    np.testing.assert_array_equal(
+        shown.arrays["actions"][:, 3], np.arange(len(states)) < len(states) // 2
+    )
+    assert np.abs(shown.images().astype(int) - pictures).mean() < 0.5
+    # the stove of the other demo stood 5 cm further right, where its model says, and nowhere else
+    differs = np.abs(other.images().astype(int) - shown.images()).max(axis=(0, 3)) > 30
+    ((u, v),), _ = env.camera.project(stands["flat_stove_1_main"][None, :3] - UP)
+    rows, columns = np.nonzero(differs)
+    assert np.hypot(columns - u, rows - v).min() < 12
+    assert 20 < differs.sum() < 96 * 96 / 8
+    for name, body in env.sim.furniture.items():
+        assert (env.sim.model.body_pos[body] == stands[name][:3]).all()
+    # and it trains what splits of the task test
+    cfg = load_config(
+        TrainConfig,
+        [
+            "task=libero_spatial_0",
+            "layout=human",
+            "split=libero_id",
+            "env.image_size=96",
+            f"data_dir={tmp_path}",
+        ],
+    )
+    _, metas = ensure_dataset(cfg, "libero", only=[0, 1])
+    assert len(DemoDataset(folder, [meta.index for meta in metas])) == 2 * len(states)
+    with pytest.raises(DataError, match="holds no finished import of the 3 demos"):
+        ensure_dataset(cfg, "libero", only=range(3))
+
+
+def test_states_of_another_robot_or_of_a_scene_without_its_furniture_are_refused(
+    recorded, tmp_path
+):
+    states, seen, _, stands = recorded
+    told = seen["obs/ee_pose"][:, :3] + UP + [0, 0.015, 0]
+    path = libero_set(tmp_path / "far.hdf5", TASK.cfg.problem, states, told, stands, rate=10)
+    with pytest.raises(DataError, match="obs/ee_pos is 15 mm from where its states put the hand"):
+        _imported(tmp_path, path)
+    bare = {"flat_stove_1_main": stands["flat_stove_1_main"]}
+    path = libero_set(tmp_path / "bare.hdf5", TASK.cfg.problem, states, told, bare, rate=10)
+    with pytest.raises(DataError, match="does not say where wooden_cabinet_1_main stands"):
+        _imported(tmp_path, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from para.data.cameras import Calibrated, choose_camera, read_cameras
 from para.data.mapping import MappingConfig, poses_of
 from para.data.sources.recording import Recording
-from para.errors import ConfigError, DataError, one_line
+from para.errors import ConfigError, DataError, ParaError, one_line
 from para.files import not_a_file, parse_json
 
 CONTROL_HZ = 20.0
@@ -52,6 +53,20 @@ def read_hdf5(
 def _read(
     path: Path, camera: Calibrated, mapping: MappingConfig, fps: float | None
 ) -> Iterator[Recording]:
+    with demos_in(path) as (attributes, demos):
+        rate = fps or rate_in(attributes)
+        told = _instruction(attributes)
+        for name, demo in demos.items():
+            yield _recording(f"{path}:{name}", demo, camera, mapping, rate, told)
+
+
+@contextmanager
+def demos_in(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, h5py.Group]]]:
+    """What a file says of its demos, and their groups by name, in the order of their numbers.
+
+    Raises:
+        DataError: There is no such file, it has no demos, or what is read of it is damaged.
+    """
     if reason := not_a_file(path):
         raise DataError(f"{path} {reason}.")
     try:
@@ -59,14 +74,19 @@ def _read(
     except OSError as error:
         raise DataError(f"{path} is no HDF5 file, or a damaged one ({one_line(error)}).") from error
     with file:
-        demos = file.get("data")
-        names = [n for n in demos or () if isinstance(demos[n], h5py.Group)]
-        if not names:
-            raise DataError(f"{path} has no demonstrations: /data/demo_<k> is empty or missing.")
-        rate = fps or _rate(dict(demos.attrs))
-        told = _instruction(dict(demos.attrs))
-        for name in sorted(names, key=lambda n: [int(d) for d in re.findall(r"\d+", n)] or [0]):
-            yield _recording(f"{path}:{name}", demos[name], camera, mapping, rate, told)
+        try:
+            demos = file.get("data")
+            names = [n for n in demos or () if isinstance(demos[n], h5py.Group)]
+            if not names:
+                raise DataError(
+                    f"{path} has no demonstrations: /data/demo_<k> is empty or missing."
+                )
+            names.sort(key=lambda n: [int(digits) for digits in re.findall(r"\d+", n)] or [0])
+            yield dict(demos.attrs), {name: demos[name] for name in names}
+        except ParaError:
+            raise
+        except Exception as error:  # what h5py raises for damaged bytes depends on the bytes
+            raise DataError(f"{path} is truncated or damaged ({one_line(error)}).") from error
 
 
 def _recording(
@@ -123,8 +143,8 @@ def _images(
         yield camera.undistorted(np.ascontiguousarray(image))
 
 
-def _rate(attributes: dict[str, Any]) -> float:
-    """Robomimic and LIBERO write down what their environment was made with."""
+def rate_in(attributes: dict[str, Any]) -> float:
+    """Frames per second: robomimic and LIBERO write down what their environment was made with."""
     try:
         value = parse_json(attributes["env_args"])["env_kwargs"]["control_freq"]
         return float(value) if value > 0 else CONTROL_HZ
