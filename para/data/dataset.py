@@ -152,6 +152,19 @@ class DemoDataset:
             self._is_decoded[sample] = True
         return self._decoded[sample]
 
+    def camera_elevation_deg(self) -> float:
+        """How high the cameras stand over the table, as seen from where the hand works [deg].
+
+        The angle between the table's plane (z = 0) and the ray from the camera to the point of it
+        that lies below the median position of the hand. Median over the frames of each demo, then
+        over demos.
+        """
+        eyes = self._T_world_camera[:, :3, 3]
+        middle = np.median(self._ee_position[:, :2], axis=0)
+        away = np.linalg.norm(eyes[:, :2] - middle, axis=1)
+        angles = np.degrees(np.arctan2(eyes[:, 2], away))
+        return float(np.median([np.median(angles[self._demo == k]) for k in np.unique(self._demo)]))
+
     def batch(self, samples: np.ndarray) -> Batch:
         """The batch (see module docstring) of sample numbers (B,), not augmented."""
         future, padded = self._future(samples)

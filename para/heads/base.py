@@ -11,13 +11,17 @@ import torch.nn.functional as F
 from omegaconf import MISSING
 from torch import Tensor, nn
 
-from para.fields import choice, number, require
+from para.fields import LOCAL, choice, number, require
 from para.heads.decode import refine_bins
 from para.heads.targets import circular_bin_target, divergence, masked_mean
 from para.registry import Registry
 
 _PERIODS = (1.0, 1.0, 2.0)
 """Periods of roll, pitch and turn in a full circle."""
+COUNTED = ("height", "depth")
+"""What bins may count along a ray."""
+AUTO = "auto"
+"""One of them, which training chooses (para/training/along.py)."""
 
 
 @dataclass
@@ -27,9 +31,12 @@ class HeadConfig:
     kind: str = MISSING
     """The registered component that reads the rest."""
     hidden: int = number(64, least=1, most=16384)
-    along: str = choice("height", ("height", "depth"))
+    along: str = choice("height", (*COUNTED, AUTO))
     """What bins count along a ray: the height of the plane that it meets, or, for cameras low over
-    the table, depth (docs/robot.md)."""
+    the table, depth (docs/robot.md). auto: training chooses by the elevation of its cameras."""
+    elevation_deg: float | None = number(None, least=-90, most=90, mark=LOCAL)
+    """Of the training cameras over the table, where `along` was chosen by it [deg]; training sets
+    it, not the user."""
     height_bins: int = number(32, least=2, most=4096)
     """Bins of heights, or of depths."""
     height_min: float = number(0.0, least=-10, most=10)

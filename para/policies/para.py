@@ -16,6 +16,7 @@ from para.camera import Array, Camera
 from para.doubles import double_array
 from para.fields import number, require
 from para.heads import HEADS, Decoded, HeadConfig, Labels, frame_weights
+from para.heads.base import COUNTED
 from para.heads.targets import masked_mean
 from para.policies.base import DEFAULT, POLICIES, WARPS, Policy, PolicyConfig
 from para.text.film import FilmBlock
@@ -66,6 +67,9 @@ class ParaPolicy(Policy):
         cfg: The model (configs/model/para.yaml).
         backbone_cfg: The backbone (configs/backbone).
         image_size: H = W of the images [px].
+
+    Raises:
+        ConfigError: The head's `along` is not decided.
     """
 
     told_camera: ClassVar[bool] = True
@@ -74,6 +78,11 @@ class ParaPolicy(Policy):
     def __init__(self, cfg: ParaConfig, backbone_cfg: BackboneConfig, image_size: int):
         super().__init__(cfg, image_size)
         head: HeadConfig = cfg.head
+        require(
+            head.along in COUNTED,
+            f"model.head.along={head.along} is decided by training, of the cameras of its demos. "
+            f"A policy that is built without needs one of {', '.join(COUNTED)}.",
+        )
         self.backbone = build_backbone(backbone_cfg, image_size, cfg.heatmap_size)
         channels = self.backbone.out_channels
         timing = None

@@ -71,10 +71,10 @@ def has_other_config(cfg: TrainConfig) -> bool:
         meta = None
     if meta and policy_version(meta) != TASKS[cfg.task.kind].version:
         return True
-    return bool(differences(cfg, _config_in(folder)))
+    return bool(differences(cfg, config_in(folder)))
 
 
-def _config_in(folder: Path) -> dict[str, Any]:
+def config_in(folder: Path) -> dict[str, Any]:
     """config.json of a run; where it is damaged, the configuration that its policy.json keeps.
 
     Raises:
@@ -138,7 +138,7 @@ def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
 
 
 def _refuse_other_config(folder: Path, cfg: TrainConfig) -> None:
-    different = differences(cfg, _config_in(folder))
+    different = differences(cfg, config_in(folder))
     if different:
         listed = "; ".join(f"{k} was {a}, now {b}" for k, (a, b) in list(different.items())[:6])
         more = f"; and {len(different) - 6} more" if len(different) > 6 else ""

@@ -22,6 +22,7 @@ from para.fields import check
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
 from para.training import sharding
+from para.training.along import decided
 from para.training.claims import claimed, has_other_config
 from para.training.data import numbered_batches, open_datasets
 from para.training.devices import agree, start_accelerator
@@ -65,6 +66,7 @@ def train(
     if sharding.asked_by_launcher():
         cfg = replace(cfg, training=replace(cfg.training, shard=True))
     check(cfg)
+    cfg = decided(cfg, datasets)
     *earlier, last = stage_configs(cfg)
     if off := [key for key in GEOMETRIC if getattr(last.augment, key) != getattr(cfg.augment, key)]:
         _logger.info(
