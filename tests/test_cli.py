@@ -319,6 +319,15 @@ def test_differences_ignore_what_does_not_train():
     }
 
 
+def test_a_run_of_before_a_field_existed_had_its_default():
+    now, before = load_config(TrainConfig), asdict(load_config(TrainConfig))
+    assert before["augment"].pop("camera_error_deg") == 0
+    assert before["model"]["head"].pop("along") == "height"
+    assert differences(now, before) == {}
+    now.augment.camera_error_deg = 2.0
+    assert differences(now, before) == {"augment.camera_error_deg": (0.0, 2.0)}
+
+
 def test_unreadable_configurations_are_refused():
     data = asdict(load_config(TrainConfig, []))
     with pytest.raises(ConfigError, match="another version"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -254,19 +255,30 @@ def structured(registry: Registry[Any], values: Any) -> Any:
 def differences(cfg: TrainConfig, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys (dotted) in which `other` would train something else than `cfg`.
 
+    A field that did not exist yet when `other` was written had then what is its default now.
+
     Returns:
         {key: (value in `other`, value in `cfg`)}.
     """
     skipped = keys_marked(cfg, LOCAL)
     if not cfg.model.acts and other["model"].get("kind") == cfg.model.kind:
         skipped += keys_marked(cfg, READING)
-    a, b = dict(_flatten(other)), dict(_flatten(asdict(cfg)))
+    a, b = dict(_flatten(_completed(other, cfg))), dict(_flatten(asdict(cfg)))
     return {
         key: (a.get(key), b.get(key))
         for key in sorted(a.keys() | b.keys())
         if a.get(key) != b.get(key)
         and not any(key == skip or key.startswith(skip + ".") for skip in skipped)
     }
+
+
+def _completed(data: dict[str, Any], cfg: Any) -> dict[str, Any]:
+    """`data` with the defaults of the fields that it lacks, in every section that it has."""
+    nothing = (MISSING, dataclasses.MISSING)
+    defaults = {f.name: f.default for f in dataclasses.fields(cfg) if f.default not in nothing}
+    parts = {name: getattr(cfg, name, None) for name, value in data.items() if type(value) is dict}
+    inner = {n: _completed(data[n], p) for n, p in parts.items() if dataclasses.is_dataclass(p)}
+    return defaults | data | inner
 
 
 def _flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
