@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from envs.base import EnvConfig, load_task
+from envs.multi_task import SUITE
+from envs.splits import load_split
 from para.errors import ConfigError, ResultError, one_line
 from para.evaluation.result_set import StoredResult
 from para.evaluation.results import MAIN_MODELS
@@ -152,7 +154,10 @@ def run_folder(sources: Sources, result: StoredResult) -> Path:
     train_set = trained["split"]["train_set"]
     names = ("model", "backbone", "augment", "seed")
     policy = {name: getattr(result.id, name) for name in names}
-    folders = find_runs(sources.runs_dir, sources.setting, sources.profile, train_set, **policy)
+    setting = sources.setting
+    if load_split(result.split).every_task:
+        setting = replace(setting, task=SUITE)
+    folders = find_runs(sources.runs_dir, setting, sources.profile, train_set, **policy)
     if not folders:
         raise NotRun(
             f"The checkpoint of {result.model} on {result.split} is not in {sources.runs_dir}.",

@@ -28,6 +28,7 @@ from para.figures import (
 from para.figures.build import Asset, BuiltAsset, Media, build
 from para.figures.sources import PUBLISHED_FILE, Sources
 from para.figures.splits import (
+    ALL_TASKS,
     corner_splits,
     has_views,
     main_splits,
@@ -270,6 +271,13 @@ def _of_experiments() -> dict[str, Asset]:
             video_clips.rollouts,
             video_clips.rollouts_inputs,
             "PARA and global regression on the video backbone",
+            kind="video",
+            simulates=True,
+        ),
+        f"{ALL_TASKS}_rollout_grid": Asset(
+            partial(videos.grid_of_tasks, split=ALL_TASKS, model=MAIN_MODELS[0]),
+            partial(videos.grid_of_tasks_inputs, split=ALL_TASKS, model=MAIN_MODELS[0]),
+            "One policy for all tasks",
             kind="video",
             simulates=True,
         ),

@@ -12,6 +12,8 @@ from envs.splits import load_split, split_names, test_conditions
 from para.registry import config_folders
 from para.runs.identity import Setting
 
+ALL_TASKS = "multi_task_lr"
+"""The split whose one policy is compared with the policies of single tasks."""
 _SAMPLE = 16
 """So many starts of a test show what it changes."""
 

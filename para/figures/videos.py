@@ -6,15 +6,17 @@ All show the scene twice as fast as it happened. Which episodes are shown is dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from envs.base import load_task
+from envs.multi_task import LAYOUT, suite
 from envs.splits import load_split, training_indices
 from envs.table import MAIN_TASK
+from para.evaluation.result_set import StoredResult
 from para.evaluation.results import FILE_NAMES, MAIN_MODELS
 from para.figures.build import Film, Media
 from para.figures.choices import (
@@ -25,6 +27,7 @@ from para.figures.choices import (
     choose_start,
     episode_task,
     pair_results,
+    video_inputs,
 )
 from para.figures.clips import (
     CLIP,
@@ -45,12 +48,15 @@ from para.figures.sources import NotRun, Sources
 from para.figures.splits import split_title
 from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, ModelStyle, model_style
 from para.places import typed
+from para.runs.identity import Setting
 from para.types import Inference
 from para.video import draw_text, text_width
 
 GRID_FPS, GRID_STRIDE = 10, 10
 CELL = 160
 """Size of a cell of a grid [px]."""
+TASK_STARTS = 3
+"""Rollouts of each task in the grid of tasks."""
 GRID_BYTES = 3_000_000
 
 _TEST_NAMES = {("nf", "sanity"): "sanity2", ("distractor", "ood"): "contrast"}
@@ -96,11 +102,72 @@ def grid(sources: Sources, split: str, model: str) -> Film:
     }
     succeeded = sum(t.success for t in tasks.values())
     total = [e["success"] for e in result.episodes("ood")]
-    style = model_style(model)
+    alt = (
+        f"Grid of {model_style(model).label} rollouts, {split_title(split)}: rows "
+        f"{', '.join(chosen.rows)}; columns {', '.join(chosen.columns)}. {succeeded} of "
+        f"{len(chosen.cells)} succeed; {sum(total)} of {len(total)} in the whole test."
+    )
+    return _grid_film(split, model, result.seed, chosen, tasks, alt)
+
+
+def grid_of_tasks(sources: Sources, split: str, model: str) -> Film:
+    """Rollouts of one policy that was trained on every task: `TASK_STARTS` of each, all at once."""
+    found = _of_each_task(sources, split, model)
+    names = [name.replace("_", " ") for name in found]
+    cells, tasks, words = {}, {}, []
+    for column, (here, result) in enumerate(found.values()):
+        episodes = result.episodes("ood")
+        for row, episode in enumerate(episodes[:TASK_STARTS]):
+            cells[row, column] = episode["index"]
+            task = episode_task(here, result, "ood", episode["index"], CELL, GRID_STRIDE)
+            tasks[row, column] = task
+        words.append(f"{names[column]} {sum(e['success'] for e in episodes)} of {len(episodes)}")
+    rows = tuple(str(1 + row) for row in range(TASK_STARTS))
+    chosen = Board(rows, tuple(names), cells, f"the first {TASK_STARTS} test starts of each task")
+    succeeded = sum(task.success for task in tasks.values())
+    alt = (
+        f"Grid of rollouts of one {model_style(model).label} for all tasks, {split_title(split)}: "
+        f"a column per task, {TASK_STARTS} starts of each. {succeeded} of {len(cells)} succeed; in "
+        f"the whole test {', '.join(words)}."
+    )
+    seed = next(iter(found.values()))[1].seed
+    return _grid_film(split, model, seed, chosen, tasks, alt)
+
+
+def grid_of_tasks_inputs(sources: Sources, split: str, model: str) -> list[Path]:
+    """Result files and weights behind `grid_of_tasks`; `NotRun` if no task was tested."""
+    each = _of_each_task(sources, split, model).values()
+    return [path for here, _ in each for path in video_inputs(here, split, (model,))]
+
+
+def _of_each_task(
+    sources: Sources, split: str, model: str
+) -> dict[str, tuple[Sources, StoredResult]]:
+    """Task -> its sources and the result of the policy; only tasks that were tested."""
+    found = {}
+    for cfg in suite(sources.setting.robot):
+        here = sources.within(Setting(cfg.name, sources.setting.robot, LAYOUT))
+        if here.results.select(split, model):
+            found[cfg.name] = here, pair_results(here, split, (model,))[0]
+    if not found:
+        raise NotRun(f"Split {split!r} was not run.", f"{typed('reproduce')} table=tasks")
+    return found
+
+
+def _grid_film(
+    split: str,
+    model: str,
+    seed: int,
+    chosen: Board,
+    tasks: Mapping[tuple[int, int], EpisodeTask],
+    alt: str,
+) -> Film:
+    """The film of a grid: every rollout in its cell, framed and marked when it is over."""
+    succeeded = sum(task.success for task in tasks.values())
 
     def compose(films: Sequence[np.ndarray], folder: Path) -> list[Media]:
         longest = max(len(frames) for frames in films)
-        board = _board(style, split, chosen, succeeded)
+        board = _board(model_style(model), split, chosen, succeeded)
 
         def frames() -> Iterable[np.ndarray]:
             for i in range(longest + round(HOLD_S * GRID_FPS)):
@@ -113,15 +180,10 @@ def grid(sources: Sources, split: str, model: str) -> Film:
                     picture[y : y + CELL, x : x + CELL] = cell
                 yield picture
 
-        alt = (
-            f"Grid of {style.label} rollouts, {split_title(split)}: rows {', '.join(chosen.rows)}; "
-            f"columns {', '.join(chosen.columns)}. {succeeded} of {len(chosen.cells)} succeed; "
-            f"{sum(total)} of {len(total)} in the whole test."
-        )
         data = {
             "split": split,
             "model": model,
-            "seed": result.seed,
+            "seed": seed,
             "test": "ood",
             "rule": chosen.rule,
             "shown": len(chosen.cells),

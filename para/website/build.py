@@ -19,7 +19,7 @@ from para.figures import libero, study, video_charts
 from para.figures.build import BuiltAsset
 from para.figures.drawing import published_name
 from para.figures.sources import published
-from para.figures.splits import corner_splits, split_title, sweep_splits
+from para.figures.splits import ALL_TASKS, corner_splits, split_title, sweep_splits
 from para.figures.style import model_style
 from para.places import shipped
 from para.runs.identity import Setting
@@ -238,6 +238,7 @@ def render(
         three_way_splits=study.THREE_WAY_SPLITS,
         three_way_layout=study.THREE_WAY_LAYOUT,
         task_rows=[*task_rows(numbers)],
+        all_tasks=ALL_TASKS,
         libero_rows=in_libero,
         libero_words=content.describe([run for row in in_libero for run in row.runs]),
         libero_film=libero.filmed_split(numbers.every, numbers.profile),

@@ -9,11 +9,12 @@ from envs.base import TASKS
 from envs.episodes import VARIED
 from envs.multi_task import LAYOUT
 from para.evaluation.results import MAIN_MODELS
+from para.figures.splits import ALL_TASKS
 from para.runs.identity import Setting
 from para.website.content import Bounded, Number, Numbers
 
-ALONE, TOGETHER = "lr", "multi_task_lr"
-"""The split of each task's headline, and the one that trains a single policy on all of them."""
+ALONE = "lr"
+"""The split of each task's headline."""
 FURTHER = (
     (Setting("bowl_on_plate", layout=LAYOUT, appearance=VARIED), "lr"),
     (Setting("pick_named", layout=LAYOUT), "composition"),
@@ -67,7 +68,7 @@ def task_rows(numbers: Numbers) -> Iterator[TaskRow]:
     for name in TASKS.options():
         if LAYOUT in TASKS[TASKS.load(name).kind].layouts:
             here = Numbers(numbers.every, Setting(name, layout=LAYOUT), numbers.profile)
-            yield TaskRow(name, here, ALONE, TOGETHER)
+            yield TaskRow(name, here, ALONE, ALL_TASKS)
     for setting, split in FURTHER:
         here = Numbers(numbers.every, setting, numbers.profile)
         yield TaskRow(setting.task, here, split, None)

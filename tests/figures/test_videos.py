@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from results_fixture import HERE, make_result, write_result
 
+from envs.base import load_task
 from envs.table import PHYSICS
 from para.cli import load_config
 from para.errors import ResultError
@@ -18,6 +19,7 @@ from para.figures.episodes import EpisodeTask, RerunError
 from para.figures.registry import assets
 from para.figures.scene import start_at
 from para.figures.sources import Sources
+from para.figures.splits import ALL_TASKS
 from para.files import seal
 from para.runs.config import TrainConfig
 from para.runs.identity import Setting
@@ -113,6 +115,43 @@ def test_names_are_those_of_the_published_media(sources, tmp_path, monkeypatch):
         "para_nf_sanity2_ep000_success.mp4",
         "regression_nf_sanity2_ep000_success.mp4",
     }
+
+
+def test_the_grid_of_tasks_shows_one_policy_at_each(tmp_path, monkeypatch):
+    """Two tasks were tested: a column each, with the run of all tasks behind both."""
+    for task in ("bowl_on_plate", "push_to_target"):
+        result = full_result("lr", "para") | {"split": ALL_TASKS}
+        result["environment"] |= {"task": task, "layout": "independent"}
+        result["environment"]["stages"] = [s.name for s in load_task(task).stages]
+        result["environment"]["version"] = load_task(task).version
+        last = result["environment"]["stages"]
+        for episode in result["episodes"]:
+            episode["stage"] = last[-1] if episode["success"] else last[0]
+        result["config"]["training"]["split"] = {"train_set": "left"}
+        write_result(tmp_path / "results", result)
+    sources = Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path / "data")
+    name = f"{ALL_TASKS}_rollout_grid"
+    (missing,) = build({name: ASSETS[name]}, sources, tmp_path / "out")
+    assert missing.status == "not run"
+    run = tmp_path / "runs/all_tasks-panda-independent/laptop/left/para-resnet10-colour/seed0"
+    run.mkdir(parents=True)
+    cfg = load_config(TrainConfig, ["model=para", f"split={ALL_TASKS}", "augment=colour"])
+    training = full_result("lr", "para")["training"] | {"samples_per_s": 50.0}
+    save_policy(run, {}, policy_meta(cfg, training=training))
+    (run / "policy.safetensors").write_bytes(b"para")
+    shot = []
+
+    def shoot(tasks, workers):
+        shot.extend(tasks)
+        yield from fake_shoot(tasks, workers)
+
+    built = make(name, sources, tmp_path / "out", monkeypatch, shoot)
+    assert {task.run_dir for task in shot} == {str(run)}
+    assert len(shot) == 2 * videos.TASK_STARTS
+    data = built.media[0].data
+    assert (data["split"], data["shown"]) == (ALL_TASKS, 6)
+    assert data["succeeded"] == sum(task.success for task in shot)
+    assert "push to target" in built.media[0].alt
 
 
 def test_videos_play_in_browsers_and_a_pair_has_one_length(sources, tmp_path, monkeypatch):
