@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def _draw(
 ) -> None:
     """One panel for each thing that varies, a line per policy, and a legend in the first."""
     names: Sequence[str] = list(sweep.levels)
+    width = round(10.5 * figure.get_figwidth() / len(names)) - 3  # letters below a panel
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         for label, levels in rates.items():
@@ -108,6 +110,6 @@ def _draw(
             rate_line(axes, label, np.array(ordered), [points[level] for level in ordered])
             axes.lines[-1].set_label(f"{model_style(label).label}, n={levels['', 0.0].n} a level")
         soft_grid(axes)
-        axes.set_xlabel(KINDS[name][2])
+        axes.set_xlabel(textwrap.fill(KINDS[name][2], width))
     percent_axis(panels[0], "Success [%]")
     panels[0].legend(loc="lower left")
