@@ -7,13 +7,17 @@ measurement.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from envs.perturbations import SWEEPS, Sweep
+from envs.table import PHYSICS
+from para.evaluation.result_set import sweep_dir
 from para.evaluation.results import result_id
+from para.figures import sweep_curves
 
 THETAS_DEG = [round(25 * i / 7, 4) for i in range(8)]
 PHIS_DEG = [45.0 * i for i in range(8)]
@@ -188,3 +192,24 @@ def write_results(
         for model in models
         for seed in seeds
     ]
+
+
+def write_sweep(
+    results_dir: Path,
+    sweep: str,
+    model: str,
+    seed: int = 0,
+    succeed: Callable[[Mapping[str, float]], int] = len,
+) -> Path:
+    """A result of a sweep: 4 starts at each level, undisturbed first; `succeed(level)` are done."""
+    levels = Sweep(SWEEPS.load(sweep)).levels
+    result = make_result("lr", model, seed, ood=4 * len(levels), sanity=0)
+    for k, episode in enumerate(result["episodes"]):
+        done = k % 4 < succeed(levels[k // 4])
+        episode["condition"]["perturbed"] = levels[k // 4]
+        episode |= {"success": done, "stage": "PLACE" if done else "MISS"}
+    result["split"] = sweep_curves.SPLIT
+    result["environment"] |= {"layout": sweep_curves.LAYOUT, "version": PHYSICS}
+    told = {"camera_fovy_deg": 45.0, "camera_distance": 1.5}
+    result["config"]["evaluation"] = {"env": told}
+    return write_result(sweep_dir(results_dir, sweep), result)

@@ -9,20 +9,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from results_fixture import HERE, make_video_result, write_result, write_results
+from results_fixture import HERE, make_video_result, write_result, write_results, write_sweep
 
 from para.figures.build import BuiltAsset
 from para.figures.registry import assets, build_assets
 from para.figures.sources import Sources
 
-_OF_EVERY_SPLIT = ("_success_map", "_polar_overview")
-_FOR_ALL = {"lr_success_map", "vp_default_to_all_success_map", "vp_lr_polar_overview"}
+_MANY = ("_success_map", "_polar_overview", "_sweep")
+_FOR_ALL = {"lr_success_map", "vp_default_to_all_success_map", "vp_lr_polar_overview", "lens_sweep"}
 FIGURES = [
     name
     for name, asset in assets().items()
-    if asset.kind == "figure" and (name in _FOR_ALL or not name.endswith(_OF_EVERY_SPLIT))
+    if asset.kind == "figure" and (name in _FOR_ALL or not name.endswith(_MANY))
 ]
-"""What is drawn: of pictures that there are of every split, one of each kind."""
+"""What is drawn: of pictures that there are of every split or sweep, one of each kind."""
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,8 @@ def campaign(tmp_path_factory) -> Path:
         ("video_n64", "regression_two_stage-svd_tiny"),
     ):
         write_result(folder, make_video_result(split, model, 1000, 300))
+    for model in ("para", "regression"):
+        write_sweep(folder, "lens", model)
     for model, level in (("para", 3.0), ("regression", 0.3)):
         path = folder / "curves" / HERE / "left" / f"{model}-resnet10-colour" / "seed0.csv"
         path.parent.mkdir(parents=True)

@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from results_fixture import make_result, result_path, write_result
+from results_fixture import make_result, result_path, write_result, write_sweep
 
 from envs.table import PHYSICS
 from para.camera import Camera
-from para.evaluation.result_set import ResultSet, sweep_dir
+from para.evaluation.result_set import ResultSet
 from para.figures import augmentation, study, sweep_curves
 from para.figures.drawing import Drawing
 from para.figures.sources import NotRun, Sources
@@ -185,34 +185,26 @@ def test_who_follows_what_is_said_by_the_classes():
     assert "video" not in rows
 
 
-def write_sweep(folder, model, seed, successes):
-    """A made-up result of a sweep of light: 4 starts undisturbed, then at each level."""
-    result = make_result("lr", model, seed, ood=4 * len(successes), sanity=0)
-    for k, episode in enumerate(result["episodes"]):
-        level = [*successes][k // 4]
-        episode["condition"]["perturbed"] = {"light": level} if level else {}
-        episode["success"] = k % 4 < successes[level]
-        episode["stage"] = "PLACE" if episode["success"] else "MISS"
-    result |= {"split": sweep_curves.SPLIT}
-    result["environment"] |= {"layout": sweep_curves.LAYOUT, "version": PHYSICS}
-    told = {"camera_fovy_deg": 45.0, "camera_distance": 1.5}
-    result["config"]["evaluation"] = {"env": told}
-    write_result(sweep_dir(folder, "light"), result)
-
-
 def test_curves_of_a_sweep_pool_seeds_at_each_level(tmp_path):
     draw_light = partial(sweep_curves.sweep_figure, sweep="light")
     with pytest.raises(NotRun, match=r"sweep=light was not run"):
         sweep_curves.sweep_inputs(Sources.open(tmp_path, tmp_path, tmp_path), "light")
-    write_sweep(tmp_path, "para", 0, {0: 4, 0.4: 1, 1.6: 3})
-    write_sweep(tmp_path, "para", 1, {0: 4, 0.4: 0, 1.6: 3})
-    write_sweep(tmp_path, "regression", 0, {0: 2, 0.4: 0, 1.6: 0})
+    done = ({0.4: 1, 1.6: 3}, {0.4: 0, 1.6: 3})
+    for seed in (0, 1):
+        found = done[seed]
+        write_sweep(
+            *(tmp_path, "light", "para", seed),
+            succeed=lambda level, found=found: found.get(level.get("light"), 4),
+        )
+    write_sweep(tmp_path, "light", "regression", succeed=lambda level: 0 if level else 2)
     drawing = draw(tmp_path, draw_light)
-    found = {level: rate["successes"] for level, rate in drawing.data["para"].items()}
-    assert list(found.values()) == [8, 1, 6]
-    assert "light, as a multiple of the usual: 0.4: 12 %" in drawing.alt
+    words = [f"{name}: {rate['successes']}" for name, rate in drawing.data["para"].items()]
+    light = "light, as a multiple of the usual"
+    assert {"undisturbed: 8", f"{light}: 0.4: 1", f"{light}: 1.6: 6"} <= {*words}
+    assert f"{light}: 0.4: 12 %" in drawing.alt
     (axes,) = drawing.figure.axes
-    assert [tuple(line.get_xdata()) for line in axes.lines] == [(0.4, 1.0, 1.6)] * 2
-    assert list(axes.lines[1].get_ydata()) == [0, 50, 0]
+    for line in axes.lines:
+        assert list(line.get_xdata()) == [0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6]
+    assert list(axes.lines[1].get_ydata()) == [0, 0, 0, 50, 0, 0, 0]
     inputs = sweep_curves.sweep_inputs(Sources.open(tmp_path, tmp_path, tmp_path), "light")
     assert len(inputs) == 3
