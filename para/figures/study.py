@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from baselines.floors import FLOORS
 from envs.base import load_task
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import model_order
@@ -258,10 +259,10 @@ def _curves(
 
 
 def _lines(results: ResultSet, curve: dict[int, str]) -> dict[str, dict[int, Rate]]:
-    """Label -> number -> rate; a policy with one point only is of another figure, no curve."""
+    """Label -> number -> rate of what learns; with one point a policy is of another figure."""
     results = results.newest(curve.values())
     found = {}
-    for label in sorted({r.model for r in results.results}, key=model_order):
+    for label in sorted({r.model for r in results.results} - {*FLOORS}, key=model_order):
         rates = {n: results.rate(split, label, "ood") for n, split in curve.items()}
         found[label] = {n: rate for n, rate in rates.items() if rate.n}
     return {label: rates for label, rates in found.items() if len(rates) > 1}

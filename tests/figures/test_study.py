@@ -78,6 +78,13 @@ def test_a_combination_is_not_told_by_results_of_the_world_before(tmp_path):
     assert labels["para", False] is None
 
 
+def test_floors_are_no_curves(tmp_path):
+    for split in ("demos_n1", "corner_n4"):
+        for model in ("para", "colour"):
+            write(tmp_path, split, model, "camera", rate=1.0)
+    assert set(draw(tmp_path, study.demonstrations_figure).data["independent"]) == {"para"}
+
+
 def test_a_curve_joins_results_of_one_world(tmp_path):
     for split in ("demos_n1", "corner_n4"):
         write(tmp_path, split, "para", "camera", "together", rate=0.9)
