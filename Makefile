@@ -9,8 +9,7 @@ ARGS ?=
 
 setup: .venv/.installed
 
-# uv where it exists, else pip alone; the pins are plain name==version lines. Neither compiles what
-# nobody imports (50 s of a core).
+# uv where it exists, else pip alone; the pins are plain name==version lines.
 .venv/.installed: pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "PARA needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
@@ -21,7 +20,7 @@ setup: .venv/.installed
 	else \
 	  $(PYTHON) -m venv .venv; \
 	  echo "Installing into .venv (torch is large: this takes a few minutes)"; \
-	  $(PY) -m pip install --quiet --no-compile --constraint .ci/constraints.txt --editable '.[dev]'; \
+	  $(PY) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'; \
 	fi
 	@touch $@
 
