@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from envs.base import load_task
-from envs.multi_task import SUITE, suite
+from envs.multi_task import suite
 from envs.perturbations import SWEEPS, Sweep
 from envs.splits import TESTS, Split, load_split
 from para.campaign.cells import Cell, campaigns
@@ -19,7 +19,7 @@ from para.data.format import dataset_dir
 from para.evaluation.result_set import sweep_dir
 from para.runs.config import TrainConfig
 from para.runs.contents import POLICY, POLICY_META
-from para.runs.folders import run_dir, run_id, setting_of
+from para.runs.folders import learned_in, run_dir, run_id, setting_of
 from para.runs.identity import ResultId, RunId, Setting
 from para.runs.labels import model_overrides, run_label
 from para.training.stages import stage_configs
@@ -108,10 +108,10 @@ class _Planner:
         cfg, split = self.cfg, load_split(cell.split)
         setting = Setting(cell.task, cfg.robot, cell.layout, cell.appearance)
         common = _common(cfg, setting)
-        where = "" if setting == setting_of(cfg) else f" {setting.name}"
+        where = self._where(setting)
         rest = [f"split={split.name}", f"seed={cell.seed}", *common]
         policy = self._policy(cell, rest)
-        learned = replace(setting, task=SUITE) if split.every_task else setting
+        learned = learned_in(setting, split)
         run = replace(policy.run, setting=learned, train_set=split.train_set, seed=cell.seed)
 
         tasks = [task.name for task in suite(cfg.robot)] if split.every_task else [cell.task]
@@ -119,8 +119,7 @@ class _Planner:
         shown = [self._demos(split, replace(setting, task=task), size) for task in tasks]
         demos = [job.name for job in shown]
 
-        by = "" if learned == setting_of(cfg) else f" {learned.name}"
-        train = f"train {split.train_set} {policy.label} seed{cell.seed}{by}"
+        train = f"train {split.train_set} {policy.label} seed{cell.seed}{self._where(learned)}"
         if train not in self.jobs:
             needs = self._stages_of_others(train, policy)
             steps = sum(stage.training.steps for stage in policy.stages[-1 if needs else 0 :])
@@ -162,10 +161,14 @@ class _Planner:
         self.jobs.setdefault(name, job)
         return [*self.jobs[train].needs, train, name]
 
+    def _where(self, setting: Setting) -> str:
+        """End of a job's name: the setting, where it is not the one that the script is told."""
+        return "" if setting == setting_of(self.cfg) else f" {setting.name}"
+
     def _demos(self, split: Split, setting: Setting, image_size: int) -> Job:
         """The job that makes the demos of a split in one setting."""
         dataset = split.dataset_for(load_task(setting.task), setting.layout)
-        name = f"demos {dataset}" + ("" if setting == setting_of(self.cfg) else f" {setting.name}")
+        name = f"demos {dataset}{self._where(setting)}"
         if name not in self.jobs:
             folder = dataset_dir(self.cfg.data_dir, setting.name, dataset, image_size)
             told = (f"dataset={dataset}", *_common(self.cfg, setting), *self.cfg.executor.told)

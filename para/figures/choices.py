@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from envs.base import EnvConfig, load_task
-from envs.multi_task import SUITE
 from envs.splits import load_split
 from para.errors import ConfigError, ResultError, one_line
 from para.evaluation.result_set import StoredResult
@@ -147,16 +146,14 @@ def run_folder(sources: Sources, result: StoredResult) -> Path:
     Raises:
         NotRun: It is not on this machine, or has been trained again since.
     """
-    from para.runs.folders import find_runs
+    from para.runs.folders import find_runs, learned_in
     from para.runs.policy_file import read_policy_meta
 
     _, trained = recorded_configs(sources, result)
     train_set = trained["split"]["train_set"]
     names = ("model", "backbone", "augment", "seed")
     policy = {name: getattr(result.id, name) for name in names}
-    setting = sources.setting
-    if load_split(result.split).every_task:
-        setting = replace(setting, task=SUITE)
+    setting = learned_in(sources.setting, load_split(result.split))
     folders = find_runs(sources.runs_dir, setting, sources.profile, train_set, **policy)
     if not folders:
         raise NotRun(

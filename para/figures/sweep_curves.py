@@ -47,7 +47,6 @@ def sweep_figure(sources: Sources, theme: Theme, sweep: str) -> Drawing:
     rates = {label: rates_by_level(data) for label, data in runs.items()}
     told = runs[labels[0]][0]["config"]["evaluation"]["env"]
     _draw(figure, cfg, rates, _usual(told["camera_fovy_deg"], told["camera_distance"]))
-    figure.axes[0].get_legend().remove()
     handles = []
     for label in labels:
         style = model_style(label)
@@ -74,6 +73,7 @@ def curves_of_sweep(cfg: EvalConfig, results: Mapping[str, Result]) -> list[Path
     with themed(LIGHT):
         figure = new_figure(3.6 * len(cfg.sweep.levels) + 0.4, 3.6)
         _draw(figure, cfg.sweep, rates, _usual(cfg.env.camera_fovy_deg, cfg.env.camera_distance))
+        figure.axes[0].legend(loc="lower left")
         figure.suptitle(cfg.sweep.title, x=0.01, ha="left", fontweight="bold", fontsize=13)
         stem = place / f"{cfg.split.name}_{cfg.sweep.name}_sweep"
         return save_figure(figure, stem, LIGHT)[1:]
@@ -98,7 +98,7 @@ def _level(name: str, level: float) -> str:
 def _draw(
     figure: Figure, sweep: SweepConfig, rates: Mapping[str, Levels], usual: Mapping[str, float]
 ) -> None:
-    """One panel for each thing that varies, a line per policy, and a legend in the first."""
+    """One panel for each thing that varies, a line per policy."""
     names: Sequence[str] = list(sweep.levels)
     width = round(10.5 * figure.get_figwidth() / len(names)) - 3  # letters below a panel
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
@@ -112,4 +112,3 @@ def _draw(
         soft_grid(axes)
         axes.set_xlabel(textwrap.fill(KINDS[name][2], width))
     percent_axis(panels[0], "Success [%]")
-    panels[0].legend(loc="lower left")

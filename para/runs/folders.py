@@ -31,7 +31,15 @@ def trained_setting(cfg: CommonConfig) -> Setting:
     setting = setting_of(cfg)
     if not cfg.split.simulated:
         return Setting(OWN, "recorded", own_name(cfg.data))
-    return replace(setting, task=SUITE) if cfg.split.every_task else setting
+    return learned_in(setting, cfg.split)
+
+
+def learned_in(setting: Setting, split: Any) -> Setting:
+    """Whose runs hold the policies of a split (its configuration) that is tested in `setting`.
+
+    Those of a split that trains on every task lie together, whichever task is tested.
+    """
+    return replace(setting, task=SUITE) if split.every_task else setting
 
 
 def run_id(cfg: TrainConfig) -> RunId:
