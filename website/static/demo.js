@@ -10,10 +10,11 @@ let facts; // demo.json
 const sessions = new Map(); // name of a policy -> promise of its session
 const sheets = new Map(); // index of a view -> promise of its frames, all in one picture
 let pixels; // context of a canvas of one frame
+let cache = "default"; // of the browser; after a failure nothing is taken from it
 
 // ---- Files -------------------------------------------------------------------------------------
 async function load(name) {
-  const response = await fetch(new URL(name, HOME));
+  const response = await fetch(new URL(name, HOME), { cache });
   if (!response.ok) throw new Error(`${name}: ${response.status}`);
   return response;
 }
@@ -372,9 +373,14 @@ class Demo {
 }
 
 export async function start(element) {
-  await prepare();
-  // the first run of a session takes longer; and what cannot run leaves the page as it was
-  await predict(facts.policies[0].name, { view: 0, row: 0, column: 0 });
+  try {
+    await prepare();
+    // the first run of a session takes longer; and what cannot run leaves the page as it was
+    await predict(facts.policies[0].name, { view: 0, row: 0, column: 0 });
+  } catch (error) {
+    cache = "reload";
+    throw error;
+  }
   const content = element.querySelector("template").content.cloneNode(true);
   element.querySelector(".demo-start").replaceWith(content);
   const demo = new Demo(element);
