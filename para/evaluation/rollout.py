@@ -137,18 +137,22 @@ def _wait(
     """Let the time pass until the command that follows from an image begins (`latency_s`).
 
     The hand goes on with the plan before, from the waypoint after those that were executed; without
-    one it holds still.
+    one it holds still. As in `servo_to` the fingers move when it is there; it stays there then.
     """
     chunk, k = before or (None, 0)
+    moves = False  # the fingers
     for _ in range(latency_steps(env.condition)):
         if env.done:
             return
         goal, opening, turn = env.target, env.gripper_command, None
         if chunk is not None and k < len(chunk.positions) and np.isfinite(chunk.positions[k]).all():
-            goal, opening = chunk.positions[k], float(chunk.gripper[k] > 0.5)
+            goal = chunk.positions[k]
             if env.task.turns and np.isfinite(chunk.rotations[k]).all():
                 turn = chunk.rotations[k]
-            k += bool(np.linalg.norm(env.target - goal) < NEAR)
+            if np.linalg.norm(env.target - goal) < NEAR:
+                opening = float(chunk.gripper[k] > 0.5)
+                moves = opening != env.gripper_command or moves
+                k += not moves
         env.control_step(goal, opening, turn)
         if recorder is not None:
             recorder.step(env)

@@ -123,6 +123,30 @@ def test_latency_lets_the_plan_before_go_on():
     assert np.linalg.norm(places[0.2] - places[0.0]) > 0.01
 
 
+class _Closes(_Ahead):
+    """Its second waypoint is below the first, where the fingers close; a third leads away."""
+
+    def predict(self, observations, inference=None):
+        places = np.array([[-0.18, -0.047, 0.28], [-0.18, -0.047, 0.20], [0.1, 0.1, 0.25]])
+        return [ActionChunk(places, np.array([1.0, 0.0, 0.0])) for _ in observations]
+
+
+def test_fingers_wait_for_the_hand_also_while_time_passes():
+    env = TASK.environment("hand", "together", EnvConfig(image_size=16, max_steps=60))
+    commands = []
+
+    class Watch:
+        start = plan = waypoint = staticmethod(lambda *_: None)
+
+        def step(self, env):
+            commands.append((env.gripper_command, env.ee_position[2]))
+
+    start = replace(START, perturbed={"latency_s": 0.6})
+    rollout(_Closes(), [env], [start], Inference(execute=1), {0: Watch()})
+    closed = [height for command, height in commands if command == 0.0]
+    assert closed and max(closed) < 0.21  # as `servo_to` does, and it does not go on meanwhile
+
+
 def test_starts_of_a_sweep_survive_json_and_are_told_apart():
     config = SWEEPS.load("calibration")
     starts = SWEEPS[config.kind](config).starts([START])
