@@ -191,6 +191,7 @@ def test_what_it_needs_is_said(browser, address, site):
         assert page.locator(".demo-start img").is_visible()
         assert page.locator(".demo-start video").is_hidden()
         assert page.locator("#demo-status").inner_text() == ""
+        assert "no JavaScript" not in page.locator(".demo-start").inner_text()
     url = f"file://{site}/index.html"
     with opened(browser, url) as page:
         require_film(page)
@@ -206,6 +207,7 @@ def test_what_it_needs_is_said(browser, address, site):
     page.goto(address)
     assert page.locator("#demo-start").is_hidden()
     require_film(page)
+    assert "no JavaScript" in page.locator(".demo-start").inner_text()
     context.close()
 
 
