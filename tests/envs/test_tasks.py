@@ -95,6 +95,28 @@ def test_a_cluttered_episode_is_done_too(name):
 
 
 @pytest.mark.parametrize("name", TURNING)
+def test_the_expert_rests_where_it_changes_something(name):
+    """Before the hand moves its fingers, or leaves what it pushed, a waypoint of a policy lies
+    inside: one that is a tenth of a second early or late is at the same place.
+    """
+    task, env = _env(name)
+    env.begin(task.grid(100))
+    places, fingers = [], []
+
+    def watch(env):
+        places.append(env.ee_position)
+        fingers.append(env.gripper_command)
+
+    assert run_expert(env, on_step=watch)
+    pushes = name == "push_to_target"
+    low = np.flatnonzero(np.array(places)[:, 2] < 0.03)
+    changes = [low[-1] - 10] if pushes else np.flatnonzero(np.diff(fingers)) + 1
+    for change in changes:
+        before = np.array(places[change - 20 : change])
+        assert np.ptp(before, axis=0).max() < 0.004, (name, change)
+
+
+@pytest.mark.parametrize("name", TURNING)
 def test_the_action_space_turns_the_hand(name):
     _, env = _env(name)
     env.reset(seed=0)

@@ -19,6 +19,7 @@ from para.heads import HEADS, Labels
 from para.heads.base import sample
 from para.heads.decode import peak_cells, refine_bins, refine_cells
 from para.heads.pixel import FactorisedHead
+from para.heads.sharp import weighted_peaks
 from para.heads.targets import bin_target, circular_bin_target, divergence, gaussian_target
 
 settings.register_profile("shared_machine", deadline=None, max_examples=50)
@@ -206,6 +207,24 @@ def test_heads_decode_on_a_device_without_float64(kind):
         assert decoded.cells.device.type == decoded.heights.device.type == "cuda"
         assert decoded.cells.dtype == decoded.heights.dtype == torch.float32
         assert double_on_cpu(decoded.cells).dtype == torch.float64
+
+
+def test_a_narrow_heatmap_is_decoded_where_its_mass_is():
+    """What the network says of cells that weigh nothing does not move the peak."""
+    truth = torch.tensor([[7.4, 8.3]])
+    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    squared = (columns - truth[0, 0]) ** 2 + (rows - truth[0, 1]) ** 2
+    logits = (-0.5 * squared / 0.75**2)[None]
+    peak = peak_cells(logits)
+    assert (weighted_peaks(logits, peak) - truth).abs().max() < 1e-4
+    light = logits < logits.max() - 3.5
+    torch.manual_seed(0)
+    taught_little = torch.where(light, logits + torch.randn(64, 16, 16), logits)
+    off = [
+        (decode(taught_little, peak.expand(64, 2)) - truth).norm(dim=1).mean()
+        for decode in (weighted_peaks, refine_cells)
+    ]
+    assert off[0] < 0.05 < off[1]
 
 
 def test_plain_argmax_decodes_to_cell_centres():

@@ -12,6 +12,7 @@ from envs.base import TASKS, Metric, Stage, TaskConfig, TaskObject, Waypoint
 from envs.table import judging
 from envs.table.blocks import add_box, add_free_body, yaw_of
 from envs.table.env import TableEnv
+from envs.table.expert import SETTLE_STEPS
 from envs.table.task import TableTask
 
 # The cabinet's frame: the drawer opens along -y, so that the hand, whose fingers open along y, is
@@ -34,8 +35,8 @@ CABINET = TaskObject("cabinet", float(np.hypot(HALF_WIDTH, BACK)), (0.22, 0.42, 
 DRAWER_RGBA, HANDLE_RGBA = (0.90, 0.84, 0.70, 1.0), (0.84, 0.33, 0.10, 1.0)
 
 HOVER_HEIGHT = 0.15
-PULL = 0.093
-"""How far the expert pulls [m]."""
+PULL = 0.105
+"""How far the expert pulls [m]: until the drawer stops, as one that looks from afar must."""
 
 SHUT = Stage("SHUT", "never moved", "shut")
 AJAR = Stage("AJAR", "moved, not open", "ajar")
@@ -61,6 +62,7 @@ class OpenDrawer(TableTask):
     description = "Pull the drawer of a small cabinet open by its handle."
     instruction = "open the drawer"
     turns = True
+    settle_steps = SETTLE_STEPS
     objects = (CABINET,)
     stages = (SHUT, AJAR, OPEN)
     metrics = (

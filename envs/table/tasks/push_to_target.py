@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import mujoco
 import numpy as np
@@ -12,6 +13,7 @@ from envs.base import TASKS, Condition, Environment, Metric, Stage, TaskConfig, 
 from envs.table import judging
 from envs.table.blocks import add_free_body, add_mark, add_puck
 from envs.table.env import TableEnv
+from envs.table.expert import SETTLE_STEPS
 from envs.table.robots import in_reach
 from envs.table.task import TableTask
 
@@ -30,6 +32,9 @@ STRIDE = 0.02
 """The expert looks again after so much of the way [m]."""
 CLOSE, LAST = 0.006, 0.010
 """It stops when so little of the way is left, and pushes no less far than that [m]."""
+BEYOND = 0.004
+"""It aims so far beyond the target's centre: a hand that follows its waypoints stops a little short
+of each [m]."""
 STEERING = 0.04
 """It no longer changes direction when less than this is left [m]."""
 
@@ -98,10 +103,13 @@ class PushToTarget(TableTask):
                 left = _Way.between(puck, target)
                 if left.length > STEERING:
                     way = left
-                ahead = float((target - puck) @ way.direction)
+                ahead = float((target - puck) @ way.direction) + BEYOND
                 if ahead < CLOSE:
                     break
-                yield way.push(puck, min(STRIDE, max(LAST, ahead)))
+                yield (stroke := way.push(puck, min(STRIDE, max(LAST, ahead))))
+            # The end of a push is a place to rest: on the way there and back again, the waypoints
+            # of a policy lie before it, up to a tenth of a second's way on either side.
+            yield from repeat(stroke, SETTLE_STEPS)
             yield from way.leave(puck)
 
     def hand_places(self, condition: Condition) -> list[np.ndarray]:
