@@ -1,4 +1,4 @@
-"""The table of docs/libero.md: each split of LIBERO that was run, beside its floors and ceiling."""
+"""The tables of docs/libero.md: each split that was run, and turned cameras by their angle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from para.figures.style import model_style
 from para.floor_table import measured_bounds
 from para.markdown import table_head, table_row
 from para.website.content import TEST_WORDS, Numbers, in_words
-from para.website.libero import libero_rows
+from para.website.libero import VIEWS, libero_rows
 
 
 def libero_table(numbers: Numbers) -> str:
@@ -30,4 +30,18 @@ def libero_table(numbers: Numbers) -> str:
         return (
             "not run: `python scripts/eval.py task=libero_spatial_0 split=libero_id model=expert`"
         )
+    return "\n".join(lines)
+
+
+def libero_cameras_table(numbers: Numbers) -> str:
+    """Success of the main policies by where the camera stands."""
+    titles = [model_style(model).label for model in MAIN_MODELS]
+    lines = table_head("task", "demos", "camera", *titles)
+    rows = [row for row in libero_rows(numbers) if row.turned]
+    for row in rows:
+        for title in VIEWS:
+            rates = (in_words(row.seen(model, title)) for model in MAIN_MODELS)
+            lines.append(table_row(f"`{row.setting.task}`", row.demos, title, *rates))
+    if not rows:
+        return "not run: `python scripts/eval.py task=libero_spatial_0 split=libero_cameras`"
     return "\n".join(lines)

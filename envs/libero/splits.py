@@ -136,6 +136,12 @@ CAMERAS = (
 """In turn: orbits at the usual height and raised, distances, rolls."""
 
 
+def view_of(start: Condition) -> View | None:
+    """The one of CAMERAS that sees a start of `libero_cameras`; None: the usual one."""
+    found = (view for view in CAMERAS if _seen(start, view) == start)
+    return next(found, None)
+
+
 def _seen(start: Condition, view: View) -> Condition:
     theta, phi = orbit(view.azimuth_deg, view.raised_deg, ELEVATION_DEG)
     return replace(start, theta_deg=theta, phi_deg=phi, perturbed=dict(view.perturbed))

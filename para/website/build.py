@@ -29,7 +29,7 @@ from para.website import content, media
 from para.website.content import Number, Numbers
 from para.website.demo import Demo
 from para.website.folder import MARKER, replaced_folder
-from para.website.libero import libero_rows
+from para.website.libero import VIEWS, libero_rows
 from para.website.many_tasks import task_rows
 
 SOURCE = shipped("website")
@@ -240,6 +240,7 @@ def render(
         task_rows=[*task_rows(numbers)],
         all_tasks=ALL_TASKS,
         libero_rows=in_libero,
+        libero_views=VIEWS,
         libero_words=content.describe([run for row in in_libero for run in row.runs]),
         libero_film=libero.filmed_split(numbers.every, numbers.profile),
         followers=study.followers(),

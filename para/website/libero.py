@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from envs.base import TASKS, load_task
-from envs.libero.splits import WHAT
+from envs.base import TASKS, Condition, load_task
+from envs.libero.splits import AZIMUTHS_DEG, DISTANCES_M, RAISED_DEG, ROLLS_DEG, WHAT, View, view_of
 from envs.splits import load_split, split_names, training_indices
-from para.evaluation.result_set import StoredResult
+from para.evaluation.result_set import Episode, StoredResult
 from para.evaluation.results import MAIN_MODELS
 from para.figures.splits import split_title
 from para.runs.identity import Setting
@@ -16,6 +16,28 @@ from para.website.content import Bounded, Number, Numbers
 
 KIND = "libero"
 """Kind of its tasks and of their splits."""
+NEAR_DEG = 30
+
+
+def _orbits(least: int, most: int) -> Callable[[View], bool]:
+    """Those round the vertical, at either height."""
+    return lambda v: not v.perturbed and least <= abs(v.azimuth_deg) <= most
+
+
+def _off(what: str, level: float) -> Callable[[View], bool]:
+    return lambda v: {name: abs(value) for name, value in v.perturbed} == {what: level}
+
+
+ANGLES = sorted({abs(angle) for angle in AZIMUTHS_DEG})
+VIEWS: dict[str, Callable[[View], bool]] = {
+    f"orbits of up to {NEAR_DEG}°": _orbits(0, NEAR_DEG),
+    **{f"orbit of {angle}°": _orbits(angle, angle) for angle in ANGLES},
+    f"{RAISED_DEG}° higher alone": _orbits(0, 0),
+    **{f"{metres:g} m away": _off("distance_m", metres) for metres in DISTANCES_M},
+    **{f"roll of {angle}°": _off("roll_deg", angle) for angle in sorted({*map(abs, ROLLS_DEG)})},
+    "all": lambda _: True,
+}
+"""Title -> which of the cameras of `libero_cameras`; orbits either way and at both heights."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,22 @@ class LiberoRow(Bounded):
     def rate(self, model: str, test: str = "ood") -> Number | None:
         """Success of a policy; None: not run."""
         return self.numbers.number(self.split, model, test)
+
+    @property
+    def turned(self) -> bool:
+        """Is it held-out cameras that test it?"""
+        return load_split(self.split).held_out == "cameras"
+
+    def seen(self, model: str, title: str) -> Number | None:
+        """Success of a policy as seen by some of the cameras, by its title in VIEWS."""
+        number, which = self.rate(model), VIEWS[title]
+
+        def counts(episode: Episode) -> bool:
+            view = view_of(Condition.from_dict(episode["condition"]))
+            return view is not None and which(view)
+
+        rate = self.numbers.results.rate(self.split, model, "ood", counts)
+        return replace(number, rate=rate) if number and rate.n else None
 
     def ends(self, model: str = MAIN_MODELS[0]) -> str:
         """How the held-out episodes of a policy ended: '15 placed; 4 never lifted'; '' if not run.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from envs.libero.camera import orbit
+from envs.libero.splits import CAMERAS, ELEVATION_DEG
 from para.evaluation.result_set import ResultSet
 from para.figures.libero import SPLITS, filmed_split
-from para.libero_table import libero_table
+from para.libero_table import libero_cameras_table, libero_table
 from para.website.build import build_site
 from para.website.content import Numbers
 from para.website.libero import libero_rows
@@ -55,6 +57,27 @@ def test_page_and_table_say_the_same_and_how_episodes_ended(tmp_path):
     published = page.find(data_table="libero-published")[0].text
     assert "LIBERO-PRO" in published
     assert "#15" in published  # the dispute stands beside the number
+
+
+def test_success_by_camera_counts_each_episode_by_where_its_camera_stood(tmp_path):
+    result = in_libero("libero_cameras", "para")
+    episodes = [e for e in result["episodes"] if e["test"] == "ood"]
+    for episode, view in zip(episodes, CAMERAS, strict=False):
+        theta, phi = orbit(view.azimuth_deg, view.raised_deg, ELEVATION_DEG)
+        where = {"theta_deg": theta, "phi_deg": phi, "perturbed": dict(view.perturbed)}
+        episode["condition"] |= where
+        near = abs(view.azimuth_deg) <= 30
+        episode |= {"success": near, "stage": "PLACE" if near else "MISS"}
+    write_result(tmp_path, result)
+    lines = libero_cameras_table(Numbers(ResultSet.load(tmp_path))).splitlines()[2:]
+    rates = {line.split(" | ")[2]: line.split(" | ")[3] for line in lines}
+    assert rates["orbits of up to 30°"].endswith("n=9")
+    assert rates["orbits of up to 30°"].startswith("100.0 %")
+    assert rates["orbit of 45°"].startswith("0.0 %")
+    assert rates["orbit of 45°"].endswith("n=4")
+    assert rates["15° higher alone"].endswith("n=1")
+    assert rates["roll of 10°"] == "not run"
+    assert rates["all"].endswith("n=20")
 
 
 def test_the_film_is_of_the_most_demos_that_both_policies_were_run_with(tmp_path):
