@@ -30,6 +30,7 @@ GRID_RULE = (
 )
 PLACES = 3
 """Rows and columns of a grid of places."""
+FIRST_RULE = "the first nine test starts"
 PLACES_RULE = "the test starts nearest to the middles of nine equal parts of the table"
 
 
@@ -86,6 +87,14 @@ def choose_grid(result: StoredResult) -> Board:
     episodes = result.episodes("ood")
     views = {(e["condition"]["theta_deg"], e["condition"]["phi_deg"]) for e in episodes}
     return _views(episodes) if len(views) > 1 else _places(episodes)
+
+
+def first_starts(result: StoredResult) -> Board:
+    """The first nine held-out starts: where neither viewpoints nor places are what varies."""
+    indices = [episode["index"] for episode in result.episodes("ood")][: PLACES**2]
+    cells = {divmod(k, PLACES): index for k, index in enumerate(indices)}
+    rows, columns = (str(PLACES * k) for k in range(PLACES)), (f"+{k}" for k in range(PLACES))
+    return Board(tuple(rows), tuple(columns), cells, FIRST_RULE)
 
 
 def _views(episodes: Sequence[Mapping[str, Any]]) -> Board:

@@ -1,4 +1,4 @@
-"""Both policies on the same start of LIBERO-PRO's swapped scene."""
+"""Both policies on the same starts of LIBERO-PRO's swapped scene."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from para.evaluation.result_set import ResultSet
 from para.evaluation.results import MAIN_MODELS
 from para.figures.build import Film
-from para.figures.choices import video_inputs
+from para.figures.choices import first_starts, video_inputs
 from para.figures.sources import Sources
-from para.figures.videos import pair
+from para.figures.videos import grid, pair
 from para.runs.identity import Setting
 from para.runs.labels import PROFILE
 
@@ -26,6 +26,16 @@ def swapped_inputs(sources: Sources) -> list[Path]:
 def swapped(sources: Sources) -> Film:
     """A video of each policy, see `para.figures.videos.pair`."""
     return pair(*_filmed(sources), "ood")
+
+
+def swapped_grid_inputs(sources: Sources, model: str) -> list[Path]:
+    """Result file and weights behind `swapped_grid`."""
+    return video_inputs(*_filmed(sources), (model,))
+
+
+def swapped_grid(sources: Sources, model: str) -> Film:
+    """The first starts, one policy, all at once."""
+    return grid(*_filmed(sources), model, first_starts)
 
 
 def _filmed(sources: Sources) -> tuple[Sources, str]:

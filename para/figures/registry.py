@@ -288,6 +288,16 @@ def _of_experiments() -> dict[str, Asset]:
             kind="video",
             simulates=True,
         ),
+        **{
+            f"libero_{model}_rollout_grid": Asset(
+                partial(libero.swapped_grid, model=model),
+                partial(libero.swapped_grid_inputs, model=model),
+                "LIBERO-PRO's swapped scene: the first nine starts",
+                kind="video",
+                simulates=True,
+            )
+            for model in MAIN_MODELS
+        },
         "train_demos": Asset(
             videos.train_demos,
             videos.demo_files,

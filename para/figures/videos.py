@@ -6,7 +6,7 @@ All show the scene twice as fast as it happened. Which episodes are shown is dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -92,10 +92,15 @@ def pair(sources: Sources, split: str, test: str) -> Film:
 _LEFT, _TOP, _GAP = 58, 76, 4
 
 
-def grid(sources: Sources, split: str, model: str) -> Film:
-    """Rollouts at starts over the whole test, all at once."""
+def grid(
+    sources: Sources,
+    split: str,
+    model: str,
+    choose: Callable[[StoredResult], Board] = choose_grid,
+) -> Film:
+    """Rollouts at starts over the whole test, or at those that `choose` names, all at once."""
     (result,) = pair_results(sources, split, (model,))
-    chosen = choose_grid(result)
+    chosen = choose(result)
     tasks = {
         cell: episode_task(sources, result, "ood", index, CELL, GRID_STRIDE)
         for cell, index in chosen.cells.items()

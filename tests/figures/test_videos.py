@@ -227,6 +227,13 @@ def test_grid_of_a_split_of_positions_has_nine_places_all_over_the_table(
     )
 
 
+def test_grid_of_first_starts_numbers_each_by_its_row_and_column(sources):
+    board = choices.first_starts(sources.results.select("lr", "para")[0])
+    assert len(board.cells) == 3 * 3
+    for (i, j), index in board.cells.items():
+        assert int(board.rows[i]) + int(board.columns[j]) == index
+
+
 def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
     result = sources.results.select("lr", "regression")[0]
     task = choices.episode_task(sources, result, "ood", 13, 64, 4)
