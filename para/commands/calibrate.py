@@ -8,11 +8,12 @@ from para.data.calibrating import CalibrateConfig
     CalibrateConfig,
     examples=[
         "source=board path=calibration board.columns=7 board.rows=5 board.square=0.03",
+        "source=marker path=recordings/monday marker.offset=[0.06,0,-0.05] cameras=lens.json",
         "source=points path=clicked cameras=lens.json",
     ],
 )
 def main(cfg: CalibrateConfig) -> None:
-    """Find K and T_world_camera, from a ChArUco board in the hand or from pixels of the tool.
+    """Find K and T_world_camera, from a board or a marker in the hand or from pixels of the tool.
 
     Writes a calibration file (cameras.json) with errors in px and mm and a covariance.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,8 @@ from para.errors import DataError, one_line
 from para.fields import choice, number, require, word
 from para.files import read_text
 
+DICTIONARY = cv2.aruco.DICT_4X4_50
+
 
 @dataclass
 class BoardConfig:
@@ -33,7 +35,7 @@ class BoardConfig:
 
     def board(self) -> Any:
         """OpenCV's board."""
-        dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+        dictionary = cv2.aruco.getPredefinedDictionary(DICTIONARY)
         shape = (self.columns, self.rows)
         return cv2.aruco.CharucoBoard(shape, self.square, 0.75 * self.square, dictionary)
 
@@ -43,23 +45,36 @@ class BoardConfig:
 
 
 @dataclass
+class MarkerConfig:
+    """An ArUco marker (OpenCV's, dictionary 4x4_50) that the hand carries."""
+
+    index: int = number(0, least=0, most=49)
+    """Which of the dictionary's."""
+    offset: list[float] = number([0.0, 0.0, 0.0], least=-1, most=1)
+    """Where its middle is in the frame of the hand's poses [m]."""
+
+
+@dataclass
 class CalibrateConfig(CommonConfig):
     """scripts/calibrate.py"""
 
     script: ClassVar[str] = "calibrate"
 
-    source: str = choice("board", ("board", "points"))
+    source: str = choice("board", ("board", "marker", "points"))
     """board: images of a ChArUco board in the hand, and poses.csv (image, x, y, z, qw, qx, qy, qz
-    of the hand) | points: points.csv (x, y, z of the tool centre in the world, u, v its pixel)."""
+    of the hand) | marker: the same of a single marker, such as a recording of demos | points:
+    points.csv (x, y, z of the tool centre in the world, u, v its pixel)."""
     path: str = ""
     """Folder with the files."""
     name: str = word("front")
     """What the camera is called."""
     cameras: str | None = None
-    """Calibration file with intrinsics that are known (points); null: they are estimated."""
+    """Calibration file with intrinsics that are known (points, marker); null: they are
+    estimated."""
     size: list[int] = number([640, 480], least=16, most=8192)
     """Width and height of the images, for points without cameras= [px]."""
     board: BoardConfig = field(default_factory=BoardConfig)
+    marker: MarkerConfig = field(default_factory=MarkerConfig)
     out: str | None = None
     """Calibration file to write; null: cameras.json in the folder."""
 
@@ -68,8 +83,12 @@ class CalibrateConfig(CommonConfig):
         require(bool(self.path), "path= names no folder: give path=FOLDER.")
         require(len(self.size) == 2, f"size={self.size} must be [width,height].")
         require(
-            self.cameras is None or self.source == "points",
-            "cameras= is for source=points: a board shows the intrinsics itself.",
+            self.cameras is None or self.source != "board",
+            "cameras= is for source=points and marker: a board shows the intrinsics itself.",
+        )
+        require(
+            len(self.marker.offset) == 3,
+            f"marker.offset={self.marker.offset} must be [x,y,z].",
         )
 
 
@@ -80,7 +99,8 @@ def calibrate(cfg: CalibrateConfig) -> tuple[Calibration, Path]:
         DataError: Files are missing, or show too little.
     """
     folder = Path(cfg.path)
-    found = _from_board(cfg, folder) if cfg.source == "board" else _from_points(cfg, folder)
+    sources = {"board": _from_board, "marker": _from_marker, "points": _from_points}
+    found = sources[cfg.source](cfg, folder)
     path = Path(cfg.out) if cfg.out else folder / "cameras.json"
     facts = {
         "error_px": found.error_px,
@@ -112,36 +132,88 @@ def report(found: Calibration, path: Path) -> str:
 def _from_points(cfg: CalibrateConfig, folder: Path) -> Calibration:
     rows = _table(folder / "points.csv", ("x", "y", "z", "u", "v"))
     numbers = _numbers(folder / "points.csv", rows, ("x", "y", "z", "u", "v"))
-    K, size = None, (cfg.size[0], cfg.size[1])
-    if cfg.cameras:
-        known = read_cameras(cfg.cameras)
-        one = choose_camera(known, cfg.name if cfg.name in known else None, Path(cfg.cameras))
-        K, size = one.camera.intrinsics, (one.camera.width, one.camera.height)
-    return calibrate_points(numbers[:, :3].copy(), numbers[:, 3:].copy(), size, K)
+    return _calibrated(cfg, numbers[:, :3].copy(), numbers[:, 3:].copy(), None)
+
+
+def _from_marker(cfg: CalibrateConfig, folder: Path) -> Calibration:
+    """The marker's middle, found in every image, is a point of the hand."""
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+    detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(DICTIONARY), parameters)
+    points, pixels, count, size = [], [], 0, (0, 0)
+    for image, T in _views(folder):
+        count, size = count + 1, (image.shape[1], image.shape[0])
+        corners, numbers, _ = detector.detectMarkers(image)
+        found = [] if numbers is None else numbers.ravel().tolist()
+        if found.count(cfg.marker.index) != 1:  # unseen, or a second one somewhere
+            continue
+        square = corners[found.index(cfg.marker.index)].reshape(4, 2).astype(np.float64)
+        points.append(T[:3, :3] @ cfg.marker.offset + T[:3, 3])
+        pixels.append(_middle(square) + 0.5)
+    if len(points) < 12:
+        raise DataError(
+            f"{folder}: marker {cfg.marker.index} of OpenCV's dictionary 4x4_50 is found in "
+            f"{len(points)} of {count} images, and 12 are needed: print it larger, with a white "
+            "border, and turn it towards the camera."
+        )
+    return _calibrated(cfg, np.array(points), np.array(pixels), size)
 
 
 def _from_board(cfg: CalibrateConfig, folder: Path) -> Calibration:
-    columns = ("x", "y", "z", "qw", "qx", "qy", "qz")
-    rows = _table(folder / "poses.csv", ("image", *columns))
-    poses = _numbers(folder / "poses.csv", rows, columns)
     detector = cv2.aruco.CharucoDetector(cfg.board.board())
     hands, seen, size = [], [], (0, 0)
-    for row, pose in zip(rows, poses, strict=True):
-        image = cv2.imread(str(folder / row["image"]), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise DataError(f"{folder / row['image']} is no image that can be read.")
-        if size not in ((0, 0), image.shape[::-1]):
-            raise DataError(f"{folder}: images differ in size ({size}, {image.shape[::-1]}).")
+    for image, T in _views(folder):
         size = (image.shape[1], image.shape[0])
         corners, numbers, _, _ = detector.detectBoard(image)
         if numbers is None or len(numbers) < 6:
             continue
-        T = np.eye(4)
-        T[:3, :3] = Rotation.from_quat(pose[3:], scalar_first=True).as_matrix()
-        T[:3, 3] = pose[:3]
         hands.append(T)
         seen.append((numbers.ravel(), corners.reshape(-1, 2).astype(np.float64) + 0.5))
     return calibrate_board(cfg.board.corners(), np.array(hands), seen, size)
+
+
+def _views(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Grey images (H, W), all of a size, and the hand's poses (4, 4), of poses.csv."""
+    columns = ("x", "y", "z", "qw", "qx", "qy", "qz")
+    rows = _table(folder / "poses.csv", ("image", *columns))
+    poses = _numbers(folder / "poses.csv", rows, columns)
+    shape = None
+    for row, pose in zip(rows, poses, strict=True):
+        image = cv2.imread(str(folder / row["image"]), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            raise DataError(f"{folder / row['image']} is no image that can be read.")
+        shape = shape or image.shape
+        if image.shape != shape:
+            sizes = f"{shape[::-1]}, {image.shape[::-1]}"
+            raise DataError(f"{folder}: images differ in size ({sizes}).")
+        T = np.eye(4)
+        T[:3, :3] = Rotation.from_quat(pose[3:], scalar_first=True).as_matrix()
+        T[:3, 3] = pose[:3]
+        yield image, T
+
+
+def _calibrated(
+    cfg: CalibrateConfig, points: np.ndarray, pixels: np.ndarray, size: tuple[int, int] | None
+) -> Calibration:
+    """From points; with the intrinsics of `cfg.cameras` if it names some."""
+    if not cfg.cameras:
+        return calibrate_points(points, pixels, size or (cfg.size[0], cfg.size[1]))
+    known = read_cameras(cfg.cameras)
+    one = choose_camera(known, cfg.name if cfg.name in known else None, Path(cfg.cameras)).camera
+    theirs = one.width, one.height
+    if size and size != theirs:
+        raise DataError(
+            f"{cfg.cameras} is of images of {theirs[0]} x {theirs[1]} px, and these have "
+            f"{size[0]} x {size[1]}: a calibration holds for one size."
+        )
+    return calibrate_points(points, pixels, theirs, one.intrinsics)
+
+
+def _middle(square: np.ndarray) -> np.ndarray:
+    """Where the diagonals of a square seen at an angle (4, 2) meet: its middle, unlike the mean."""
+    first, second = square[2] - square[0], square[3] - square[1]
+    along = np.linalg.solve(np.stack([first, -second], 1), square[1] - square[0])
+    return square[0] + along[0] * first
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import pytest
 from foreign_sets import camera_file
 from scipy.spatial.transform import Rotation
 
+from benchmarks import marker
 from para.camera import Camera
 from para.commands.calibrate import main
 from para.data.calibrating import BoardConfig
@@ -135,6 +138,31 @@ def test_the_command_reads_points_and_images_of_a_board(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["source=points", *words])
     assert "lacks the columns u, v" in capsys.readouterr().err
+
+
+def test_a_marker_in_the_hand_of_recorded_demos_calibrates_their_camera(tmp_path, capsys):
+    marker.record(tmp_path, 0, views=14)
+    offset = ",".join(map(str, marker.OFFSET))
+    words = ["source=marker", f"path={tmp_path}", f"marker.offset=[{offset}]"]
+    lens = f"cameras={tmp_path}/lens.json"
+    main([*words, lens, f"out={tmp_path}/a.json"])
+    found = marker.off(read_cameras(tmp_path / "a.json")["front"].camera)
+    assert found["deg"] < 0.3
+    assert found["mm"] < 5
+    assert found["goals_mm"] < 2.5
+    assert "14 pixels, reprojection error 0." in capsys.readouterr().out
+    main([*words, f"out={tmp_path}/b.json"])  # a wrong lens and a wrong distance make up for it
+    found = marker.off(read_cameras(tmp_path / "b.json")["front"].camera)
+    assert found["goals_mm"] < 5
+    for wrong, sentence in (
+        ([*words, lens, "marker.index=3"], "marker 3 .* is found in 0 of 14 images, and 12"),
+        ([*words, lens, "marker.offset=[0,0]"], r"marker\.offset=\[0.*must be \[x,y,z\]"),
+        (["source=board", f"path={tmp_path}", lens], "cameras= is for source=points and marker"),
+        ([*words, f"cameras={camera_file(tmp_path / 'c.json', width=64)}"], "64 x .* 640 x 480"),
+    ):
+        with pytest.raises(SystemExit):
+            main(wrong)
+        assert re.search(sentence, " ".join(capsys.readouterr().err.split()))
 
 
 def _draw_board_views(folder, rng) -> None:
