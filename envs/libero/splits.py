@@ -36,7 +36,7 @@ class LiberoSplitConfig(SplitConfig):
     held_out: str = choice("official", WHAT, mark=LOCAL)
     """official: starts that no demo has, as LIBERO draws them; half: bowl and plate in the half of
     the workspace that no demo has; swap: LIBERO-PRO's scenes; cameras: the outer camera elsewhere,
-    in the ranges of LIBERO-Plus."""
+    in the ranges of LIBERO-Plus, before starts like those of the demos."""
     demos_used: int = number(64, least=1, most=64)
     """Demos that train it, the first of the set; of layout=official 45 at
     most, of layout=human 50."""
@@ -112,10 +112,17 @@ class LiberoSplit(Split):
             if i >= STATES // 2:
                 return self.task.alike(rng, suite)
             return self.task.official(final * STATES // 2 + i, suite)
+        if what == "cameras":
+            like_demos = self.layout == VARIED
+            start = self._trained(rng) if like_demos else self._official(i, rng)
+            return _seen(start, CAMERAS[i % len(CAMERAS)])
+        return self._official(i, rng)
+
+    def _official(self, i: int, rng: np.random.Generator) -> Condition:
         middle = TRAINED + (STATES - TRAINED) // 2
+        final = self.starts == STARTS[1]
         untrained = range(middle, STATES) if final else range(TRAINED, middle)
-        start = self.task.official(untrained[i]) if i < len(untrained) else self.task.alike(rng)
-        return start if what == "official" else _seen(start, CAMERAS[i % len(CAMERAS)])
+        return self.task.official(untrained[i]) if i < len(untrained) else self.task.alike(rng)
 
 
 @dataclass(frozen=True)

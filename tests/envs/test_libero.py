@@ -17,7 +17,7 @@ from envs.libero import package
 from envs.libero.camera import orbit
 from envs.libero.scenes import load_scene, read_scene, split_origin
 from envs.libero.splits import CAMERAS, ELEVATION_DEG
-from envs.libero.starts import BOWL, PLATE, TRAINED
+from envs.libero.starts import BOWL, PLATE, TRAINED, free
 from envs.splits import load_split, split_names, test_conditions, training_conditions
 from para.cli import load_config
 from para.data.generate import GenerateConfig
@@ -141,6 +141,15 @@ def test_cameras_go_round_up_away_and_roll():
     assert 20 < theta < 30
     assert 0 < phi < 30
     assert max(s.theta_deg for s in starts) > 50
+
+
+def test_other_cameras_see_starts_like_those_of_the_demos():
+    def starts(layout):
+        return test_conditions(load_split("libero_cameras"), "ood", TASK, layout, episodes=20)
+
+    for start in starts("varied"):
+        assert free(BOWL, start.at(BOWL), {PLATE: start.at(PLATE)})
+    assert [s.origin for s in starts("official")[:2]] == ["libero_spatial/45", "libero_spatial/46"]
 
 
 # --- what is refused ------------------------------------------------------------------------------
