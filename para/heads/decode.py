@@ -7,9 +7,6 @@ from torch import Tensor
 
 from para.doubles import double_on_cpu
 
-_RADIUS = 2
-"""Cells around the argmax that the local fit sees: a 5 x 5 window."""
-
 
 def peak_cells(logits: Tensor) -> Tensor:
     """The argmax of maps (N, h, w) as integer cell coordinates (N, 2), (column, row)."""
@@ -18,21 +15,27 @@ def peak_cells(logits: Tensor) -> Tensor:
     return torch.stack([flat % width, flat // width], 1)
 
 
-def refine_cells(logits: Tensor, cells: Tensor) -> Tensor:
+def refine_cells(logits: Tensor, cells: Tensor, *, radius: int = 2) -> Tensor:
     """Move integer cells (N, 2) to the maximum of a parabola fitted to the logits around them.
 
     The log of a Gaussian is a parabola, so a Gaussian heatmap decodes exactly, wherever its centre
     lies within the cell; a soft-argmax over a window narrower than the Gaussian is biased towards
-    the cell's centre. Least squares over 5 x 5 cells (DARK, Zhang et al., 2020, uses finite
+    the cell's centre. Least squares over a window (DARK, Zhang et al., 2020, uses finite
     differences over 3 x 3). The window is moved inwards at borders. Where the fit has no maximum,
     or one more than a cell away, the expectation over the window's probabilities is taken. In 64
     bits on the CPU: the windows are small, and the fit is solved once.
+
+    Args:
+        logits: (N, h, w).
+        cells: (N, 2) their argmax, (column, row).
+        radius: Cells around the argmax that the fit sees, 2 for 5 x 5. The cross-entropy teaches a
+            logit as much as its cell weighs: a fit that looks beyond follows what nobody taught.
 
     Returns:
         (N, 2) float cell coordinates.
     """
     height, width = logits.shape[1:]
-    radius = min(_RADIUS, (height - 1) // 2, (width - 1) // 2)
+    radius = min(radius, (height - 1) // 2, (width - 1) // 2)
     offsets = torch.arange(-radius, radius + 1, device=logits.device)
     column = cells[:, 0].clamp(radius, width - 1 - radius)
     row = cells[:, 1].clamp(radius, height - 1 - radius)

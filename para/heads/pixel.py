@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,12 @@ class FactorisedHead(Head):
     """p(cell) p(height | cell): T heatmaps, and heights read at one cell.
 
     Costs T maps instead of T x Z: the heights are read at one pixel.
+
+    Attributes:
+        fit_radius: Cells around a heatmap's argmax that say where it peaks.
     """
+
+    fit_radius: ClassVar[int] = 2
 
     def __init__(
         self, cfg: FactorisedConfig, horizon: int, in_channels: int, timing: Tensor | None = None
@@ -64,7 +70,9 @@ class FactorisedHead(Head):
         shape = logits.shape[:2]
         maps = logits.flatten(0, 1)
         peaks = peak_cells(maps)
-        cells = refine_cells(maps, peaks) if subcell else peaks.to(maps.dtype)
+        cells = (
+            refine_cells(maps, peaks, radius=self.fit_radius) if subcell else peaks.to(maps.dtype)
+        )
         heatmaps = maps.flatten(1).softmax(-1).view_as(logits)
         return self._read_at(trunk, cells.unflatten(0, shape), heatmaps, subcell=subcell)
 

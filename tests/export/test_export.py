@@ -38,7 +38,7 @@ from tests.serving.served import SMALL
 def folder(tmp_path_factory) -> Path:
     """A policy that turns the hand and has learned nothing."""
     folder = tmp_path_factory.mktemp("exported") / "small"
-    save_untrained(folder, [*SMALL, "model.head.rotation_bins=8"])
+    save_untrained(folder, [*SMALL, "model.head.rotation_bins=8", "model/head=sharp"])
     return folder
 
 

@@ -19,7 +19,7 @@ from para.heads import HEADS, Labels
 from para.heads.base import sample
 from para.heads.decode import peak_cells, refine_bins, refine_cells
 from para.heads.pixel import FactorisedHead
-from para.heads.sharp import HEATMAP_WEIGHT, weighted_peaks
+from para.heads.sharp import HEATMAP_WEIGHT
 from para.heads.targets import bin_target, circular_bin_target, divergence, gaussian_target
 
 settings.register_profile("shared_machine", deadline=None, max_examples=50)
@@ -216,13 +216,13 @@ def test_a_narrow_heatmap_is_decoded_where_its_mass_is():
     squared = (columns - truth[0, 0]) ** 2 + (rows - truth[0, 1]) ** 2
     logits = (-0.5 * squared / 0.75**2)[None]
     peak = peak_cells(logits)
-    assert (weighted_peaks(logits, peak) - truth).abs().max() < 1e-4
+    assert (refine_cells(logits, peak, radius=1) - truth).abs().max() < 1e-4
     light = logits < logits.max() - 3.5
     torch.manual_seed(0)
     taught_little = torch.where(light, logits + torch.randn(64, 16, 16), logits)
     off = [
-        (decode(taught_little, peak.expand(64, 2)) - truth).norm(dim=1).mean()
-        for decode in (weighted_peaks, refine_cells)
+        (refine_cells(taught_little, peak.expand(64, 2), radius=radius) - truth).norm(dim=1).mean()
+        for radius in (1, 2)
     ]
     assert off[0] < 0.05 < off[1]
 
