@@ -15,6 +15,10 @@ CONTACT = {
 pads: between two flat faces the pads' own make the light fingers chatter at 4 ms a step, so that a
 block of 60 g creeps out of them (Panda: 19 of 32 stacked, against 32 with these)."""
 
+PUSHED = CONTACT | {"solref": (-5000.0, -150.0)}
+"""Of what is hit, not held: half the damping. In a step of 4 ms that of CONTACT takes 1.2 times the
+approach speed: the fingers shot a puck off at 2.5 times their speed, through the air."""
+
 
 def add_free_body(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
     """A body of its own with a free joint of the same name, at the world's origin."""
@@ -44,7 +48,7 @@ def add_puck(
     """An upright cylinder on a body, foot on z = 0 of its frame."""
     body.add_geom(
         type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(radius, height / 2, 0), pos=(0, 0, height / 2),
-        rgba=rgba, mass=mass, **CONTACT,
+        rgba=rgba, mass=mass, **PUSHED,
     )  # fmt: skip
 
 

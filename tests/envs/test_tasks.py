@@ -180,6 +180,23 @@ def test_a_block_that_lies_across_the_slot_is_not_inside():
     assert env.outcome.stage == "GRASP"
 
 
+def test_a_puck_is_pushed_and_not_shot_off():
+    task, env = _env("push_to_target")
+    env.begin(task.grid(162))
+    puck, hand = [], []
+
+    def watch(env):
+        puck.append(env.objects()["puck"][:3])
+        hand.append(env.ee_position)
+
+    above, down, *_, last, _, _ = task.waypoints(env.objects())
+    for waypoint in (above, down, last):  # as fast as the servo goes
+        env.servo_to(waypoint.position, 0.0, watch, rotation=waypoint.rotation)
+    fastest = [np.linalg.norm(np.diff(path, axis=0), axis=1).max() for path in (puck, hand)]
+    assert fastest[0] < 1.25 * fastest[1]
+    assert np.array(puck)[:, 2].max() < 0.004
+
+
 def test_a_puck_that_only_passes_or_is_still_touched_is_not_there():
     task, env = _env("push_to_target")
     env.begin(task.grid(120))
