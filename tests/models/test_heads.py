@@ -19,11 +19,6 @@ from para.heads import HEADS, Labels
 from para.heads.base import sample
 from para.heads.decode import peak_cells, refine_bins, refine_cells
 from para.heads.pixel import FactorisedHead
-<<<<<<< HEAD
-from para.heads.sharp import HEATMAP_WEIGHT
-=======
-from para.heads.sharp import weighted_peaks
->>>>>>> parent of e44b685 (The heatmap of tasks that turn the hand weighs four times as much: being an eighth of a cell off was 2 % of the loss)
 from para.heads.targets import bin_target, circular_bin_target, divergence, gaussian_target
 
 settings.register_profile("shared_machine", deadline=None, max_examples=50)
