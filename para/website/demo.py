@@ -1,18 +1,20 @@
 """The demo of the website: what is in its folder, and how it comes onto a page.
 
-A folder holds `demo.json` (`DemoFile`), a policy per ONNX file, a sheet of frames per view (WebP,
-lossless: row i, column j shows the objects at (x[i], y[j])), `still.webp`, the picture before it is
-started, and `film.mp4`, for who cannot run it. `para.website.make_demo` makes one; the repository's
-lies in website/demo/.
+A folder holds `demo.json` (`DemoFile`), a policy per ONNX file, sheets of frames per view (WebP,
+lossless: row i, column j shows what is dragged at (x[i], y[j]); `para.website.demo_frames`),
+`still.webp`, the picture before it is started, and `film.mp4`, for who cannot run it.
+`para.website.make_demo` makes one; the repository's lies in website/demo/.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from para.errors import ConfigError
@@ -36,15 +38,20 @@ Row = Annotated[list[float], Field(min_length=3, max_length=4)]
 
 
 class DemoView(Record):
-    """A camera, and the sheet of what it sees.
+    """A camera, and the sheets of what it sees: one for each thing that is dragged.
 
-    `turn_deg`, `tilt_deg`: how far it stands to the right of the trained view, and above it.
+    `turn_deg`, `tilt_deg`: how far it stands to the right of the trained view, and above it;
+    `empty`: what it sees without any of them, None where there is one sheet only; `bytes`: of these
+    files; `differ`: of `checked` pictures so many were not, to the bit, what the simulator renders.
     """
 
     turn_deg: float
     tilt_deg: float
-    file: FileName
+    sheets: Annotated[list[FileName], Field(min_length=1)]
+    empty: FileName | None
     bytes: Count
+    checked: Count
+    differ: Count
     intrinsics: Annotated[list[Row], Field(min_length=3, max_length=3)]
     T_world_camera: Annotated[list[Row], Field(min_length=4, max_length=4)]
 
@@ -81,7 +88,7 @@ class DemoPolicy(Record):
 
 
 class DemoObject(Record):
-    """An object of the task. `offset`: from the place of all of them (x, y) [m]."""
+    """An object of the task. `offset`: from the place of what is dragged (x, y) [m]."""
 
     name: Text
     radius: Amount
@@ -89,8 +96,28 @@ class DemoObject(Record):
     offset: Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
+class DemoMover(Record):
+    """Something that is dragged: an object, or several as one."""
+
+    title: Text
+    objects: Annotated[list[DemoObject], Field(min_length=1)]
+
+
+class DemoMark(Record):
+    """A point of the expert's path. `offset`: from the place of what it goes with [m]."""
+
+    mover: Count
+    offset: Row
+
+
 class DemoFile(Record):
-    """demo.json. Positions are world frame [m]; `grasp` is relative to the objects' place."""
+    """demo.json. Positions are world frame [m].
+
+    `marks`: where the expert's fingers close, and where they open if they do; `start`: row and
+    column of each thing that is dragged; `spacing`: how far they are apart at least;
+    `from_demos_mm`: from any place to the nearest of the demonstrations, None where objects stand
+    apart.
+    """
 
     command: Text
     size: Count
@@ -100,16 +127,25 @@ class DemoFile(Record):
     trained: Annotated[list[float], Field(min_length=4, max_length=4)]
     ee_position: Row
     gripper: float
-    grasp: Row
-    from_demos_mm: Amount
-    objects: Annotated[list[DemoObject], Field(min_length=1)]
+    marks: Annotated[list[DemoMark], Field(min_length=1, max_length=2)]
+    from_demos_mm: Amount | None
+    spacing: Amount
+    start: list[Annotated[list[Count], Field(min_length=2, max_length=2)]]
+    movers: Annotated[list[DemoMover], Field(min_length=1)]
     views: Annotated[list[DemoView], Field(min_length=1)]
     policies: Annotated[list[DemoPolicy], Field(min_length=1)]
 
     @property
     def files(self) -> list[str]:
         """Names of the files in the folder, but for the film, which is made of the others."""
-        return [FACTS, STILL, *(part.file for part in (*self.policies, *self.views))]
+        sheets = [name for view in self.views for name in view.sheets]
+        empty = [view.empty for view in self.views if view.empty]
+        return [FACTS, STILL, *(policy.file for policy in self.policies), *sheets, *empty]
+
+    def marks_at(self, places: Sequence[tuple[int, int]]) -> np.ndarray:
+        """`marks` (n, 3) [m] with everything at some places of the grid (row, column)."""
+        at = np.array([(self.x[row], self.y[column], 0.0) for row, column in places])
+        return np.array([at[mark.mover] + mark.offset for mark in self.marks])
 
 
 @dataclass(frozen=True)

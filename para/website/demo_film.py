@@ -1,6 +1,6 @@
 """The film that stands for the demo where it cannot run: what one would see by dragging.
 
-Bowl and plate walk over the table, in a figure of eight through both halves, before the trained
+What is dragged walks over the table, in figures of eight through both halves, before the trained
 camera; each frame shows the plan of every policy, as `draw_still` does. Frames and plans are those
 of the page: the recorded frames, and the ONNX files. So the film of a demo that exists can be made
 again without the runs that it was made of:
@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from para.camera import Camera
 from para.errors import ParaError
 from para.export.model import OnnxPolicy
 from para.extras import require_packages
-from para.types import ActionChunk, Observation
+from para.types import ActionChunk
 from para.video import draw_text, write_video
 from para.website import demo
+from para.website.demo_frames import Places, observations
 from para.website.demo_still import GAP, PANEL, closing, draw_still
 
 FPS = 8
@@ -32,65 +31,44 @@ CRF = 30
 STEPS = 96
 """Points of the walk; those at the place of the one before are left out."""
 
-Place = tuple[int, int]
-"""Row and column of a sheet."""
 
+def walk(rows: int, columns: int, movers: int = 1) -> list[Places]:
+    """Closed figures of eight over a grid of places, lying across; the first from its middle left.
 
-def walk(rows: int, columns: int) -> list[Place]:
-    """A closed figure of eight over a grid of places, lying across; from its middle to the left."""
-    angle = np.linspace(0, 2 * np.pi, STEPS, endpoint=False)
+    Each of the others is a quarter of the way ahead of the one before.
+    """
+    angle = (
+        np.linspace(0, 2 * np.pi, STEPS, endpoint=False)[:, None] + np.arange(movers) * np.pi / 2
+    )
     row = (rows - 1) * (0.5 + 0.42 * np.sin(2 * angle))
     column = (columns - 1) * (0.5 - 0.48 * np.sin(angle))
-    found = np.stack([row, column], 1).round().astype(int)
-    new = np.any(found != np.roll(found, 1, axis=0), axis=1)
+    found = np.stack([row, column], -1).round().astype(int)
+    new = np.any(found != np.roll(found, 1, axis=0), axis=(1, 2))
     new[0] = True
-    return [(int(i), int(j)) for i, j in found[new]]
-
-
-def frames(
-    folder: Path, facts: demo.DemoFile, view: int, places: Sequence[Place]
-) -> list[Observation]:
-    """What the page shows its policies with the objects at some places.
-
-    Args:
-        folder: Of the demo.
-        facts: What its demo.json says.
-        view: Index of the camera.
-        places: Where the objects are.
-    """
-    size, seen_by = facts.size, facts.views[view]
-    with Image.open(folder / seen_by.file) as picture:
-        sheet = np.asarray(picture.convert("RGB"))
-    matrices = np.array(seen_by.intrinsics), np.array(seen_by.T_world_camera)
-    camera = Camera(*matrices, size, size)
-    state = np.array(facts.ee_position), facts.gripper
-    cells = [
-        (slice(i * size, i * size + size), slice(j * size, j * size + size)) for i, j in places
-    ]
-    return [Observation(sheet[cell].copy(), camera, *state) for cell in cells]
+    return [[(int(i), int(j)) for i, j in places] for places in found[new]]
 
 
 def write_film(folder: Path, facts: demo.DemoFile) -> Path:
     """Write the film of the demo in a folder, which has all its other files; returns its path."""
-    places = walk(len(facts.x), len(facts.y))
-    seen = frames(folder, facts, 0, places)
+    places = walk(len(facts.x), len(facts.y), len(facts.movers))
+    seen = observations(folder, facts, 0, places)
     plans = [OnnxPolicy(folder / policy.file).predict(seen) for policy in facts.policies]
     x0, y0, x1, y1 = facts.trained
     outline = np.array([[x0, y0, 0], [x0, y1, 0], [x1, y1, 0], [x1, y0, 0], [x0, y0, 0]])
     names = [policy.name for policy in facts.policies]
 
     def picture(k: int) -> np.ndarray:
-        row, column = places[k]
-        x, y = facts.x[row], facts.y[column]
-        grasp = np.array([x, y, 0]) + facts.grasp
+        at = [(facts.x[row], facts.y[column]) for row, column in places[k]]
+        marks = facts.marks_at(places[k])
         chunks = [plan[k] for plan in plans]
-        drawn = draw_still(seen[k], chunks, names, grasp, outline)
-        known = x0 <= x <= x1 and y0 <= y <= y1
-        where = f"in the half {'with' if known else 'without'} demonstrations"
+        drawn = draw_still(seen[k], chunks, names, marks, outline)
+        known = {x0 <= x <= x1 and y0 <= y <= y1 for x, y in at}
+        which = {(True,): "with", (False,): "without"}.get(tuple(known))
+        where = f"in the half {which} demonstrations" if which else "in both halves"
         for n, chunk in enumerate(chunks):
             left = n * (PANEL + GAP) + 14
             draw_text(drawn, where, (left, PANEL - 58), size=17, outline=2)
-            draw_text(drawn, _outcome(chunk, grasp), (left, PANEL - 34), size=17, outline=2)
+            draw_text(drawn, _outcome(chunk, marks[0]), (left, PANEL - 34), size=17, outline=2)
         return drawn
 
     pictures = (picture(k) for k in range(len(places)))

@@ -21,7 +21,7 @@ def draw_still(
     seen: Observation,
     chunks: Sequence[ActionChunk],
     models: Sequence[str],
-    grasp: np.ndarray,
+    marks: np.ndarray,
     outline: np.ndarray | None = None,
 ) -> np.ndarray:
     """What several policies predict from one frame, side by side.
@@ -30,7 +30,7 @@ def draw_still(
         seen: The frame.
         chunks: A prediction per policy.
         models: Their names in results.
-        grasp: Where the expert's fingers close (3,) [m]; a cross.
+        marks: Where the expert's fingers close, and where they open (n, 3) [m]; x and +.
         outline: Corners (n, 3) [m] of a line around something on the table.
 
     Returns:
@@ -38,7 +38,7 @@ def draw_still(
     """
     panels = []
     for chunk, model in zip(chunks, models, strict=True):
-        panel = _panel(seen, chunk, model, grasp, outline)
+        panel = _panel(seen, chunk, model, marks, outline)
         panels += [np.full((PANEL, GAP, 3), 255, np.uint8), panel]
     return np.concatenate(panels[1:], axis=1)
 
@@ -53,7 +53,7 @@ def _panel(
     seen: Observation,
     chunk: ActionChunk,
     model: str,
-    grasp: np.ndarray,
+    marks: np.ndarray,
     outline: np.ndarray | None,
 ) -> np.ndarray:
     camera = seen.camera.resized(PANEL, PANEL)
@@ -74,8 +74,9 @@ def _panel(
     for pixel in pixels:
         draw_dot(panel, pixel, 4, colour, 1)
     draw_dot(panel, camera.project(chunk.positions[marked])[0], 8, _WHITE, 3)
-    u, v = camera.project(grasp)[0].round().astype(int).tolist()
-    cv2.drawMarker(panel, (u, v), (20, 20, 20), cv2.MARKER_TILTED_CROSS, 22, 5)
-    cv2.drawMarker(panel, (u, v), (255, 230, 60), cv2.MARKER_TILTED_CROSS, 20, 2)
+    for mark, kind in zip(marks, (cv2.MARKER_TILTED_CROSS, cv2.MARKER_CROSS), strict=False):
+        u, v = camera.project(mark)[0].round().astype(int).tolist()
+        cv2.drawMarker(panel, (u, v), (20, 20, 20), kind, 22, 5)
+        cv2.drawMarker(panel, (u, v), (255, 230, 60), kind, 20, 2)
     draw_text(panel, style.label, (14, 12), size=22, bold=True, outline=2)
     return panel

@@ -1,132 +1,9 @@
-// The demo: recorded frames, policies by ONNX Runtime Web. Nothing here is loaded before it is asked
-// for (site.js), and everything comes from the folder demo/ beside the page.
-import * as ort from "../demo/ort.wasm.bundle.min.js";
+// The demo's page: what is dragged, turned and chosen, and how a plan is drawn and told. Nothing of it
+// is loaded before it is asked for (site.js).
+import { distrust, facts, metres, predict, prepare, project } from "./demo_run.js";
 
-const HOME = new URL("../demo/", import.meta.url);
 const HEAT = [[43, 10, 61], [123, 31, 107], [216, 66, 79], [249, 160, 63], [255, 246, 201]];
 const SVG = "http://www.w3.org/2000/svg";
-
-let facts; // demo.json
-const sessions = new Map(); // name of a policy -> promise of its session
-const sheets = new Map(); // index of a view -> promise of its frames, all in one picture
-let pixels; // context of a canvas of one frame
-let cache = "default"; // of the browser; after a failure nothing is taken from it
-
-// ---- Files -------------------------------------------------------------------------------------
-async function load(name) {
-  const response = await fetch(new URL(name, HOME), { cache });
-  if (!response.ok) throw new Error(`${name}: ${response.status}`);
-  return response;
-}
-
-// A server may have unpacked it already (Content-Encoding).
-async function unpacked(name) {
-  const packed = await (await load(name)).arrayBuffer();
-  const [first, second] = new Uint8Array(packed, 0, 2);
-  if (first !== 0x1f || second !== 0x8b) return packed;
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
-
-function once(map, key, make) {
-  if (!map.has(key)) {
-    const promise = make();
-    map.set(key, promise);
-    promise.catch(() => map.delete(key)); // so that it can be tried again
-  }
-  return map.get(key);
-}
-
-function session(name) {
-  return once(sessions, name, async () => {
-    const { file } = facts.policies.find((policy) => policy.name === name);
-    return ort.InferenceSession.create(await (await load(file)).arrayBuffer(), {
-      executionProviders: ["wasm"],
-    });
-  });
-}
-
-function sheet(view) {
-  return once(sheets, view, async () => {
-    for (const [other, promise] of sheets) {
-      if (other === view) continue;
-      sheets.delete(other); // a sheet takes some 40 MB of memory
-      promise.then((bitmap) => bitmap.close()).catch(() => {});
-    }
-    const blob = await (await load(facts.views[view].file)).blob();
-    return createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  });
-}
-
-// ---- Prediction --------------------------------------------------------------------------------
-export async function prepare() {
-  facts = await (await load("demo.json")).json();
-  ort.env.wasm.numThreads = 1; // more would need headers that not every server sends
-  ort.env.wasm.wasmBinary = await unpacked("ort-wasm-simd-threaded.wasm.gz");
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = facts.size;
-  pixels = canvas.getContext("2d", { willReadFrequently: true });
-  await Promise.all([session(facts.policies[0].name), sheet(0)]);
-  return facts;
-}
-
-// A frame as an ImageData, and as RGB, size x size x 3.
-async function frame({ view, row, column }) {
-  const size = facts.size;
-  const bitmap = await sheet(view);
-  pixels.drawImage(bitmap, column * size, row * size, size, size, 0, 0, size, size);
-  const picture = pixels.getImageData(0, 0, size, size);
-  const rgba = picture.data;
-  const rgb = new Uint8Array(size * size * 3);
-  for (let i = 0, k = 0; i < rgba.length; i += 4, k += 3) {
-    rgb[k] = rgba[i];
-    rgb[k + 1] = rgba[i + 1];
-    rgb[k + 2] = rgba[i + 2];
-  }
-  return { picture, rgb };
-}
-
-// What a policy plans from one frame: positions [[x, y, z], ...] in metres, gripper [0 | 1, ...],
-// heatmaps (a Float32Array per waypoint) where it has some, milliseconds, and the frame.
-export async function predict(name, place) {
-  const { size, ee_position, gripper, views } = facts;
-  const [{ picture, rgb }, policy] = await Promise.all([frame(place), session(name)]);
-  const { intrinsics, T_world_camera } = views[place.view];
-  const doubles = (values, dims) => new ort.Tensor("float64", Float64Array.from(values), dims);
-  const all = {
-    image: new ort.Tensor("uint8", rgb, [1, size, size, 3]),
-    intrinsics: doubles(intrinsics.flat(), [1, 3, 3]),
-    T_world_camera: doubles(T_world_camera.flat(), [1, 4, 4]),
-    ee_position: doubles(ee_position, [1, 3]),
-    gripper: doubles([gripper], [1]),
-  };
-  const feeds = Object.fromEntries(policy.inputNames.map((input) => [input, all[input]]));
-  const start = performance.now();
-  const found = await policy.run(feeds);
-  const milliseconds = performance.now() - start;
-  const rows = (tensor) => {
-    const count = tensor.dims[1];
-    const length = tensor.data.length / count;
-    return Array.from({ length: count }, (_, k) => tensor.data.slice(k * length, (k + 1) * length));
-  };
-  return {
-    positions: rows(found.positions).map((position) => [...position]),
-    gripper: [...found.gripper_command.data],
-    heatmaps: found.heatmaps ? rows(found.heatmaps) : null,
-    milliseconds,
-    picture,
-  };
-}
-
-// ---- Geometry ----------------------------------------------------------------------------------
-// World point [m] to pixel (u, v): para/camera.py.
-export function project(view, [x, y, z]) {
-  const { intrinsics: K, T_world_camera: T } = facts.views[view];
-  const p = [x - T[0][3], y - T[1][3], z - T[2][3]];
-  const c = [0, 1, 2].map((i) => T[0][i] * p[0] + T[1][i] * p[1] + T[2][i] * p[2]);
-  const h = K.map((row) => row[0] * c[0] + row[1] * c[1] + row[2] * c[2]);
-  return [h[0] / h[2], h[1] / h[2]];
-}
 
 function heatPicture(heatmap) {
   const side = Math.sqrt(heatmap.length);
@@ -154,9 +31,13 @@ class Demo {
     this.view = part("view").getContext("2d");
     [this.overlay, this.pad, this.side, this.result] =
       ["overlay", "pad", "side", "result"].map(part);
+    const across = facts.movers.flatMap((_, k) => [`column${k}`, `row${k}`]);
     this.inputs = Object.fromEntries(
-      ["column", "row", "turn", "tilt", "waypoint"].map((name) => [name, part(name)]),
+      [...across, "turn", "tilt", "waypoint"].map((name) => [name, part(name)]),
     );
+    this.places = facts.start.map((place) => [...place]); // row and column of what is dragged
+    this.small = document.createElement("canvas");
+    this.small.width = this.small.height = facts.size;
     this.radios = [...element.querySelectorAll("input[type=radio]")];
     this.turns = [...new Set(facts.views.map((v) => v.turn_deg))].sort((a, b) => a - b);
     this.tilts = [...new Set(facts.views.map((v) => v.tilt_deg))].sort((a, b) => a - b);
@@ -165,17 +46,20 @@ class Demo {
       this.inputs[name].max = String(count - 1);
       this.inputs[name].value = String(value);
     };
-    set("column", facts.y.length, Math.floor(facts.y.length * 0.25));
-    set("row", facts.x.length, Math.floor(facts.x.length * 0.5));
+    this.places.forEach(([row, column], k) => {
+      set(`column${k}`, facts.y.length, column);
+      set(`row${k}`, facts.x.length, row);
+      this.inputs[`row${k}`].addEventListener("input", () => this.slid(k, 0));
+      this.inputs[`column${k}`].addEventListener("input", () => this.slid(k, 1));
+    });
     set("turn", this.turns.length, this.turns.indexOf(0));
     set("tilt", this.tilts.length, this.tilts.indexOf(0));
-    for (const [name, input] of Object.entries(this.inputs)) {
-      input.addEventListener("input", () => {
-        if (name === "waypoint") {
-          this.waypoint = Number(input.value);
-          this.draw();
-        } else this.moved();
-      });
+    this.inputs.waypoint.addEventListener("input", () => {
+      this.waypoint = Number(this.inputs.waypoint.value);
+      this.draw();
+    });
+    for (const name of ["turn", "tilt"]) {
+      this.inputs[name].addEventListener("input", () => this.moved());
     }
     for (const radio of this.radios) radio.addEventListener("change", () => this.moved());
     this.layOut();
@@ -187,23 +71,61 @@ class Demo {
   }
 
   get place() {
-    const [column, row, turn, tilt] = ["column", "row", "turn", "tilt"].map((name) =>
-      Number(this.inputs[name].value),
-    );
+    const [turn, tilt] = ["turn", "tilt"].map((name) => Number(this.inputs[name].value));
     const view = facts.views.findIndex(
       (v) => v.turn_deg === this.turns[turn] && v.tilt_deg === this.tilts[tilt],
     );
-    return { column, row, view };
+    return { view, places: this.places.map((place) => [...place]) };
   }
 
-  get objects() {
-    const { column, row } = this.place;
-    return [facts.x[row], facts.y[column]];
+  // Where the expert's fingers close, and where they open.
+  get marks() {
+    return facts.marks.map(({ mover, offset }) => {
+      const at = metres(this.places[mover]);
+      return offset.map((value, i) => at[i] + value);
+    });
   }
 
-  get grasp() {
-    const [x, y] = this.objects;
-    return [x + facts.grasp[0], y + facts.grasp[1], facts.grasp[2]];
+  // ---- What is dragged ---------------------------------------------------------------------------
+  // On the table, and not in another's place?
+  free(k, [row, column]) {
+    if (!(row in facts.x) || !(column in facts.y)) return false;
+    const [x, y] = metres([row, column]);
+    return this.places.every((other, i) => {
+      const [ox, oy] = metres(other);
+      return i === k || Math.hypot(x - ox, y - oy) >= facts.spacing;
+    });
+  }
+
+  // Rows (axis 0) or columns on by some; whom it meets it jumps over, or stays where it is.
+  step(k, axis, by) {
+    const wanted = [...this.places[k]];
+    const last = (axis === 0 ? facts.x : facts.y).length - 1;
+    wanted[axis] = Math.min(last, Math.max(0, wanted[axis] + by));
+    while (wanted[axis] in (axis === 0 ? facts.x : facts.y) && !this.free(k, wanted)) {
+      wanted[axis] += Math.sign(by);
+    }
+    if (this.free(k, wanted)) this.places[k] = wanted;
+    this.moved();
+  }
+
+  slid(k, axis) {
+    const value = Number(this.inputs[`${axis === 0 ? "row" : "column"}${k}`].value);
+    this.step(k, axis, value - this.places[k][axis]);
+  }
+
+  // To the free place that is nearest to a point [m].
+  put(k, x, y) {
+    let least = Infinity;
+    for (const [row, px] of facts.x.entries()) {
+      for (const [column, py] of facts.y.entries()) {
+        const away = Math.hypot(px - x, py - y);
+        if (away >= least || !this.free(k, [row, column])) continue;
+        least = away;
+        this.places[k] = [row, column];
+      }
+    }
+    this.moved();
   }
 
   // From above the robot stands at the top and +y is to the right, as in the picture; centimetres.
@@ -226,42 +148,61 @@ class Demo {
     const unseen = y1 < 1 ? Y / 2 : y0 > -1 ? -Y / 2 : 0;
     if (unseen) make(this.pad, "text", { x: unseen, y: x1 + 3.2 }, "none");
     make(this.pad, "text", { x: 0, y: -X - 1.4 }, "robot");
-    this.group = make(this.pad, "g", { class: "objects" });
-    for (const { radius, colour, offset } of facts.objects.toReversed()) {
-      const fill = `rgb(${colour.map((c) => Math.round(255 * c)).join(" ")})`;
-      const [cy, cx] = offset.map((value) => 100 * value);
-      make(this.group, "circle", { cx, cy, r: 100 * radius, fill });
-    }
+    this.groups = facts.movers.map(({ title, objects }, k) => {
+      const group = make(this.pad, "g", {
+        class: "objects",
+        tabindex: 0,
+        role: "group",
+        "data-mover": k,
+        "aria-label": `${title}. Drag, or move with the arrow keys.`,
+        "aria-describedby": "demo-result",
+      });
+      for (const { radius, colour, offset } of objects.toReversed()) {
+        const fill = `rgb(${colour.map((c) => Math.round(255 * c)).join(" ")})`;
+        const [cy, cx] = offset.map((value) => 100 * value);
+        make(group, "circle", { cx, cy, r: 100 * radius, fill });
+      }
+      return group;
+    });
     this.above = make(this.pad, "g", {});
     make(this.side, "line", { x1: -44, x2: 44, y1: 0, y2: 0, class: "ground" });
     this.beside = make(this.side, "g", {});
   }
 
   drag() {
-    const nearest = (values, wanted) =>
-      values.reduce((best, v, i) => (Math.abs(v - wanted) < Math.abs(values[best] - wanted) ? i : best), 0);
-    const to = (event) => {
+    const at = (event) => {
       const point = new DOMPoint(event.clientX, event.clientY);
       const { x, y } = point.matrixTransform(this.pad.getScreenCTM().inverse());
-      this.inputs.column.value = String(nearest(facts.y, x / 100));
-      this.inputs.row.value = String(nearest(facts.x, y / 100));
-      this.moved();
+      return [y / 100, x / 100];
+    };
+    // what is nearest to a point, by its edge
+    const nearest = ([x, y]) => {
+      const away = facts.movers.map(({ objects }, k) => {
+        const [px, py] = metres(this.places[k]);
+        const to = ({ offset, radius }) =>
+          Math.hypot(x - px - offset[0], y - py - offset[1]) - radius;
+        return Math.min(...objects.map(to));
+      });
+      return away.indexOf(Math.min(...away));
     };
     this.pad.addEventListener("pointerdown", (event) => {
       this.pad.setPointerCapture(event.pointerId);
-      to(event);
+      this.dragged = nearest(at(event));
+      this.groups[this.dragged].focus({ preventScroll: true });
+      event.preventDefault(); // or the focus would go elsewhere
+      this.put(this.dragged, ...at(event));
     });
     this.pad.addEventListener("pointermove", (event) => {
-      if (this.pad.hasPointerCapture(event.pointerId)) to(event);
+      if (this.pad.hasPointerCapture(event.pointerId)) this.put(this.dragged, ...at(event));
     });
-    const steps = { ArrowLeft: ["column", -1], ArrowRight: ["column", 1], ArrowUp: ["row", -1], ArrowDown: ["row", 1] };
-    this.pad.addEventListener("keydown", (event) => {
-      const step = steps[event.key];
-      if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
-      event.preventDefault();
-      const input = this.inputs[step[0]];
-      input.value = String(Number(input.value) + step[1] * (event.shiftKey ? 5 : 1));
-      this.moved();
+    const steps = { ArrowLeft: [1, -1], ArrowRight: [1, 1], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    this.groups.forEach((group, k) => {
+      group.addEventListener("keydown", (event) => {
+        const step = steps[event.key];
+        if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+        event.preventDefault();
+        this.step(k, step[0], step[1] * (event.shiftKey ? 5 : 1));
+      });
     });
   }
 
@@ -286,22 +227,26 @@ class Demo {
 
   // Sliders in words, objects where they are.
   words() {
-    const [x, y] = this.objects.map((value) => Math.round(100 * value));
     const side = (value, low, high, zero, unit) =>
       value === 0 ? zero : `${Math.abs(value)} ${unit} ${value < 0 ? low : high}`;
     const { turn_deg, tilt_deg } = facts.views[this.place.view];
     const texts = {
-      column: side(y, "left", "right", "in the middle", "cm"),
-      row: side(x, "towards the robot", "towards the camera", "in the middle", "cm"),
       turn: side(turn_deg, "to the left", "to the right", "as in training", "degrees"),
       tilt: side(tilt_deg, "lower", "higher", "as in training", "degrees"),
     };
+    this.places.forEach((place, k) => {
+      const [x, y] = metres(place).map((value) => Math.round(100 * value));
+      texts[`column${k}`] = side(y, "left", "right", "in the middle", "cm");
+      texts[`row${k}`] = side(x, "towards the robot", "towards the camera", "in the middle", "cm");
+      this.inputs[`row${k}`].value = String(place[0]);
+      this.inputs[`column${k}`].value = String(place[1]);
+      const [px, py] = metres(place);
+      this.groups[k].setAttribute("transform", `translate(${100 * py} ${100 * px})`);
+    });
     for (const [name, text] of Object.entries(texts)) {
       this.inputs[name].setAttribute("aria-valuetext", text);
       this.inputs[name].closest("label").querySelector("output").textContent = text;
     }
-    const [px, py] = this.objects;
-    this.group.setAttribute("transform", `translate(${100 * py} ${100 * px})`);
   }
 
   draw() {
@@ -317,15 +262,15 @@ class Demo {
     this.element.style.setProperty("--accent", this.radios.find((r) => r.checked).dataset.colour);
     this.drawView(picture, heatmaps?.[k]);
     this.drawPaths(place, positions, k);
-    this.say(title, closing, positions, heatmaps, milliseconds);
-    this.element.dataset.shown = `${policy} ${place.row} ${place.column} ${place.view}`;
+    this.say(title, closing);
+    this.element.dataset.shown = [policy, place.view, ...place.places.flat()].join(" ");
   }
 
   drawView(picture, heatmap) {
     const { canvas } = this.view;
-    pixels.putImageData(picture, 0, 0);
+    this.small.getContext("2d").putImageData(picture, 0, 0);
     this.view.imageSmoothingQuality = "high";
-    this.view.drawImage(pixels.canvas, 0, 0, canvas.width, canvas.height);
+    this.view.drawImage(this.small, 0, 0, canvas.width, canvas.height);
     if (heatmap) this.view.drawImage(heatPicture(heatmap), 0, 0, canvas.width, canvas.height);
   }
 
@@ -346,26 +291,40 @@ class Demo {
         const [cx, cy] = to(positions[k]);
         this.make(parent, "circle", { cx, cy, r: 2 * unit, class: "marked" });
       }
-      const [u, v] = to(this.grasp);
-      const r = 2.2 * unit;
-      const d = `M${u - r} ${v - r}L${u + r} ${v + r}M${u - r} ${v + r}L${u + r} ${v - r}`;
-      this.make(parent, "path", { d, class: "halo" });
-      this.make(parent, "path", { d, class: "expert" });
+      this.marks.forEach((mark, i) => {
+        const [u, v] = to(mark);
+        const r = 2.2 * unit;
+        const closes = `M${u - r} ${v - r}L${u + r} ${v + r}M${u - r} ${v + r}L${u + r} ${v - r}`;
+        const d = i === 0 ? closes : `M${u - r} ${v}H${u + r}M${u} ${v - r}V${v + r}`;
+        this.make(parent, "path", { d, class: "halo" });
+        this.make(parent, "path", { d, class: "expert" });
+      });
     };
     draw(this.overlay, (point) => project(place.view, point), facts.size / 128);
     draw(this.above, ([x, y]) => [100 * y, 100 * x], 0.62);
     draw(this.beside, ([, y, z]) => [100 * y, -100 * z], 0.62);
   }
 
-  say(title, closing, positions, heatmaps, milliseconds) {
-    const [x, y] = this.objects;
+  say(title, closing) {
+    const { positions, gripper, heatmaps, milliseconds } = this.plan;
     const [x0, y0, x1, y1] = facts.trained;
-    const known = x0 <= x && x <= x1 && y0 <= y && y <= y1;
-    const where = known ? "in the half with demonstrations" : "in the half without demonstrations";
+    const known = this.places.map((place) => {
+      const [x, y] = metres(place);
+      return x0 <= x && x <= x1 && y0 <= y && y <= y1;
+    });
+    const half = (which) => `in the half ${which} demonstrations`;
+    const where =
+      new Set(known).size > 1 ? "with objects in both halves" : half(known[0] ? "with" : "without");
+    const off = (k, mark) => {
+      const distance = Math.hypot(...positions[k].map((value, i) => value - mark[i]));
+      return `${Math.round(1000 * distance)} mm`;
+    };
+    const [closes, opens] = this.marks;
     let found = `${title} never closes the fingers in this plan`;
     if (closing >= 0) {
-      const distance = Math.hypot(...positions[closing].map((value, i) => value - this.grasp[i]));
-      found = `${title} closes the fingers ${Math.round(1000 * distance)} mm from where the expert does`;
+      found = `${title} closes the fingers ${off(closing, closes)} from where the expert does`;
+      const opening = gripper.findIndex((open, k) => k > closing && open >= 0.5);
+      if (opens && opening >= 0) found += `, and opens them ${off(opening, opens)} from where it does`;
     }
     const map = heatmaps ? "" : " It has no heatmap: it answers with numbers.";
     this.result.textContent = `${found}, ${where}.${map} (${Math.round(milliseconds)} ms)`;
@@ -376,16 +335,16 @@ export async function start(element) {
   try {
     await prepare();
     // the first run of a session takes longer; and what cannot run leaves the page as it was
-    await predict(facts.policies[0].name, { view: 0, row: 0, column: 0 });
+    await predict(facts.policies[0].name, { view: 0, places: facts.start });
   } catch (error) {
-    cache = "reload";
+    distrust();
     throw error;
   }
   const content = element.querySelector("template").content.cloneNode(true);
   element.querySelector(".demo-start").replaceWith(content);
   const demo = new Demo(element);
   await demo.moved();
-  element.querySelector("[data-demo=pad]").focus({ preventScroll: true });
+  demo.groups[0].focus({ preventScroll: true });
   const rest = facts.policies.slice(1).map(({ name }) => predict(name, demo.place));
   await Promise.allSettled(rest); // so that switching does not wait
 }
