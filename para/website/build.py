@@ -48,7 +48,7 @@ SECTIONS = (
     ("faults", "Faults"),
     ("tasks", "Many tasks"),
     ("libero", "LIBERO"),
-    ("video", "Video models"),
+    ("video", "Video"),
     ("bonus", "Clutter"),
     ("numbers", "Every run"),
     ("reproduce", "Reproduce"),
