@@ -49,8 +49,9 @@ class Lab:
         paths = [ROOT, HERE, HERE.parent / "data", HERE.parent / "models"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
         environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment["PYTHONFAULTHANDLER"] = "1"  # a crash inside PyTorch says where
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, done.stderr[-12_000:]
 
     def of(self, runs):
         """The run in a folder of runs."""
