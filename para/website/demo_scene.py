@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mujoco
 import numpy as np
 
-from envs.base import Task, build_task
+from envs.base import Task, TaskObject, build_task
 from envs.episodes import Condition
 from envs.regions import inside, nearest_grid_distance
 from envs.table import workspace as ws
@@ -227,9 +228,7 @@ class Scene:
             if self.task.fits(drawn, self.cfg.layout):
                 return self.task.place(list(drawn), self.cfg.layout, **view)
 
-    def _hide(self, items: Any) -> None:
-        import mujoco
-
+    def _hide(self, items: Iterable[TaskObject]) -> None:
         if self.movers == 1:
             return
         if not isinstance(self.env, TableEnv):

@@ -34,11 +34,12 @@ from tests.runs_fixture import save_untrained
 from tests.serving.served import SMALL
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["factorised", "sharp"])
+def folder(request, tmp_path_factory) -> Path:
     """A policy that turns the hand and has learned nothing."""
     folder = tmp_path_factory.mktemp("exported") / "small"
-    save_untrained(folder, [*SMALL, "model.head.rotation_bins=8", "model/head=sharp"])
+    kind = f"model.head.kind={request.param}"
+    save_untrained(folder, [*SMALL, "model.head.rotation_bins=8", kind])
     return folder
 
 

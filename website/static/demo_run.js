@@ -116,8 +116,9 @@ async function frame({ view, places }) {
   return { picture, rgb };
 }
 
-// What a policy plans from the frame of { view, places: [[row, column], ...] }: positions [[x, y, z], ...] in metres, gripper [0 | 1, ...],
-// heatmaps (a Float32Array per waypoint) where it has some, milliseconds, and the frame.
+// What a policy plans from the frame of { view, places: [[row, column], ...] }: positions
+// [[x, y, z], ...] in metres, gripper [0 | 1, ...], heatmaps (a Float32Array per waypoint) where it
+// has some, milliseconds, and the frame.
 export async function predict(name, place) {
   const { size, ee_position, gripper, views } = facts;
   const [{ picture, rgb }, policy] = await Promise.all([frame(place), session(name)]);
