@@ -79,7 +79,7 @@ def _render_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
 def _train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for row in result["training"]:
         yield (
-            f"training samples/s, {row['model']}, {row['threads']} thread(s)",
+            f"training samples/s, {row['model']}, {row['threads']} thread(s), {row['precision']}",
             f"{row['samples_per_s']:.0f} (n={row['n']} windows)",
         )
     yield "loader alone, one thread", f"{result['loader_one_thread_samples_per_s']:.0f} samples/s"

@@ -19,6 +19,9 @@ from para.fields import LOCAL, READING, choice, folder, keys_marked, marked, num
 from para.registry import Registry, load_plugin
 from para.system import worker_count
 
+AUTO = "auto"
+"""What training decides when it begins (para/training/precision.py)."""
+
 
 @dataclass
 class TrainingConfig:
@@ -35,8 +38,8 @@ class TrainingConfig:
     accumulate: int = number(1, least=1, most=65536)
     """Batches per optimiser step."""
     ema_decay: float = number(0.998, least=0, below=1)
-    precision: str = choice("bf16", ("bf16", "fp16", "fp32"))
-    """bf16 | fp16 | fp32."""
+    precision: str = choice("bf16", (AUTO, "bf16", "fp16", "fp32"))
+    """auto (bf16 where this machine has instructions for it, else fp32) | bf16 | fp16 | fp32."""
     log_every: int = number(20, least=1, mark=LOCAL)
     checkpoint_every: int = number(250, least=1, mark=LOCAL)
     validation_demos: int = number(8, least=0, most=10_000)

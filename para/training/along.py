@@ -13,9 +13,7 @@ from dataclasses import replace
 from para.data.dataset import DemoDataset
 from para.heads.base import AUTO, COUNTED, HeadConfig
 from para.runs.config import TrainConfig
-from para.runs.folders import run_dir
-from para.training.checkpoint import has_checkpoint
-from para.training.claims import config_in
+from para.training.claims import config_before
 from para.training.data import open_datasets
 from para.training.stages import stage_configs
 
@@ -66,10 +64,7 @@ def decided(
 
 def _decided_before(run: TrainConfig) -> tuple[str, float] | None:
     """What an earlier run in the folder of `run` decided, and the elevation; None: it did not."""
-    folder = run_dir(run)
-    if run.fresh or not has_checkpoint(folder):
-        return None
-    head = config_in(folder)["model"].get("head")
+    head = config_before(run).get("model", {}).get("head")
     head = head if isinstance(head, dict) else {}
     along, elevation = head.get("along"), head.get("elevation_deg")
     if along not in COUNTED or not isinstance(elevation, float):

@@ -74,6 +74,16 @@ def has_other_config(cfg: TrainConfig) -> bool:
     return bool(differences(cfg, config_in(folder)))
 
 
+def config_before(cfg: TrainConfig) -> dict[str, Any]:
+    """The configuration of the run that `cfg` goes on with; empty where it begins anew.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    folder = run_dir(cfg)
+    return {} if cfg.fresh or not has_checkpoint(folder) else config_in(folder)
+
+
 def config_in(folder: Path) -> dict[str, Any]:
     """config.json of a run; where it is damaged, the configuration that its policy.json keeps.
 

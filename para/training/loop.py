@@ -27,6 +27,7 @@ from para.training.claims import claimed, has_other_config
 from para.training.data import numbered_batches, open_datasets
 from para.training.devices import agree, start_accelerator
 from para.training.monitor import Monitor
+from para.training.precision import precise
 from para.training.resume import begin, save
 from para.training.signals import stop_signals
 from para.training.stages import stage_configs
@@ -67,7 +68,7 @@ def train(
         cfg = replace(cfg, training=replace(cfg.training, shard=True))
     check(cfg)
     cfg = decided(cfg, datasets)
-    *earlier, last = stage_configs(cfg)
+    *earlier, last = [precise(stage) for stage in stage_configs(cfg)]
     if off := [key for key in GEOMETRIC if getattr(last.augment, key) != getattr(cfg.augment, key)]:
         _logger.info(
             "augment: the labels of model=%s cannot follow %s, which is switched off.",
