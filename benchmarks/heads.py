@@ -25,6 +25,7 @@ from para.files import atomic_write_json
 from para.policies.base import build_policy
 from para.runs.config import TrainConfig
 from para.system import available_cores, provenance
+from para.training.precision import has_bf16
 
 VARIANTS = ("backbone", "para", "para_volume")
 PROFILES = {"laptop": {"batch": 32, "rounds": 12}, "paper": {"batch": 2, "rounds": 4}}
@@ -47,7 +48,7 @@ def main() -> None:
     result = {
         **provenance("benchmarks/heads.py", sys.argv[1:]),
         "threads": threads,
-        "precision": "bf16",
+        "precision": "bf16" if has_bf16() else "fp32",
         "profiles": rows,
     }
     atomic_write_json(f"{cfg.results_dir}/benchmarks/heads.json", result)
@@ -113,7 +114,7 @@ def training_step(profile: str, variant: str, batch_size: int) -> Callable[[], N
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             value = loss()
         optimizer.zero_grad()
         value.backward()

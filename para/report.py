@@ -141,10 +141,12 @@ def _setting(runs: Sequence[StoredResult]) -> str:
     evaluations = [result["config"]["evaluation"] for result in results]
     worlds = sorted({run.world for run in runs})
     precisions = sorted({evaluation.get("precision", "fp32") for evaluation in evaluations})
+    trained = sorted({result["config"]["training"]["training"]["precision"] for result in results})
     return (
         f"Seeds {', '.join(map(str, seeds))}; {', '.join(map(str, steps))} steps, "
         f"{min(minutes):.1f}-{max(minutes):.1f} minutes of one core each, backbone from scratch; "
-        f"inference in {' or '.join(precisions)}; {'; '.join(machines)}; {dates[0]}"
+        f"training in {' or '.join(trained)}, inference in {' or '.join(precisions)}; "
+        f"{'; '.join(machines)}; {dates[0]}"
         + (f" to {dates[-1]}" if dates[1:] else "")
         + f"; {'; '.join(map(world_words, worlds))}."
     )

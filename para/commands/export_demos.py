@@ -8,6 +8,7 @@ from para.data.exporting import ExportDemosConfig
     ExportDemosConfig,
     examples=[
         "data=data/bowl_on_plate-panda-together/objpos-128px out=objpos",
+        "data=data/bowl_on_plate-panda-together/objpos-128px split=lr out=left",
         "data=data/own/monday images=video camera=front",
     ],
 )

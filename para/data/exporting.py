@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from envs.base import TASKS, load_task
+from envs.splits import load_split, training_indices
 from para.common import CommonConfig
 from para.data.format import (
     FRAME_SECONDS,
     OBJECTS,
     Episode,
+    EpisodeMeta,
     decode_image,
     read_episode,
 )
@@ -43,6 +47,8 @@ class ExportDemosConfig(CommonConfig):
     """lerobot (version 3)."""
     data: str = ""
     """Folder of demos (demo_*.hdf5), generated or imported."""
+    split: str | None = None
+    """Only the demos that train this split, as split=lr does; null: all of them."""
     out: str | None = None
     """Folder to make; null: <outputs_dir>/lerobot/<name of the data set>."""
     camera: str = word("front")
@@ -61,8 +67,15 @@ class ExportDemosConfig(CommonConfig):
         return Path(self.out) if self.out else Path(self.outputs_dir) / self.target / name
 
     def rules(self, key: str, run: Any) -> None:
-        """There are demos."""
+        """There are demos, and such a split."""
         require(bool(self.data), "data= names no demos: give data=FOLDER, with demo_*.hdf5 in it.")
+        if self.split:
+            split = load_split(self.split)
+            require(
+                split.simulated and not split.every_task,
+                f"split={self.split} names no demos of one simulated data set: choose another, or "
+                "leave split= away to export all demos of data=.",
+            )
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,8 @@ def export_demos(cfg: ExportDemosConfig) -> ExportSummary:
 
     Raises:
         ConfigError: pyarrow is not installed, or something lies in its place.
-        DataError: There are no demos, one is damaged, or they differ in size or arrays.
+        DataError: There are no demos, one is damaged, they differ in size or arrays, or do not
+            train `cfg.split`.
     """
     require_packages("lerobot", "pyarrow")
     source, folder = Path(cfg.data), cfg.folder
@@ -105,7 +119,11 @@ def export_demos(cfg: ExportDemosConfig) -> ExportSummary:
     try:
         writer = _Writer(cfg, aside)
         for path in paths:
-            writer.add(read_episode(path), path)
+            episode = read_episode(path)
+            if cfg.split is None or _trains(episode.meta, cfg.split, path):
+                writer.add(episode, path)
+        if not writer.episodes:
+            raise DataError(f"None of the demos in data={source} trains split={cfg.split}.")
         writer.finish()
         if folder.exists():
             shutil.rmtree(folder)
@@ -113,7 +131,28 @@ def export_demos(cfg: ExportDemosConfig) -> ExportSummary:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return ExportSummary(folder, len(paths), writer.frames, size)
+    return ExportSummary(folder, len(writer.episodes), writer.frames, size)
+
+
+def _trains(meta: EpisodeMeta, name: str, path: Path) -> bool:
+    """Does training on the split see this demo? Failed ones it never does.
+
+    Raises:
+        DataError: It is of another data set than the one that trains the split.
+    """
+    split = load_split(name)
+    if split.unfit(TASKS[meta.task["kind"]]) or (
+        meta.dataset != split.dataset_for(load_task(meta.task["name"]), meta.layout)
+    ):
+        raise DataError(
+            f"{path} is of the data set {meta.dataset}, which does not train split={name}."
+        )
+    return meta.success and meta.index in _indices(name, meta.task["name"], meta.layout)
+
+
+@cache
+def _indices(split: str, task: str, layout: str) -> frozenset[int]:
+    return frozenset(training_indices(load_split(split), load_task(task), layout))
 
 
 class _Writer:

@@ -16,17 +16,26 @@ import pytest
 from foreign_sets import camera_file, folder_set, hdf5_set, read_rows, write_rows
 from synthetic_demos import camera, make_dataset, make_episode
 
+from envs.base import load_task
+from envs.splits import load_split, training_indices
 from para.cli import load_config
 from para.commands.export_demos import main as export_main
 from para.commands.import_demos import main as import_main
 from para.data.cameras import read_cameras
 from para.data.dataset import DemoDataset
 from para.data.exporting import ExportDemosConfig, export_demos
-from para.data.format import check_dataset, episode_path, read_episode, regenerate_command
+from para.data.format import (
+    check_dataset,
+    episode_path,
+    read_episode,
+    regenerate_command,
+    write_episode,
+)
 from para.data.importing import ImportConfig, import_demos
 from para.data.own import open_own
-from para.errors import ConfigError, DataError, ParaError
+from para.errors import ConfigError, DataError, ParaError, UnknownNameError
 from para.fields import check
+from para.files import read_json
 
 
 @cache
@@ -53,6 +62,29 @@ def exported(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("exported")
     make_dataset(place / "demos", 3, frames=8)
     return exports(place / "demos", place / "set")
+
+
+def test_only_the_demos_that_train_a_split_are_exported(tmp_path):
+    task, split = load_task("bowl_on_plate"), load_split("lr")
+    left = training_indices(split, task, "together")
+    right = sorted(set(range(256)) - set(left))
+    for index in (*left[20:23], *right[20:22]):
+        path = episode_path(tmp_path / "demos", index)
+        write_episode(path, make_episode(index, 8, success=index != left[20]))
+    folder = exports(tmp_path / "demos", tmp_path / "left", split="lr")
+    metas = read_json(folder / "meta/para.json", DataError)["episodes"]
+    assert [meta["index"] for meta in metas] == left[21:23]
+
+    with pytest.raises(DataError, match=r"data set objpos, which does not train split=vp_lr"):
+        exports(tmp_path / "demos", tmp_path / "views", split="vp_lr")
+    with pytest.raises(DataError, match=r"None of the demos in .* trains split=corner_n4"):
+        exports(tmp_path / "demos", tmp_path / "corners", split="corner_n4")
+    for name, words in (("multi_task", "no demos of one"), ("own", "no demos of one")):
+        with pytest.raises(ConfigError, match=words):
+            exports(tmp_path / "demos", tmp_path / name, split=name)
+    with pytest.raises(UnknownNameError, match="lrr"):
+        exports(tmp_path / "demos", tmp_path / "typo", split="lrr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demos", "left"]
 
 
 def test_a_folder_comes_in_number_by_number(tmp_path):
