@@ -1,8 +1,9 @@
-"""The whole campaign, timed: `python benchmarks/reproduce.py FOLDER [key=value]`.
+"""A campaign, timed and compared: `python benchmarks/reproduce.py FOLDER [key=value]`.
 
 Clones the last commit into FOLDER, which is kept, and runs scripts/reproduce.py there with this
-environment: demos, trainings, evaluations, website. Give it a machine that does nothing else. More
-than an hour on two cores. Writes <results_dir>/benchmarks/reproduce.json.
+environment; table=notes 'seeds=[1]' website=false is what a reader has half an hour for. Give it a
+machine that does nothing else. What it finds stands beside what is committed of the same policy,
+seed and starts, trained on another machine. Writes <results_dir>/benchmarks/reproduce.json.
 """
 
 import json
@@ -12,12 +13,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from para.campaign.config import ReproduceConfig  # noqa: E402
 from para.cli import load_config  # noqa: E402
+from para.evaluation.results import read_result  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware  # noqa: E402
 
@@ -52,9 +55,51 @@ def main() -> None:
             for kind, values in kinds.items()
         },
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "again": compared(clone / "outputs/results", ROOT / "results"),
     }
     atomic_write_json(f"{cfg.results_dir}/benchmarks/reproduce.json", row)
     logging.info("%.1f minutes: %s", minutes, json.dumps(row["jobs"]))
+
+
+def compared(here: Path, committed: Path) -> list[dict[str, Any]]:
+    """Of every result that both folders hold: successes, and starts that ended otherwise."""
+    rows = []
+    for path in sorted(here.glob("*/*/*/*/*/seed*.json")):
+        name = path.relative_to(here)
+        if not (committed / name).exists():
+            continue
+        found, known = read_result(path), read_result(committed / name)
+        for test in sorted({episode["test"] for episode in found["episodes"]}):
+            ours, theirs = outcomes(found, test), outcomes(known, test)
+            both = ours.keys() & theirs.keys()
+            rows.append(
+                {
+                    "result": str(name.with_suffix("")),
+                    "test": test,
+                    "n": len(both),
+                    "here": sum(ours[start] for start in both),
+                    "committed": sum(theirs[start] for start in both),
+                    "only_here": sum(ours[start] and not theirs[start] for start in both),
+                    "only_committed": sum(theirs[start] and not ours[start] for start in both),
+                    "precision_here": precision(found),
+                    "precision_committed": precision(known),
+                }
+            )
+    return rows
+
+
+def precision(result: dict[str, Any]) -> str | None:
+    """What a policy was trained in; None: it learned nothing."""
+    return result["config"].get("training", {}).get("training", {}).get("precision")
+
+
+def outcomes(result: dict[str, Any], test: str) -> dict[str, bool]:
+    """Success by start."""
+    return {
+        json.dumps(episode["condition"], sort_keys=True): episode["success"]
+        for episode in result["episodes"]
+        if episode["test"] == test
+    }
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def _short_training_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _reproduce_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     jobs = ", ".join(f"{value['count']} {kind}" for kind, value in result["jobs"].items())
-    cores = result["hardware"]["cores"]
+    command, cores = result["command"].split(" (")[0], result["hardware"]["cores"]
     yield (
-        f"the first campaign (`scripts/reproduce.py`) in a fresh clone, {cores} cores",
+        f"`{command}` in a fresh clone, {cores} cores",
         f"{result['minutes']:.0f} minutes ({jobs})",
     )
 

@@ -24,8 +24,7 @@ from para.runs.policy_file import read_policy_meta
 
 EXPECTED_S = {"demos": 80.0, "train": 160.0, "eval": 60.0, "website": 500.0}
 """First guess of a job's wall time [s], where nothing like it has been timed; the first campaign's
-were 43 to 121 s, 259 to 572 s for 800 steps, 17 to 119 s and 522 s
-(results/benchmarks/reproduce.json)."""
+were 43 to 121 s, 259 to 572 s for 800 steps, 17 to 119 s and 522 s (two cores of an AMD EPYC)."""
 _ALL_CORES = 2
 """Cores that demos and website had there."""
 
