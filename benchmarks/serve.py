@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 
 import msgpack
@@ -88,7 +89,8 @@ def soak(address: str, pid: int, requests: int, clients: int) -> dict[str, objec
                     try:
                         raw.send(bad(turn, most) if is_bad else good)
                         if is_bad and turn % 6 == 5:
-                            raw.socket.shutdown(socket.SHUT_RDWR)
+                            with suppress(OSError):  # the server may have hung up first
+                                raw.socket.shutdown(socket.SHUT_RDWR)
                             seen["died"] += 1
                             break
                         answer = raw.recv(TIMEOUT)
@@ -125,8 +127,10 @@ def main() -> None:
         address = process.stderr.readline().split(" at ")[1].split()[0]
         with ThreadPoolExecutor(1) as reader:
             said = reader.submit(process.stderr.read)  # a full pipe would stop it
-            found = soak(address, process.pid, REQUESTS, CLIENTS)
-            process.terminate()
+            try:
+                found = soak(address, process.pid, REQUESTS, CLIENTS)
+            finally:
+                process.terminate()  # else the reader waits for ever
             found["exit_status"] = process.wait(60)
             found["tracebacks"] = said.result().count("Traceback")
     finally:
