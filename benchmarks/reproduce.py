@@ -35,6 +35,7 @@ def main() -> None:
     commit = git_hash()
     cfg = load_config(ReproduceConfig, overrides)
     inside = [word for word in overrides if not word.startswith("results_dir=")]
+    told = [word for word in inside if not word.startswith("data_dir=")]
     command = [sys.executable, "scripts/reproduce.py", *inside]
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(clone)}
@@ -48,7 +49,7 @@ def main() -> None:
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "git": commit,
         "hardware": hardware(),
-        "command": " ".join(["python scripts/reproduce.py", *inside, "(in a fresh clone)"]),
+        "command": " ".join(["python scripts/reproduce.py", *told, "(in a fresh clone)"]),
         "minutes": round(minutes, 1),
         "jobs": {
             kind: {"count": len(values), "seconds_in_all": round(sum(values))}
