@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from para.campaign.config import ReproduceConfig  # noqa: E402
 from para.cli import load_config  # noqa: E402
-from para.evaluation.results import read_result  # noqa: E402
+from para.evaluation.results import read_result, training_precision  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware  # noqa: E402
 
@@ -36,6 +36,7 @@ def main() -> None:
     cfg = load_config(ReproduceConfig, overrides)
     inside = [word for word in overrides if not word.startswith("results_dir=")]
     told = [word for word in inside if not word.startswith("data_dir=")]
+    there = load_config(ReproduceConfig, inside)
     command = [sys.executable, "scripts/reproduce.py", *inside]
     start = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(clone)}
@@ -56,7 +57,7 @@ def main() -> None:
             for kind, values in kinds.items()
         },
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "again": compared(clone / "outputs/results", ROOT / "results"),
+        "again": compared(clone / there.results_dir, cfg.reference),
     }
     atomic_write_json(f"{cfg.results_dir}/benchmarks/reproduce.json", row)
     logging.info("%.1f minutes: %s", minutes, json.dumps(row["jobs"]))
@@ -82,16 +83,11 @@ def compared(here: Path, committed: Path) -> list[dict[str, Any]]:
                     "committed": sum(theirs[start] for start in both),
                     "only_here": sum(ours[start] and not theirs[start] for start in both),
                     "only_committed": sum(theirs[start] and not ours[start] for start in both),
-                    "precision_here": precision(found),
-                    "precision_committed": precision(known),
+                    "precision_here": training_precision(found),
+                    "precision_committed": training_precision(known),
                 }
             )
     return rows
-
-
-def precision(result: dict[str, Any]) -> str | None:
-    """What a policy was trained in; None: it learned nothing."""
-    return result["config"].get("training", {}).get("training", {}).get("precision")
 
 
 def outcomes(result: dict[str, Any], test: str) -> dict[str, bool]:

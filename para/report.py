@@ -22,6 +22,7 @@ from para.evaluation.results import (
     stage_steps,
     total_minutes,
     total_steps,
+    training_precision,
     world_words,
 )
 from para.figures.splits import main_splits, split_title, sweep_splits
@@ -141,11 +142,12 @@ def _setting(runs: Sequence[StoredResult]) -> str:
     evaluations = [result["config"]["evaluation"] for result in results]
     worlds = sorted({run.world for run in runs})
     precisions = sorted({evaluation.get("precision", "fp32") for evaluation in evaluations})
-    trained = sorted({result["config"]["training"]["training"]["precision"] for result in results})
+    trained = sorted({training_precision(result) for result in results} - {""})
     return (
         f"Seeds {', '.join(map(str, seeds))}; {', '.join(map(str, steps))} steps, "
         f"{min(minutes):.1f}-{max(minutes):.1f} minutes of one core each, backbone from scratch; "
-        f"training in {' or '.join(trained)}, inference in {' or '.join(precisions)}; "
+        + (f"training in {' or '.join(trained)}, " if trained else "")
+        + f"inference in {' or '.join(precisions)}; "
         f"{'; '.join(machines)}; {dates[0]}"
         + (f" to {dates[-1]}" if dates[1:] else "")
         + f"; {'; '.join(map(world_words, worlds))}."

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from envs.base import TASKS, load_task
+from envs.base import load_task
 from envs.splits import load_split, training_indices
 from para.common import CommonConfig
 from para.data.format import (
@@ -140,10 +140,8 @@ def _trains(meta: EpisodeMeta, name: str, path: Path) -> bool:
     Raises:
         DataError: It is of another data set than the one that trains the split.
     """
-    split = load_split(name)
-    if split.unfit(TASKS[meta.task["kind"]]) or (
-        meta.dataset != split.dataset_for(load_task(meta.task["name"]), meta.layout)
-    ):
+    split, task = load_split(name), load_task(meta.task["name"])
+    if split.unfit(task) or meta.dataset != split.dataset_for(task, meta.layout):
         raise DataError(
             f"{path} is of the data set {meta.dataset}, which does not train split={name}."
         )

@@ -129,6 +129,11 @@ def total_steps(result: Result) -> int:
     return result["training"]["steps"] + int(stage.get("after_steps") or 0)
 
 
+def training_precision(result: Result) -> str:
+    """What the optimisation computed in, bf16 or fp32; empty where nothing says so."""
+    return str(result["config"].get("training", {}).get("training", {}).get("precision", ""))
+
+
 def stage_steps(result: Result) -> str:
     """Optimiser steps of the earlier stages and of the policy's own run: "600 + 200", or "800"."""
     steps = result["training"]["steps"]
