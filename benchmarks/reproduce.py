@@ -1,7 +1,7 @@
 """A campaign, timed and compared: `python benchmarks/reproduce.py FOLDER [key=value]`.
 
 Clones the last commit into FOLDER, which is kept, and runs scripts/reproduce.py there with this
-environment; table=notes 'seeds=[1]' website=false is what a reader has half an hour for. Give it a
+environment; table=notes website=false is what a reader has half an hour for. Give it a
 machine that does nothing else. What it finds stands beside what is committed of the same policy,
 seed and starts, trained on another machine. Writes <results_dir>/benchmarks/reproduce.json.
 """
