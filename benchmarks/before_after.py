@@ -37,8 +37,8 @@ def main() -> None:
     if len(sys.argv) < 2 or "=" in sys.argv[1]:
         sys.exit("Give the commit before: python benchmarks/before_after.py COMMIT [key=value]")
     commit, *words = sys.argv[1:]
-    results_dir = load_config(CommonConfig, [w for w in words if w.startswith("results_dir=")])
     asked = [word for word in words if not word.startswith("results_dir=")]
+    cfg = load_config(CommonConfig, [word for word in words if word not in asked])
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place:
         for name, which in (("before", commit), ("after", "HEAD")):
@@ -64,7 +64,7 @@ def main() -> None:
         },
     }
     logging.info("after / before: %s", result["ratio"])
-    atomic_write_json(f"{results_dir.results_dir}/benchmarks/before_after.json", result)
+    atomic_write_json(f"{cfg.results_dir}/benchmarks/before_after.json", result)
 
 
 def cloned(folder: Path, commit: str) -> Path:
@@ -76,10 +76,7 @@ def cloned(folder: Path, commit: str) -> Path:
 
 def which_commit(clone: Path) -> str:
     """The commit that a clone shows."""
-    command = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(
-        command, cwd=clone, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=clone, text=True).strip()
 
 
 def measured(clone: Path, asked: list[str]) -> list[float]:

@@ -73,8 +73,7 @@ class ExportDemosConfig(CommonConfig):
             split = load_split(self.split)
             require(
                 split.simulated and not split.every_task,
-                f"split={self.split} names no demos of one simulated data set: choose another, or "
-                "leave split= away to export all demos of data=.",
+                f"split={self.split} names no demos of one simulated data set: give another.",
             )
 
 
@@ -140,17 +139,19 @@ def _trains(meta: EpisodeMeta, name: str, path: Path) -> bool:
     Raises:
         DataError: It is of another data set than the one that trains the split.
     """
-    split, task = load_split(name), load_task(meta.task["name"])
-    if split.unfit(task) or meta.dataset != split.dataset_for(task, meta.layout):
-        raise DataError(
-            f"{path} is of the data set {meta.dataset}, which does not train split={name}."
-        )
-    return meta.success and meta.index in _indices(name, meta.task["name"], meta.layout)
+    dataset, indices = _training(name, meta.task["name"], meta.layout)
+    if meta.dataset != dataset:
+        which = f"the data set {meta.dataset}, which does not train split={name}"
+        raise DataError(f"{path} is of {which}.")
+    return meta.success and meta.index in indices
 
 
 @cache
-def _indices(split: str, task: str, layout: str) -> frozenset[int]:
-    return frozenset(training_indices(load_split(split), load_task(task), layout))
+def _training(name: str, task_name: str, layout: str) -> tuple[str, frozenset[int]]:
+    """Data set and indices of the demos that train a split; empty where there are none."""
+    split, task = load_split(name), load_task(task_name)
+    dataset = "" if split.unfit(task) else split.dataset_for(task, layout)
+    return dataset, frozenset(training_indices(split, task, layout) if dataset else ())
 
 
 class _Writer:

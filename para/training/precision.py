@@ -29,16 +29,13 @@ def precise(cfg: TrainConfig) -> TrainConfig:
     """
     if cfg.training.precision != AUTO:
         return cfg
-    before = config_before(cfg).get("training", {}).get("precision")
-    has = has_bf16()
-    precision = before or ("bf16" if has else "fp32")
-    _logger.info(
-        "training.precision=auto: %s, as %s.",
-        precision,
-        "this run began"
-        if before
-        else f"this machine has {'' if has else 'no '}instructions for bf16",
-    )
+    if precision := config_before(cfg).get("training", {}).get("precision"):
+        why = "this run began"
+    elif has_bf16():
+        precision, why = "bf16", "this machine has instructions for bf16"
+    else:
+        precision, why = "fp32", "this machine has no instructions for bf16"
+    _logger.info("training.precision=auto: %s, as %s.", precision, why)
     return replace(cfg, training=replace(cfg.training, precision=precision))
 
 
