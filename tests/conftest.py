@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test begins first, so that at the end nobody waits for it."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Tell how a process of pytest-xdist died, which it does not (-9: SIGKILL)."""
+    if error:
+        status = node.gateway._io.popen.wait(10)
+        sys.stderr.write(f"\n[{node.gateway.id}] exit status {status}\n")
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def _calls(line: str) -> Iterator[tuple[str, list[str]]]:
     """(script, its arguments) of a command, also of what make would run."""
     words = shlex.split(line)
     if words[:1] == ["make"] and words[1:] and words[1] != "setup":
-        command = ["make", "--dry-run", "--no-print-directory", *words[1:]]
+        command = ["make", "--dry-run", "--no-print-directory", "ARGS=", *words[1:]]
         made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         for inner in made.stdout.splitlines():
             if "scripts/" in inner:

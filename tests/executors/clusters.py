@@ -17,11 +17,12 @@ from para.executors import here
 QUICK = {
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
+    "health_check_timeout_ms": 10_000,
     "health_check_failure_threshold": 4,
     "worker_niceness": 0,
 }
-"""A node that is gone is missed within seconds, and processes do not give way to all others."""
+"""A node that is gone is missed within seconds, not one that is only slow to answer; and processes
+do not give way to all others."""
 
 
 NAME = "PARA_TEST_NODE"

@@ -1,4 +1,4 @@
-"""One Ray cluster for all tests of this folder that need one."""
+"""One Ray cluster for all tests of a file that need one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from tests.executors.clusters import ray_cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes of one core each on this machine."""
     with ray_cluster() as two:

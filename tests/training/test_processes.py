@@ -60,13 +60,13 @@ class Lab:
 
 
 def sharded_and_not(lab: Lab, kind: str) -> None:
-    """All that two processes do with one policy, in one start."""
+    """All that two processes do with one policy, in one start; going on unsharded with images."""
     lab.start(
         *(kind, 2),
         ("plain", None, []),
         ("whole", None, SHARD),
         *(("killed", 4, SHARD), ("killed", None, SHARD)),
-        *(("mixed", 4, SHARD), ("mixed", None, [])),
+        *((("mixed", 4, SHARD), ("mixed", None, [])) if kind == "image" else ()),
     )
 
 
@@ -104,7 +104,8 @@ def test_sharded_training_is_training(kind, request, tmp_path):
         sharded_and_not(lab := Lab(tmp_path), kind)
     assert_close(lab.of("plain"), lab.of("whole"))
     assert_same(lab.of("whole"), lab.of("killed"))
-    assert_close(lab.of("whole"), lab.of("mixed"))
+    if kind == "image":
+        assert_close(lab.of("whole"), lab.of("mixed"))
 
 
 @pytest.mark.slow
