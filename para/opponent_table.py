@@ -11,14 +11,14 @@ from typing import Any
 from para.errors import ResultError
 from para.evaluation.results import total_minutes
 from para.figures.splits import split_title
-from para.figures.study import LAYOUT, THREE_WAY_LAYOUT, THREE_WAY_SPLITS, followers
+from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers
 from para.figures.style import model_style
 from para.files import read_json
 from para.markdown import table_head, table_row
 from para.speed_table import benchmark
 from para.website.content import Numbers, in_words, three_way
 
-TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], LAYOUT
+TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], "independent"
 """The split and layout in which learning rates are chosen, in distribution."""
 
 
@@ -29,9 +29,7 @@ def opponents_table(numbers: Numbers, results_dir: Path) -> str:
     another backbone), minutes those of one training on `TUNED_ON`, learning rates those that
     benchmarks/tuning.py chose.
     """
-    here = Numbers(
-        numbers.every, replace(numbers.setting, layout=THREE_WAY_LAYOUT), numbers.profile
-    )
+    here = Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
     costs = {
         (row["model"], row["backbone"]): row
         for row in (benchmark(results_dir, "latency") or {"rows": []})["rows"]

@@ -26,10 +26,9 @@ from para.policies.base import POLICIES, WARPS, Policy
 from para.policies.frames import CAMERA, IMAGE
 from para.statistics import Rate
 
-LAYOUT = "independent"
-"""Where objects stand in the figure of cameras: plates must be looked for, too."""
-THREE_WAY_LAYOUT = "together"
-"""Where they stand in the three-way figure: all policies must manage its tests in distribution."""
+LAYOUT = "together"
+"""Where objects stand in the three-way figure and in that of cameras: all policies must manage
+their tests in distribution."""
 THREE_WAY_SPLITS = ("lr", "corner_n8")
 THREE_WAY_MODELS = ("regression", "regression_camera", "pixel_regression", "keypoint", "para")
 _WITH = ("camera", "forced")
@@ -97,14 +96,14 @@ def followers() -> list[tuple[str, str, str, str]]:
 
 def three_way_inputs(sources: Sources) -> list[Path]:
     """Its result files; `NotRun` without any."""
-    results = sources.laid(THREE_WAY_LAYOUT).results
+    results = sources.laid(LAYOUT).results
     labels = {row.label for row in three_way(results)} - {None}
     return _require(_paths(results, THREE_WAY_SPLITS, labels), "three_way")
 
 
 def three_way_figure(sources: Sources, theme: Theme) -> Drawing:
     """Success of each combination, every training seed as a dot; what was not run says so."""
-    results = sources.laid(THREE_WAY_LAYOUT).results.newest(THREE_WAY_SPLITS)
+    results = sources.laid(LAYOUT).results.newest(THREE_WAY_SPLITS)
     rows = three_way(results)
     figure = new_figure(5.2, 5.2)
     panels = figure.subplots(1, 2, sharey=True)

@@ -236,7 +236,7 @@ def render(
         recipe_split=video_charts.RECIPE_SPLIT,
         three_way=content.three_way(numbers),
         three_way_splits=study.THREE_WAY_SPLITS,
-        three_way_layout=study.THREE_WAY_LAYOUT,
+        three_way_layout=study.LAYOUT,
         task_rows=[*task_rows(numbers)],
         all_tasks=ALL_TASKS,
         libero_rows=in_libero,

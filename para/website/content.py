@@ -246,7 +246,7 @@ class Bounded:
 
 def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:
     """Each combination of camera, pixels and augmentation, with its numbers; None: not run."""
-    setting = replace(numbers.setting, layout=study.THREE_WAY_LAYOUT)
+    setting = replace(numbers.setting, layout=study.LAYOUT)
     here = Numbers(numbers.every, setting, numbers.profile)
     return [
         (row, [row.label and here.number(split, row.label) for split in study.THREE_WAY_SPLITS])

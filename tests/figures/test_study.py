@@ -10,6 +10,9 @@ from results_fixture import make_result, result_path, write_result, write_sweep
 
 from envs.table import PHYSICS
 from para.camera import Camera
+from para.campaign.cells import campaigns
+from para.campaign.config import ReproduceConfig
+from para.cli import load_config
 from para.evaluation.result_set import ResultSet
 from para.figures import augmentation, study, sweep_curves
 from para.figures.drawing import Drawing
@@ -52,7 +55,7 @@ def draw(folder, figure) -> Drawing:
 
 
 def test_every_combination_is_a_row_told_apart_by_what_was_followed(tmp_path):
-    seeds, here = (0, 1, 2), study.THREE_WAY_LAYOUT
+    seeds, here = (0, 1, 2), study.LAYOUT
     got = write(tmp_path, "lr", "para", "camera", here, seeds=seeds, rate=0.9)
     write(tmp_path, "lr", "para", "colour", here, seeds=seeds, rate=0.3)
     write(tmp_path, "lr", "regression", "forced", here, rate=0.1)
@@ -69,7 +72,7 @@ def test_every_combination_is_a_row_told_apart_by_what_was_followed(tmp_path):
 
 def test_a_combination_is_not_told_by_results_of_the_world_before(tmp_path):
     """PARA as it was trained then, with colours only, has the name of PARA as it is trained now."""
-    here = study.THREE_WAY_LAYOUT
+    here = study.LAYOUT
     write(tmp_path, "lr", "para", "camera", here, rate=0.9)
     write_before(tmp_path, "lr")
     drawing = draw(tmp_path, study.three_way_figure)
@@ -100,7 +103,7 @@ def test_the_table_has_the_numbers_of_the_figure(tmp_path):
         "corner_n8",
         "pixel_regression",
         "camera",
-        study.THREE_WAY_LAYOUT,
+        study.LAYOUT,
         (0, 1),
         rate=0.7,
     )
@@ -152,10 +155,16 @@ def test_cameras_are_counted_as_the_splits_have_them(tmp_path):
         study.cameras_inputs(Sources.open(tmp_path, tmp_path, tmp_path))
     assert missing.value.command.endswith("reproduce.py figure=cameras")
     for split in ("vp_train_1", "vp_train_64"):
-        write(tmp_path, split, "regression_camera", "camera")
+        write(tmp_path, split, "regression_camera", "camera", study.LAYOUT)
     drawing = draw(tmp_path, study.cameras_figure)
     assert list(drawing.data["regression_camera"]) == ["1", "64"]
     assert drawing.notes == ("Global regression, told the camera was not run with 8.",)
+
+
+@pytest.mark.parametrize("figure", ["three_way", "cameras"])
+def test_figures_are_drawn_from_what_their_campaigns_make(figure):
+    cells = campaigns(load_config(ReproduceConfig, [f"figure={figure}"]))[f"figure={figure}"]
+    assert {cell.layout for cell in cells} == {study.LAYOUT}
 
 
 def test_the_label_of_a_warped_image_is_the_same_point():
