@@ -17,7 +17,6 @@ from para.registry import Registry
 ASSETS = assets()
 NEED_MORE = {"method_diagram", "latency_bars", "frame_0", "frame_2"}
 NEED_MORE |= {"video_features_chart", "video_quality_chart"}
-NEED_MORE |= {"cameras"}
 """Figures that need more than result files."""
 DRAWN = {name for name, asset in ASSETS.items() if asset.kind == "figure"}
 NOTES_NAMES = """exp3_leftright_distribution exp3_train_test_distribution exp4_n8_distribution
