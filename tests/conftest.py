@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Tell how a process of pytest-xdist died, which it does not (-9: SIGKILL)."""
     if error:
-        status = node.gateway._io.popen.wait(10)
+        process = node.gateway._io.popen
+        with suppress(subprocess.TimeoutExpired):  # it closed its pipes and still runs: None
+            process.wait(10)
+        status = process.returncode
         sys.stderr.write(f"\n[{node.gateway.id}] exit status {status}\n")
 
 

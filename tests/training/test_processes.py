@@ -60,13 +60,13 @@ class Lab:
 
 
 def sharded_and_not(lab: Lab, kind: str) -> None:
-    """All that two processes do with one policy, in one start; going on unsharded with images."""
+    """All that two processes do with one policy, in one start."""
     lab.start(
         *(kind, 2),
         ("plain", None, []),
         ("whole", None, SHARD),
         *(("killed", 4, SHARD), ("killed", None, SHARD)),
-        *((("mixed", 4, SHARD), ("mixed", None, [])) if kind == "image" else ()),
+        *(("mixed", 4, SHARD), ("mixed", None, [])),
     )
 
 
@@ -104,8 +104,7 @@ def test_sharded_training_is_training(kind, request, tmp_path):
         sharded_and_not(lab := Lab(tmp_path), kind)
     assert_close(lab.of("plain"), lab.of("whole"))
     assert_same(lab.of("whole"), lab.of("killed"))
-    if kind == "image":
-        assert_close(lab.of("whole"), lab.of("mixed"))
+    assert_close(lab.of("whole"), lab.of("mixed"))
 
 
 @pytest.mark.slow
