@@ -24,7 +24,7 @@ setup: .venv/.installed
 	else \
 	  $(PYTHON) -m venv .venv; \
 	  echo "Installing into .venv (torch is large: this takes a few minutes)"; \
-	  $(PY) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'; \
+	  $(PY) -m pip install -qq --constraint .ci/constraints.txt --editable '.[dev]'; \
 	fi
 	@touch $@
 
@@ -42,7 +42,7 @@ libero: setup
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv pip install --python $(PY) --constraint .ci/constraints.txt --editable '.[libero]'; \
 	else \
-	  $(PY) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[libero]'; \
+	  $(PY) -m pip install -qq --constraint .ci/constraints.txt --editable '.[libero]'; \
 	fi
 	$(PY) scripts/eval.py task=libero_spatial_0 split=libero_id model=expert tests=[ood] episodes=5 $(ARGS)
 
