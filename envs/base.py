@@ -235,6 +235,10 @@ class Task(ABC):
         """The instruction of an episode."""
         return self.instruction
 
+    def shown(self, start: Condition, seed: int) -> Condition:
+        """The start of a demonstration, in which something may go wrong (`Condition.perturbed`)."""
+        return start
+
     def sources(self, origins: Sequence[str]) -> dict[str, str]:
         """Files of others that starts of these origins are made of: name -> SHA-256."""
         return {}

@@ -35,10 +35,13 @@ KINDS: dict[str, tuple[float, float, str]] = {
     "light": (0, 5, "light, as a multiple of the usual"),
     "noise": (0, 255, "standard deviation of image noise [of 255]"),
     "latency_s": (0, 60, "time from image to command [s]"),
+    "bump_m_s": (0, 3, "speed that what is to be moved is bumped to, once [m/s]"),
 }
 """What can be perturbed: least and largest level, and what figures call it."""
 DRIFT_FROM, DRIFT_OVER = 50, 50
 """Control steps before the real camera begins to move, and in which it gets to its new place."""
+BUMP_FROM, BUMP_BEFORE = 40, 140
+"""Control steps between which an object is bumped: 0.8 to 2.8 s."""
 
 
 @dataclass
@@ -134,6 +137,19 @@ def noisy(image: np.ndarray, condition: Condition, steps: int) -> np.ndarray:
         return image
     rng = np.random.default_rng([condition.seed, steps])
     return (image + rng.normal(0, level, image.shape)).round().clip(0, 255).astype(np.uint8)
+
+
+def bump(condition: Condition, steps: int) -> np.ndarray | None:
+    """Velocity along the table (2,) [m/s] that an object is given now; None: it is left alone.
+
+    When, and in which direction, follows from the start's seed.
+    """
+    speed = condition.perturbed.get("bump_m_s", 0.0)
+    if not speed:
+        return None
+    rng = np.random.default_rng([condition.seed, len("bump")])
+    when, way = rng.integers(BUMP_FROM, BUMP_BEFORE), rng.uniform(0, 2 * np.pi)
+    return speed * np.array([np.cos(way), np.sin(way)]) if steps == when else None
 
 
 def latency_steps(condition: Condition) -> int:

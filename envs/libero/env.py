@@ -120,6 +120,8 @@ class LiberoEnv:
         self._gripper_command = float(gripper)
         if self.task.cfg.leans:
             self._memory.orientation = leaning(target)
+        if (velocity := perturbations.bump(self.condition, self.steps)) is not None:
+            self.sim.push(self.data, self.task.objects[0].name, velocity)
         success = self.sim.step(self.data, self._memory, move, opened=gripper > 0.5)
         self.steps += 1
         self._success = self._success or success

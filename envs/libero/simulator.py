@@ -91,6 +91,11 @@ class Simulator:
         mujoco.mj_forward(self.model, data)
         return Remembered()
 
+    def push(self, data: mujoco.MjData, name: str, velocity: np.ndarray) -> None:
+        """Set an object in motion along the table, at (2,) [m/s]."""
+        first = int(self.model.joint(f"{name}_joint0").dofadr[0])
+        data.qvel[first : first + 2] = velocity
+
     def show(self, data: mujoco.MjData, state: np.ndarray) -> None:
         """Set `data` to a state (1 + nq + nv,) of the scene, whatever came before; no physics."""
         data.time = state[0]

@@ -134,6 +134,10 @@ class Place:
         else:
             data.qpos[self.qpos : self.qpos + 7] = pose
 
+    def push(self, data: mujoco.MjData, velocity: np.ndarray) -> None:
+        """Set what is not a mark in motion along the table, at (2,) [m/s]."""
+        data.qvel[self.qvel : self.qvel + 2] = velocity
+
 
 class World:
     """A compiled model, the indices that the environment needs, and the model's renderers.

@@ -68,7 +68,8 @@ def planned(
 ) -> PlannedDemo:
     """Episode `index` of a data set; after a failed `attempt`, its objects stand elsewhere."""
     seed = index + 10_000 * attempt
-    condition = DEMO_SETS[dataset].condition(index, task, layout, env).dressed(appearance, index)
+    start = DEMO_SETS[dataset].condition(index, task, layout, env).dressed(appearance, index)
+    condition = task.shown(start, seed)
     if attempt:
         condition = condition.moved(
             np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)

@@ -76,6 +76,18 @@ def test_official_starts_are_exact_and_others_stand_where_asked(env):
         assert env.objects()[name][2] < 0.03  # they have fallen onto the table
 
 
+def test_the_bowl_is_bumped_once_and_nothing_else_moves(env):
+    env.begin(replace(TASK.grid(9, "varied"), seed=5, perturbed={"bump_m_s": 0.5}))
+    places = []
+    for _ in range(150):
+        env.control_step(env.target, 1.0)
+        places.append({name: pose[:2] for name, pose in env.objects().items()})
+    steps = np.linalg.norm(np.diff([place[BOWL] for place in places[20:]], axis=0), axis=1)
+    assert 18 <= np.argmax(steps > 1e-3) < 122
+    assert np.linalg.norm(places[-1][BOWL] - places[20][BOWL]) > 0.01
+    assert np.linalg.norm(places[-1][PLATE] - places[20][PLATE]) < 1e-3
+
+
 def test_the_camera_is_mujocos_own_and_a_marker_is_seen_where_it_projects(env, monkeypatch):
     env.begin(TASK.official(0))
     number = env.sim.model.camera(CAMERA).id

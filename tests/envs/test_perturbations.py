@@ -148,6 +148,27 @@ def test_fingers_wait_for_the_hand_also_while_time_passes():
     assert max(closed) < 0.21
 
 
+@pytest.mark.parametrize("name", ["bowl_on_plate", "pick_named", "push_to_target"])
+def test_a_bump_moves_what_is_to_be_moved_once_as_far_as_friction_lets_it(name):
+    """It slides v^2 / (2 mu g), mu 0.8: what sits on more than one point may turn a little."""
+    task = load_task(name)
+    env = task.environment("panda", None, EnvConfig(image_size=16), render_mode=None)
+    start = replace(task.grid(120), seed=5, perturbed={"bump_m_s": 0.8})
+    moved = (start.named or [o.name for o in task.objects if o.name != "target"])[0]
+    env.begin(start)
+    places = []
+    for _ in range(200):
+        env.control_step(env.target, 1.0)
+        places.append({name: pose[:2] for name, pose in env.objects().items()})
+    steps = np.linalg.norm(np.diff([place[moved] for place in places], axis=0), axis=1)
+    (moving,) = np.nonzero(steps > 1e-4)
+    assert 38 <= moving[0] < moving[-1] < 150
+    assert moving[-1] - moving[0] < 15
+    assert 0.8 * 0.0408 < np.linalg.norm(places[-1][moved] - places[0][moved]) < 1.25 * 0.0408
+    for other in places[0].keys() - {moved}:
+        np.testing.assert_allclose(places[-1][other], places[0][other], atol=1e-4)
+
+
 def test_starts_of_a_sweep_survive_json_and_are_told_apart():
     config = SWEEPS.load("calibration")
     starts = SWEEPS[config.kind](config).starts([START])

@@ -16,6 +16,7 @@ from envs.splits import (
 )
 from envs.table.expert import run_expert
 from envs.table.task import table_tasks
+from para.data.plan import plan
 from para.errors import ConfigError, UnknownNameError
 
 NAMES = table_tasks()
@@ -195,6 +196,23 @@ def test_a_puck_is_pushed_and_not_shot_off():
     fastest = [np.linalg.norm(np.diff(path, axis=0), axis=1).max() for path in (puck, hand)]
     assert fastest[0] < 1.25 * fastest[1]
     assert np.array(puck)[:, 2].max() < 0.004
+
+
+def test_demos_come_back_for_a_puck_that_is_bumped_away():
+    task, env = _env("push_to_target")
+    demos = plan("objpos_lr", task, "independent")[:24]
+    bumped = [demo.condition for demo in demos if demo.condition.perturbed]
+    assert len(bumped) == 12
+    assert len({start.seed for start in bumped}) == 12
+    came_back = 0
+    for start in bumped:
+        env.begin(start)
+        low = []
+        assert run_expert(env, on_step=lambda env, low=low: low.append(env.ee_position[2] < 0.05))
+        came_back += np.count_nonzero(np.diff(np.array(low, int)) == 1) > 1
+    assert came_back >= 8
+    others = plan("objpos_lr", load_task("stack_blocks"), "independent")
+    assert not any(demo.condition.perturbed for demo in others)
 
 
 def test_a_puck_that_only_passes_or_is_still_touched_is_not_there():

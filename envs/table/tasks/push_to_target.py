@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import mujoco
@@ -38,6 +38,11 @@ of each [m]."""
 STEERING = 0.04
 """It no longer changes direction when less than this is left [m]."""
 
+BUMPS = 0.6, 1.1
+"""In every second demonstration the puck is bumped away once, by 2 to 8 cm: at so much [m/s]."""
+BESIDE = np.radians(25), 0.035
+"""It is not before the fingers when it is turned further from their direction [rad], or the gap is
+wider [m]."""
 AGAIN = 0.015
 """It comes back for another push when the puck rests further from the target's centre [m]."""
 
@@ -97,20 +102,32 @@ class PushToTarget(TableTask):
         """See `Task`: looks where the puck is after every stride, and pushes again if it missed."""
         target = env.objects()[TARGET.name][:2]
         while (way := _Way.between(env.objects()[PUCK.name][:2], target)).length > AGAIN:
-            yield from way.approach(env.objects()[PUCK.name][:2])
+            *_, stroke = approach = way.approach(env.objects()[PUCK.name][:2])
+            yield from approach
             while True:
                 puck = env.objects()[PUCK.name][:2]
                 left = _Way.between(puck, target)
                 if left.length > STEERING:
                     way = left
+                lost = not way.before(stroke.position[:2], puck)
                 ahead = float((target - puck) @ way.direction) + BEYOND
-                if ahead < CLOSE:
+                if lost or ahead < CLOSE:
                     break
                 yield (stroke := way.push(puck, min(STRIDE, max(LAST, ahead))))
+            if lost:
+                yield stroke._replace(position=np.array([*stroke.position[:2], HOVER_HEIGHT]))
+                continue
             # The end of a push is a place to rest: on the way there and back again, the waypoints
             # of a policy lie before it, up to a tenth of a second's way on either side.
             yield from repeat(stroke, SETTLE_STEPS)
             yield from way.leave(puck)
+
+    def shown(self, start: Condition, seed: int) -> Condition:
+        """See `Task`: left alone or bumped, so that half of the demonstrations come back for it."""
+        if seed % 2 == 0:
+            return start
+        speed = np.random.default_rng(seed).uniform(*BUMPS)
+        return replace(start, seed=seed, perturbed={"bump_m_s": float(speed)})
 
     def hand_places(self, condition: Condition) -> list[np.ndarray]:
         """See `TableTask`: also beside the puck on its way."""
@@ -146,6 +163,13 @@ class _Way:
         xy = puck - self.direction * (PUCK.radius + FACE + gap)
         yaw = float(np.arctan2(self.direction[1], self.direction[0]))
         return Waypoint(np.array([*xy, height]), 0.0, (yaw + np.pi / 2) % np.pi - np.pi / 2)
+
+    def before(self, hand: np.ndarray, puck: np.ndarray) -> bool:
+        """Can a hand at (2,) that faces this way go on pushing the puck?"""
+        way = _Way.between(hand, puck)
+        angle, gap = BESIDE
+        turned = float(way.direction @ self.direction) < np.cos(angle)
+        return not turned and way.length - PUCK.radius - FACE < gap
 
     def approach(self, puck: np.ndarray) -> list[Waypoint]:
         """Down behind the puck."""
