@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,7 @@ def episode_task(
         success=record["success"],
         steps=record["steps"],
         inference=Inference(
-            **{k: evaluated[k] for k in ("execute", "subcell", "precision") if k in evaluated}
+            **{f.name: evaluated[f.name] for f in fields(Inference) if f.name in evaluated}
         ),
         size=size,
         stride=stride,

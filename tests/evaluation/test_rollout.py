@@ -7,7 +7,9 @@ import pytest
 
 from envs.base import TASKS, EnvConfig, load_task
 from envs.splits import load_split, split_names, test_conditions
+from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
+from para.evaluation.config import EvalConfig
 from para.evaluation.oracle import Oracle
 from para.evaluation.rollout import WAIT_STEPS, rollout
 from para.types import ActionChunk, Inference
@@ -167,6 +169,16 @@ def test_the_expert_succeeds_with_the_arm():
     runs = rollout(Oracle(envs), envs, conditions, Inference(execute=4))
     assert [run["stage"] for run in runs] == ["PLACE"] * 8
     assert all(run["place_error_m"] < 0.045 and run["steps"] < 300 for run in runs)
+
+
+@pytest.mark.parametrize("name", TASKS.options())
+def test_plans_are_averaged_where_the_task_turns_the_hand(name):
+    turns = load_task(name).turns
+    said = [f"task={name}", *(["split=libero_id"] if name.startswith("libero") else [])]
+    asked = load_config(EvalConfig, said).inference
+    assert asked == (Inference(execute=1, ensemble=True) if turns else Inference())
+    said += ["execute=4", "ensemble=false"]
+    assert load_config(EvalConfig, said).inference == Inference()
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS.options() if load_task(name).turns])

@@ -245,6 +245,14 @@ def test_the_task_holds_the_chunk_that_was_evaluated_together(sources):
     assert Path(task.run_dir).parts[-3:] == ("lr", "regression-resnet10-colour", "seed0")
 
 
+def test_an_episode_is_filmed_as_it_was_executed(sources):
+    asked = {"execute": 1, "subcell": False, "precision": "bf16", "ensemble": True}
+    result = sources.results.select("lr", "regression")[0]
+    assert choices.episode_task(sources, result, "ood", 0, 64, 4).inference == Inference()
+    result.data["config"]["evaluation"] |= asked
+    assert choices.episode_task(sources, result, "ood", 0, 64, 4).inference == Inference(**asked)
+
+
 def test_videos_depend_on_results_weights_and_code(sources, tmp_path, monkeypatch):
     out = tmp_path / "out"
     make("lr_test_pair", sources, out, monkeypatch)
