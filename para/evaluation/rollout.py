@@ -147,7 +147,7 @@ def _wait(
         goal, opening, turn = env.target, env.gripper_command, None
         if chunk is not None and k < len(chunk.positions) and np.isfinite(chunk.positions[k]).all():
             goal = chunk.positions[k]
-            if env.task.turns:
+            if env.task.turns and np.isfinite(chunk.rotations[k]).all():
                 turn = chunk.rotations[k]
             if np.linalg.norm(env.target - goal) < NEAR:
                 opening = float(chunk.gripper[k] > 0.5)
@@ -183,6 +183,8 @@ def _execute(
             recorder.waypoint(k)
         on_step = None if recorder is None else recorder.step
         turn = chunk.rotations[k] if env.task.turns else None
+        if turn is not None and np.isnan(turn).any():
+            turn = None  # a miss whose place an ensemble knows: the hand stays as it is turned
         env.servo_to(chunk.positions[k], float(chunk.gripper[k]), on_step=on_step, rotation=turn)
     if env.steps == steps:
         # It stays where it is. Time passes all the same, or this would never end.

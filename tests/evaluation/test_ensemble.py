@@ -1,14 +1,12 @@
 """Temporal ensembling: which predictions meet, with which weights."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from envs.base import EnvConfig, load_task
 from para.cli import load_config
 from para.evaluation.config import EvalConfig
-from para.evaluation.ensemble import DECAY, Ensemble, mean_turn
+from para.evaluation.ensemble import DECAY, Ensemble
 from para.evaluation.rollout import rollout
 from para.types import ActionChunk, Inference
 
@@ -53,26 +51,6 @@ def test_a_waypoint_without_a_place_does_not_count():
     mixed = ensemble.mix(chunk([np.nan, np.nan, 5], pixels=pixels))
     assert mixed.missed.tolist() == [False, True, False]
     np.testing.assert_array_equal(mixed.positions[[0, 2], 0], [2, 5])
-
-
-@pytest.mark.parametrize(("first", "then"), [(0.2, 0.4), (0.2, 0.4 - np.pi), (1.5, 1.7)])
-def test_turns_are_averaged_also_where_the_fingers_are_swapped(first, then):
-    """0.4 and 0.4 - pi are one grasp; 1.5 and 1.7 have a right angle between them."""
-    ensemble = Ensemble()
-    for yaw in (first, then):
-        turns = np.array([[0.0, 0.0, yaw]] * 2)
-        mixed = ensemble.mix(replace(chunk([1, 1]), rotations=turns))
-    w = np.exp(-DECAY)
-    mean = (first + w * (then + np.pi * (then < 0))) / (1 + w)
-    apart = (mixed.rotations - [0.0, 0.0, mean] + np.pi / 2) % np.pi - np.pi / 2
-    np.testing.assert_allclose(apart, 0, atol=1e-4)
-
-
-def test_a_leaning_hand_that_swaps_its_fingers_leans_on():
-    """Rz(psi) Ry(theta) Rx(phi) and Rz(psi + pi) Ry(-theta) Rx(-phi) are one grasp."""
-    lean = np.array([0.3, -0.2, 0.5])
-    mean = mean_turn(np.array([[-0.3, 0.2, 0.5 - np.pi], lean]), np.ones(2))
-    np.testing.assert_allclose(mean, lean, atol=1e-9)
 
 
 class Jumping:
