@@ -19,7 +19,7 @@ from envs.table.appearance import Shapes, draw_look, shapes_of
 from envs.table.controller import NO_TURN, Feedback, Glide, make_controller
 from envs.table.distractors import Clutter, draw_clutter, paint_clutter, place_clutter
 from envs.table.robots import FINGER_OPEN
-from envs.table.scene import PHYSICS_DT, Place, World, shared_world
+from envs.table.scene import PHYSICS_DT, World, shared_world
 from envs.table.turning import Turning
 from envs.table.viewpoints import viewpoint_camera
 from para.camera import Camera
@@ -194,7 +194,7 @@ class TableEnv(gymnasium.Env):
         if gripper != self._gripper_command:
             self._command_gripper(float(gripper))
         if (velocity := perturbations.bump(self.condition, self.steps)) is not None:
-            self._bumped.push(self.data, velocity)
+            self.world.to_move(self.condition.named).push(self.data, velocity)
         mujoco.mj_step(self.world.model, self.data, SUBSTEPS)
         self.steps += 1
         self._judge.step()
@@ -246,13 +246,6 @@ class TableEnv(gymnasium.Env):
                 speed = np.abs(self.data.qvel[self.world.finger_qvel]).max()
                 still = still + 1 if speed < 0.005 else 0
         return self.steps - first
-
-    @property
-    def _bumped(self) -> Place:
-        """The first object that the instruction names, or that is no mark on the table."""
-        places = self.world.objects
-        named = [places[name] for name in self.condition.named]
-        return next(place for place in (*named, *places.values()) if place.mocap < 0)
 
     # State ----------------------------------------------------------------------------------------
 

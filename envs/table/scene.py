@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -168,6 +169,11 @@ class World:
         bodies = [place.body for place in self.objects.values()]
         varied = shapes is not None
         self.painter = Painter(model, bodies, keep=task.named_by_colour) if varied else None
+
+    def to_move(self, named: Sequence[str]) -> Place:
+        """Of the objects that an instruction names, else of all, the first that is no mark."""
+        places = [self.objects[name] for name in (*named, *self.objects)]
+        return next(place for place in places if place.mocap < 0)
 
     def renderer(self, preset: str, width: int, height: int) -> Renderer:
         """The one renderer of this preset and size [px]."""
