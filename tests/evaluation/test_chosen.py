@@ -98,13 +98,14 @@ def test_contradictions_name_both(policy, override, parts):
 
 
 def test_what_does_not_exist_is_named_beside_what_does(policy, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
-    shutil.copytree(policy, tmp_path / "para_lr")
-    assert pretrained.policy_folder("para_lr") == tmp_path / "para_lr"
+    folder = tmp_path / "a_folder_in_a_folder_in_a_folder_none_of_which_has_a_short_name"
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    shutil.copytree(policy, folder / "para_lr")
+    assert pretrained.policy_folder("para_lr") == folder / "para_lr"
     with pytest.raises(CheckpointError, match=r"policy=para_rl .* mean 'para_lr'\?.* path"):
         config("para_rl")
     with pytest.raises(CheckpointError, match=r"policy\.json is a file"):
-        config(tmp_path / "para_lr" / "policy.json")
+        config(folder / "para_lr" / "policy.json")
     with pytest.raises(CheckpointError, match=r"policy\.json does not exist"):
         config(tmp_path)
 
