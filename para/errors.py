@@ -45,9 +45,15 @@ class ResultError(ParaError):
 
 
 def one_line(value: object, most: int = 100) -> str:
-    """Text for the middle of a sentence: no line breaks, and not much longer than `most`."""
+    """Text for the middle of a sentence: no line breaks, and at most `most` characters.
+
+    What is longer keeps both ends: sentences begin with what is wrong, paths end in it.
+    """
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return text if len(text) <= most else f"{text[:most]}..."
+    if len(text) <= most:
+        return text
+    tail = (most - 3) // 2
+    return f"{text[: most - 3 - tail]}...{text[-tail:]}"
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:

@@ -40,8 +40,7 @@ def policy_folder(policy: str) -> Path:
         if os.path.isfile(folder)
         else "is no folder, and no policy that comes with PARA"
     )
-    said = one_line(policy, most=400)  # paths may be long, and end in what is wrong
     raise CheckpointError(
-        f"policy={said} {what}. {did_you_mean(policy, names())} Or give the path of a folder that "
-        f"holds {POLICY} and {POLICY_META}, as training leaves one in runs/."
+        f"policy={one_line(policy)} {what}. {did_you_mean(policy, names())} Or give the path of a "
+        f"folder that holds {POLICY} and {POLICY_META}, as training leaves one in runs/."
     )

@@ -79,11 +79,12 @@ def _work(task: tuple[str, Any]) -> Any:
         return "alive"
     if kind == "last":  # value: (a folder where it notes that it began, a name, seconds)
         folder, name, seconds = value
-        _note(Path(folder) / name)
+        node = os.environ.get(NAME, "one of two")
+        _note(Path(folder) / name, node)
         time.sleep(seconds)
-        if os.environ.get(NAME) == "full":
+        if node == "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-        return os.environ.get(NAME, "one of two")
+        return node
     if kind == "note and wait":  # value: a file that tells how often it was begun
         _note(Path(value))
         if len(Path(value).read_text().splitlines()) == 1:
@@ -97,6 +98,6 @@ def _work(task: tuple[str, Any]) -> Any:
     raise AssertionError(kind)
 
 
-def _note(path: Path) -> None:
+def _note(path: Path, what: str = "once") -> None:
     with path.open("a") as file:
-        file.write("once\n")
+        file.write(f"{what}\n")
