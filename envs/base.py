@@ -247,10 +247,6 @@ class Task(ABC):
     def anchors(self, layout: str) -> int:
         """Number of points that decide where the objects stand in a layout."""
 
-    def concerned(self, layout: str) -> int:
-        """How many anchors, from the first on, a split's region speaks of; the rest is anywhere."""
-        return self.anchors(layout)
-
     @abstractmethod
     def where(self, condition: Condition, layout: str) -> np.ndarray:
         """The anchors (A, 2) [m] of a condition."""

@@ -59,7 +59,7 @@ class ObjPos(DemoSet):
 
 
 class SameHalf(ObjPos):
-    """As `ObjPos`, but all that a demo is about (`Task.concerned`) stands in one half.
+    """As `ObjPos`, but all objects stand in one half.
 
     Of pairs of independent objects only a quarter lies in a given half; here half of them do, so a
     split of halves trains on as many demos as its half has grid positions.
@@ -76,14 +76,7 @@ class SameHalf(ObjPos):
         rng = np.random.default_rng([self.total, index, self.axis])
         first = grid_positions()[index]
         side = half(task, SIDES[self.axis][int(first[self.axis] > 0)])
-        concerned = task.concerned(layout)
-
-        def point(anchor: int) -> np.ndarray:
-            if not anchor:
-                return first
-            return rng.uniform(*(side if anchor < concerned else task.workspace))
-
-        return task.draw(point, layout, rng)
+        return task.draw(lambda anchor: rng.uniform(*side) if anchor else first, layout, rng)
 
 
 class Viewpoints(DemoSet):

@@ -283,8 +283,8 @@ class Regions(Split):
     def training_indices(self) -> list[int]:
         """See `Split`.
 
-        Where objects stand apart all that matter (`Task.concerned`) must be in the region; corner,
-        grid and spread choose by index.
+        Where objects stand apart all must be in the region; corner, grid and spread choose by
+        index.
         """
         cfg, demos = self.cfg, self.demo_set
         views = {(theta, phi) for theta in cfg.train_views.thetas for phi in cfg.train_views.phis}
@@ -300,12 +300,11 @@ class Regions(Split):
             return indices
         if region.kind in BY_INDEX or self.task.anchors(self.layout) == 1:
             return sorted({*grid_indices(region)} & {*indices})
-        concerned = self.task.concerned(self.layout)
         starts = [demos.condition(i, self.task, self.layout, self.env) for i in indices]
         return [
             i
             for i, start in zip(indices, starts, strict=True)
-            if inside(region, self.task.where(start, self.layout)[:concerned]).all()
+            if inside(region, self.task.where(start, self.layout)).all()
         ]
 
     def test_conditions(self, test: str, episodes: int | None = None) -> list[Condition]:
@@ -314,8 +313,7 @@ class Regions(Split):
         views = spread(config.views, self.env)
         avoid = sorted({i for region in config.avoid or () for i in grid_indices(region)})
         held = config.positions, ws.grid_positions()[avoid]
-        anywhere = RegionConfig(), ws.grid_positions()[[]]
-        concerned, namings = self.task.concerned(self.layout), self.namings(test)
+        namings = self.namings(test)
         training = self.training_indices() if config.jitter_of_training else []
         if config.jitter_of_training and not self.demo_set.on_grid:
             raise ConfigError(
@@ -338,9 +336,7 @@ class Regions(Split):
             theta, phi = views[i % len(views)]
             fewest, most = config.distractors
             placed = self.task.draw(
-                lambda k, rng=rng, around=around: draw(
-                    rng, *(held if k < concerned else anywhere), around[k]
-                ),
+                lambda k, rng=rng, around=around: draw(rng, *held, around[k]),
                 self.layout,
                 rng,
                 **({"named": namings[rng.integers(len(namings))]} if namings else {}),

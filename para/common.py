@@ -37,10 +37,8 @@ def _usual_dataset(*, _root_: DictConfig) -> str:
     return _task_of(_root_).datasets[0]
 
 
-def _if_turns(yes: Any, no: Any, every_task: Any = None, *, _root_: DictConfig) -> Any:
-    if _is_of_every_task(_root_):
-        return yes if every_task is None else every_task
-    return yes if _task_of(_root_).turns else no
+def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
+    return yes if _is_of_every_task(_root_) or _task_of(_root_).turns else no
 
 
 def _if_varied(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
@@ -52,6 +50,17 @@ def _if_recoloured(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
     return no if named or _is_of_every_task(_root_) else _if_varied(yes, no, _root_=_root_)
 
 
+def _of_task(table: DictConfig, *, _root_: DictConfig) -> Any:
+    task = _task_of(_root_)
+    kinds = {
+        "every_task": _is_of_every_task(_root_),
+        "turns": task.turns,
+        "varied": _if_varied(True, False, _root_=_root_),
+        "told": bool(task.namings),
+    }
+    return next((table[kind] for kind, is_one in kinds.items() if is_one), table["others"])
+
+
 def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
     # without schemas, as --help composes, a model has no kind yet
     kind = _root_.model.get("kind") or _root_.model.name
@@ -59,14 +68,16 @@ def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
 
 
 # What YAML files say that depends on the chosen task or model: a task's usual layout and data set,
-# a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not
-# (and a third for all tasks at once), one for varied looks with another for fixed ones (and the
-# same where no object is named by its colour), and a value of a table for kinds of models.
+# a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not,
+# one for varied looks with another for fixed ones (and the same where no object is named by its
+# colour), and a value of a table: for all tasks at once, tasks that turn the hand, varied looks and
+# tasks whose instruction names objects (the first that holds), or for kinds of models.
 OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
 OmegaConf.register_new_resolver("usual_dataset", _usual_dataset, replace=True)
 OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)
 OmegaConf.register_new_resolver("if_varied", _if_varied, replace=True)
 OmegaConf.register_new_resolver("if_recoloured", _if_recoloured, replace=True)
+OmegaConf.register_new_resolver("of_task", _of_task, replace=True)
 OmegaConf.register_new_resolver("of_model", _of_model, replace=True)
 
 

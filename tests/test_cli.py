@@ -208,6 +208,24 @@ def test_each_kind_of_model_has_its_learning_rate(words, rate):
     assert load_config(TrainConfig, words.split()).training.learning_rate == rate
 
 
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        ("task=bowl_on_plate", 600),
+        ("task=bowl_on_plate appearance=varied", 2400),
+        ("task=pick_named", 2000),
+        ("task=pick_named split=composition", 2000),
+        ("task=pick_named appearance=varied", 2400),
+        ("task=stack_blocks", 4000),
+        ("task=stack_blocks appearance=varied", 4000),
+        ("task=pick_named split=multi_task_lr", 6000),
+        ("task=pick_named training.steps=7", 7),
+    ],
+)
+def test_each_kind_of_task_has_its_steps(words, steps):
+    assert load_config(TrainConfig, words.split()).training.steps == steps
+
+
 def test_profiles_set_sizes_and_the_command_line_wins():
     laptop, paper = (load_config(TrainConfig, [f"profile={p}"]) for p in ("laptop", "paper"))
     assert (laptop.env.image_size, paper.env.image_size) == (128, 448)

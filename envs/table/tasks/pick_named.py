@@ -53,7 +53,7 @@ class PickNamed(TableTask):
     """Three bowls and two plates of which each start names one: (bowl, plate).
 
     The anchors of a start are the places of the named bowl, of the named plate and of the others in
-    the order of `objects`: splits by region speak of the first two.
+    the order of `objects`.
     """
 
     title = "Pick what is named"
@@ -69,10 +69,6 @@ class PickNamed(TableTask):
     def instruct(self, condition: Condition) -> str:
         """See `Task`: put the red bowl on the blue plate."""
         return self.instruction.format(*(name.replace("_", " ") for name in condition.named))
-
-    def concerned(self, layout: str) -> int:
-        """See `Task`: the two that are named."""
-        return min(2, self.anchors(layout))
 
     def add_objects(self, spec: mujoco.MjSpec, bowl: str = USUAL, plate: str = USUAL) -> None:
         """See `TableTask`."""
