@@ -47,7 +47,7 @@ from para.data.format import (
     write_episode,
 )
 from para.data.frame import seen_in
-from para.data.plan import RETRY_SHIFT, PlannedDemo, plan, planned
+from para.data.plan import RETRY_SHIFT, PlannedDemo, plan, planned, require_as_planned
 from para.errors import ConfigError, DataError
 from para.executors import (
     Cargo,
@@ -178,12 +178,11 @@ def ensure_dataset(
 
     Raises:
         DataError: A file is damaged (it is named, with the command that makes it again), or the set
-            was made with another environment configuration, or another version of it.
+            was made with another environment configuration, another version of it, or starts
+            elsewhere than it does today.
     """
     folder, tasks = _folder_and_tasks(cfg, dataset, limit)
     tasks = [task for task in tasks if only is None or task.index in only]
-    made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
-    shown = {"version": TASKS[cfg.task.kind].version, "appearance": cfg.appearance}
     present = _present(folder, tasks)
     how = IMPORTED_LAYOUTS.get(cfg.layout)
     if how and (len(present) < len(tasks) or not (folder / IMPORTED).exists()):
@@ -194,10 +193,24 @@ def ensure_dataset(
         )
     if len(present) < len(tasks):
         if present:
-            check_dataset(folder, present, made_with, **shown)  # before the long work
+            check_demos(folder, present, cfg)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))
         _make_missing(folder, tasks, cfg, dataset, executor)
-    return folder, check_dataset(folder, [task.index for task in tasks], made_with, **shown)
+    return folder, check_demos(folder, [task.index for task in tasks], cfg)
+
+
+def check_demos(folder: Path, indices: list[int], cfg: CommonConfig) -> list[EpisodeMeta]:
+    """Verify demos of a data set that must be there, and be what would be made today.
+
+    Raises:
+        DataError: As `ensure_dataset`, or one is missing.
+    """
+    made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
+    version = TASKS[cfg.task.kind].version
+    metas = check_dataset(folder, indices, made_with, version, cfg.appearance)
+    if cfg.layout not in IMPORTED_LAYOUTS:
+        require_as_planned(folder, metas, build_task(cfg.task), cfg.env, cfg.appearance)
+    return metas
 
 
 def _folder_and_tasks(

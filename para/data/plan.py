@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from envs.base import Condition, EnvConfig, Task
 from envs.demos import DEMO_SETS
 from envs.episodes import FIXED
-from para.errors import UnknownNameError
+from para.data.format import EpisodeMeta, episode_path, regenerate_command
+from para.errors import DataError, UnknownNameError
 
+ATTEMPT = 10_000
+"""Seeds between one attempt at an episode and the next."""
 RETRY_SHIFT = 0.005
 """How far the objects of a failed episode are moved, at most [m]."""
+EXACT = 1e-6
+"""Numbers of a start that differ less are the same: machines round the last bit differently."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class PlannedDemo:
 
     Attributes:
         index: Its place in the data set.
-        seed: index + 10000 * attempt; decides everything that is random in it.
+        seed: index + ATTEMPT * attempt; decides everything that is random in it.
         condition: Its start.
     """
 
@@ -67,7 +76,7 @@ def planned(
     attempt: int = 0,
 ) -> PlannedDemo:
     """Episode `index` of a data set; after a failed `attempt`, its objects stand elsewhere."""
-    seed = index + 10_000 * attempt
+    seed = index + ATTEMPT * attempt
     start = DEMO_SETS[dataset].condition(index, task, layout, env).dressed(appearance, index)
     condition = task.shown(start, seed)
     if attempt:
@@ -75,3 +84,39 @@ def planned(
             np.random.default_rng(seed).uniform(-RETRY_SHIFT, RETRY_SHIFT, 2)
         )
     return PlannedDemo(index, seed, condition)
+
+
+def require_as_planned(
+    folder: Path, metas: Iterable[EpisodeMeta], task: Task, env: EnvConfig, appearance: str
+) -> None:
+    """Demos start as the data set of that name says today.
+
+    Raises:
+        DataError: One starts elsewhere: it was made before its data set, or its task, was changed.
+    """
+    for meta in metas:
+        where = meta.dataset, task, meta.layout, meta.index, env, appearance
+        start = planned(*where, attempt=meta.seed // ATTEMPT).condition
+        if not _same(Condition.from_dict(meta.condition).to_dict(), start.to_dict()):
+            raise DataError(
+                f"{episode_path(folder, meta.index)} does not start as demo {meta.index} of "
+                f"{meta.dataset} does in this version of PARA: the task or the data set has "
+                f"changed. Choose another data_dir=..., or delete {folder} and run: "
+                f"{regenerate_command(folder)}"
+            )
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return (
+            isinstance(found, dict)
+            and found.keys() == wanted.keys()
+            and all(_same(found[key], wanted[key]) for key in wanted)
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
+        )
+    if isinstance(wanted, float) and isinstance(found, int | float):
+        return math.isclose(found, wanted, rel_tol=0, abs_tol=EXACT)
+    return bool(found == wanted)

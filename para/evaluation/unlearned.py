@@ -13,10 +13,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from baselines.floors import FLOORS, Demo, Floor, Given
-from envs.base import TASKS, Environment, build_task
+from envs.base import Environment, build_task
 from envs.splits import training_indices
 from para.data.dataset import HAND_DOWN
-from para.data.format import check_dataset, dataset_dir, episode_path, read_episode
+from para.data.format import dataset_dir, episode_path, read_episode
+from para.data.generate import check_demos
 from para.evaluation.config import EvalConfig
 from para.evaluation.trained import TrainedRun
 from para.executors import here
@@ -83,9 +84,7 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
     demos: tuple[int, ...] = ()
     if FLOORS[name].uses_demos:
         chosen = training_indices(cfg.split, task, cfg.layout)
-        made_with = {"task": dataclasses.asdict(cfg.task), "env": dataclasses.asdict(cfg.env)}
-        version = TASKS[cfg.task.kind].version
-        metas = check_dataset(folder, chosen, made_with, version, cfg.appearance)
+        metas = check_demos(folder, chosen, cfg)
         demos = tuple(meta.index for meta in metas if meta.success)
     digest = hashlib.sha256()
     for index in demos:

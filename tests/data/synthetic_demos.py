@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.base import EnvConfig
+from envs.base import TASKS, EnvConfig, build_task
 from envs.table import PHYSICS
 from para import __version__
 from para.camera import Camera
 from para.data.format import Episode, EpisodeMeta, encode_image, episode_path, write_episode
+from para.data.plan import planned
 
 SIZE = 64
+TASK = build_task(TASKS.load("bowl_on_plate"))
 
 
 def camera(size: int = SIZE) -> Camera:
@@ -22,7 +24,10 @@ def camera(size: int = SIZE) -> Camera:
 
 
 def make_episode(index: int, frames: int = 20, size: int = SIZE, success: bool = True) -> Episode:
-    """An end effector that moves on a straight line over the table; images are smooth noise."""
+    """An end effector that moves on a straight line over the table; images are smooth noise.
+
+    The start is that of episode `index` of the data set objpos.
+    """
     rng = np.random.default_rng(index)
     start, end = rng.uniform([-0.15, -0.25, 0.02], [0.15, 0.25, 0.25], (2, 3))
     path = start + (end - start) * np.linspace(0, 1, frames)[:, None]
@@ -36,17 +41,12 @@ def make_episode(index: int, frames: int = 20, size: int = SIZE, success: bool =
     ]
     meta = EpisodeMeta(
         index=index,
-        seed=1000 + index,
+        seed=index,
         dataset="objpos",
         task={"name": "bowl_on_plate", "kind": "bowl_on_plate"},
         robot="panda",
         layout="together",
-        condition={
-            "task": "bowl_on_plate",
-            "objects": {"bowl": [float(start[0]), float(start[1]), 0.0], "plate": [0.0, 0.0, 0.0]},
-            "theta_deg": 0.0,
-            "phi_deg": 0.0,
-        },
+        condition=planned("objpos", TASK, "together", index, EnvConfig()).condition.to_dict(),
         env=dataclasses.asdict(EnvConfig(image_size=size)),
         success=success,
         num_samples=frames,

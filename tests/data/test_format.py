@@ -209,7 +209,7 @@ def test_mixed_versions_are_named(tmp_path):
 def test_check_dataset_returns_what_is_there(tmp_path):
     make_dataset(tmp_path)
     assert [meta.index for meta in check_dataset(tmp_path)] == [0, 1, 2, 3]
-    assert [meta.seed for meta in check_dataset(tmp_path, [3, 1])] == [1003, 1001]
+    assert [meta.seed for meta in check_dataset(tmp_path, [3, 1])] == [3, 1]
 
 
 def test_empty_and_incomplete_sets_name_the_command(tmp_path):
@@ -342,7 +342,8 @@ def test_files_of_version_1_read_the_same(tmp_path):
     write_version_1(tmp_path / "old.hdf5", make_episode(2))
     with h5py.File(tmp_path / "old.hdf5") as file:
         assert {"bowl_pose", "plate_pose"} <= set(file["data/demo_0/obs"])
-        assert json.loads(file["data/demo_0"].attrs["condition"])["plate"] == [0.0, 0.0]
+        plate = make_episode(2).meta.condition["objects"]["plate"]
+        assert json.loads(file["data/demo_0"].attrs["condition"])["plate"] == plate[:2]
     old, new = (read_episode(tmp_path / f"{name}.hdf5") for name in ("old", "new"))
     assert old.meta == dataclasses.replace(new.meta, environment_version=1)
     np.testing.assert_array_equal(old.images(), new.images())

@@ -26,6 +26,7 @@ from para.data.format import (
     check_episode,
     dataset_dir,
     episode_path,
+    read_episode,
     write_episode,
 )
 from para.data.generate import GenerateConfig, ensure_dataset, generate, plan, record
@@ -273,6 +274,25 @@ def test_another_environment_is_refused_before_work_starts(tmp_path, monkeypatch
     for call in (lambda: generate(cfg), lambda: ensure_dataset(cfg, "objpos", LIMIT)):
         with pytest.raises(DataError, match=r"camera_fovy_deg: 45\.0 instead of 60\.0"):
             call()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"theta_deg": 3.0}, {"perturbed": {"bump_m_s": 0.5}}, {"objects": {"bowl": [0.0]}}]
+)
+def test_demos_of_other_starts_are_refused_before_work_starts(copy, monkeypatch, changed):
+    """Made before the task or its data set was changed: nothing else in the file tells."""
+    monkeypatch.setattr(generation, "build_executor", None)
+    path = episode_path(folder_of(copy), 51)
+    episode = read_episode(path)
+    episode_path(folder_of(copy), 102).unlink()
+    condition = episode.meta.condition | changed
+    write_episode(
+        path,
+        dataclasses.replace(episode, meta=dataclasses.replace(episode.meta, condition=condition)),
+    )
+    for call in (generate, lambda cfg: ensure_dataset(cfg, "objpos", LIMIT)):
+        with pytest.raises(DataError, match=r"demo_00051\S* does not start .* delete .* run: "):
+            call(config(copy))
 
 
 class _Dies:

@@ -126,7 +126,7 @@ def test_floors_are_evaluated_like_any_other(tmp_path):
     # another set of demos is another policy
     before = floor_run(cfg).meta["sha256"]
     assert floor_run(replace(cfg, model="colour")).meta["training"]["demos"] == 0
-    meta = replace(make_episode(3).meta, index=15, robot="hand", env={**vars(cfg.env)})
+    meta = replace(make_episode(15).meta, robot="hand", env={**vars(cfg.env)})
     write_episode(folder / "demo_00015.hdf5", replace(make_episode(3), meta=meta))
     assert floor_run(cfg).meta["sha256"] != before
 

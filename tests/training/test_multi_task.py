@@ -42,8 +42,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             dataset_dir(folder, setting_of(each).name, "objpos", 32),
         )
         for index in FEW:
-            start = task.grid(index, each.layout)
             episode = make_episode(index, frames=8 + len(each.task.name), size=32)
+            start = task.shown(task.grid(index, each.layout), episode.meta.seed)
             meta = dataclasses.replace(
                 episode.meta,
                 task=dataclasses.asdict(each.task),
