@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from envs.base import load_task
+from envs.base import Condition, load_task
 from envs.demos import DEMO_SETS
 from envs.splits import SplitConfig, load_split, training_indices
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
@@ -56,11 +56,11 @@ def draw_outcomes(
     episodes: Sequence[dict[str, Any]],
     stages: Sequence[Stage],
     theme: Theme,
+    setting: Setting,
 ) -> None:
     """One mark per episode where it started: filled = success, a cross = nothing reached."""
     for stage in stages:
-        points = [e["condition"]["position"] for e in episodes if e["stage"] == stage.name]
-        x, y = np.array(points).reshape(-1, 2).T
+        x, y = started([e for e in episodes if e["stage"] == stage.name], setting).T
         axes.plot(y, x, linestyle="none", zorder=3, **stage.mark(style, theme.surface, 6.2))
 
 
@@ -80,7 +80,7 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
             axes.set_title(f"{style.label}: not run", fontweight="normal", color=theme.muted)
             continue
         rate = sources.results.rate(split, model, "ood")
-        draw_outcomes(axes, style, episodes, sources.stages, theme)
+        draw_outcomes(axes, style, episodes, sources.stages, theme, sources.setting)
         axes.set_title(f"{style.label}  {rate.successes}/{rate.n}")
         data[model] = rate_data(rate)
         words.append(f"{style.label} {percent(rate)}")
@@ -104,6 +104,22 @@ def position_success_map(sources: Sources, theme: Theme, split: str) -> Drawing:
         + "."
     )
     return Drawing(figure, alt, data, missing_notes(models, MAIN_MODELS, split))
+
+
+def started(episodes: Sequence[dict[str, Any]], setting: Setting) -> np.ndarray:
+    """Where episodes started, (n, 2) [m]: the first of the places that decide a start.
+
+    Of objects that stand apart that is the one that is moved, as on the training grid.
+    """
+    task = load_task(setting.task)
+    places = []
+    for condition in (episode["condition"] for episode in episodes):
+        anchors = condition["objects"] and task.anchors(setting.layout)
+        start = Condition.from_dict(condition) if anchors else None
+        places.append(
+            task.where(start, setting.layout)[0] if start is not None else condition["position"]
+        )
+    return np.array(places, float).reshape(-1, 2)
 
 
 def trained_positions(split: SplitConfig, setting: Setting) -> np.ndarray:

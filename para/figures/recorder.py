@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -27,6 +28,8 @@ MAIN, SIDE = 640, 320
 """The scene is MAIN x MAIN px, the panel beside it SIDE x MAIN px."""
 VIEW = (112, 16, SIDE - 32)
 """Top, left within the panel, and side of the policy's input with its heatmap [px]."""
+TOLD = 42
+"""Letters of an instruction that fit beside each other."""
 HOLD_S = 1.5
 """The last frame, with the outcome, stays for this long [s]."""
 
@@ -134,11 +137,13 @@ class VideoRecorder:
                 camera = self._observation.camera.resized(size, size)
                 self._draw_waypoints(view, camera, self._observation.ee_position, radius=3)
         panel[top : top + size, x : x + size] = view
-        draw_text(panel, caption, (x, top + size + 8), size=13, colour=_MUTED)
+        draw_text(panel, caption, (x, top + size + 5), size=13, colour=_MUTED)
+        told = wrap(env.task.instruct(env.condition), TOLD, max_lines=2, placeholder=" ...")
+        draw_text(panel, "\n".join(told), (x, top + size + 23), size=13)
         stages = env.task.stages
         reached = [stage.name for stage in stages].index(env.outcome.stage)
         for row, stage in enumerate(stages):
-            y = 462 + 40 * row
+            y = 466 + 40 * row
             current = row == reached
             last = row == len(stages) - 1
             colour = (_rgb(SUCCESS_GREEN) if last else _INK) if current else _LINE

@@ -23,7 +23,7 @@ from envs.splits import SplitConfig
 from envs.table.viewpoints import PHIS_DEG, THETAS_DEG
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import Result, setting_of_result, success_rate
-from para.figures.maps import trained_positions, view_rates
+from para.figures.maps import started, trained_positions, view_rates
 from para.figures.style import (
     LIGHT,
     TRAIN_GREEN,
@@ -100,14 +100,18 @@ def draw_success_map(results: Mapping[str, Result], split: SplitConfig, test: st
         else:
             _draw_background(axes, setting)
             axes.plot(*trained.T[::-1], ".", color=TRAIN_GREEN, markersize=3.5, alpha=0.55)
-            _draw_episodes(axes, episodes[label], style, stages)
+            _draw_episodes(axes, episodes[label], style, stages, setting)
         name = wrap(style.label, _LETTERS, max_lines=2)
         place = {"loc": "center", "pad": 18} if by_view else {"loc": "left", "pad": 6}
         text = "\n".join([*name, str(success_rate(result, test))])
         axes.set_title(text, fontsize=10.5, color=LIGHT.ink, **place)
     handles = _view_legend() if by_view else _position_legend(stages, trained=len(trained) > 0)
-    in_a_row = len(handles) if columns > 1 else 2
-    figure.legend(handles=handles, loc="outside lower center", ncols=in_a_row)
+    for in_a_row in range(len(handles), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=in_a_row)
+        figure.draw_without_rendering()
+        if in_a_row == 1 or legend.get_window_extent().width < figure.bbox.width:
+            break
+        legend.remove()
     return figure
 
 
@@ -131,12 +135,15 @@ def _draw_background(axes: Axes, setting: Setting) -> None:
 
 
 def _draw_episodes(
-    axes: Axes, episodes: list[dict[str, Any]], style: ModelStyle, stages: Sequence[Stage]
+    axes: Axes,
+    episodes: list[dict[str, Any]],
+    style: ModelStyle,
+    stages: Sequence[Stage],
+    setting: Setting,
 ) -> None:
     halo = [withStroke(linewidth=3, foreground=LIGHT.surface)]
     for stage in reversed(stages):  # failures on top, where they are few
-        starts = [e["condition"]["position"] for e in episodes if e["stage"] == stage.name]
-        x, y = np.array(starts).reshape(-1, 2).T
+        x, y = started([e for e in episodes if e["stage"] == stage.name], setting).T
         effects = halo if stage.first else None
         mark = stage.mark(style, LIGHT.surface, _SIZE)
         axes.plot(y, x, linestyle="none", zorder=3, path_effects=effects, **mark)

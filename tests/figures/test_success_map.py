@@ -1,5 +1,6 @@
 """The figure at the end of an evaluation shows every episode where it started."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -8,11 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from envs.base import load_task
 from envs.splits import load_split
 from para.figures import success_map as module
+from para.figures.maps import started
 from para.figures.style import LIGHT, model_style, new_figure, themed
 from para.figures.success_map import success_map
 from para.figures.tasks import stages_of
+from para.runs.identity import Setting
 from tests.results_fixture import make_result
 
 STAGES = stages_of("bowl_on_plate", ["MISS", "GRASP", "PLACE"])
@@ -21,7 +25,8 @@ STAGES = stages_of("bowl_on_plate", ["MISS", "GRASP", "PLACE"])
 def test_one_mark_per_episode_at_its_start():
     episodes = make_result("lr", "para", ood=40)["episodes"][:40]
     axes = new_figure().subplots()
-    module._draw_episodes(axes, episodes, model_style("para"), STAGES)
+    setting = Setting("bowl_on_plate", "panda", "together")
+    module._draw_episodes(axes, episodes, model_style("para"), STAGES, setting)
     drawn = {line.get_marker(): line for line in axes.lines[::-1]}  # x: MISS, o: PLACE
     missed = [e["condition"]["position"] for e in episodes if e["stage"] == "MISS"]
     assert len(drawn["x"].get_xdata()) == len(missed)
@@ -30,6 +35,32 @@ def test_one_mark_per_episode_at_its_start():
     expected = np.array(placed)[:, ::-1]  # y to the right, x downwards
     shown = np.stack(drawn["o"].get_data(), 1)
     assert shown == pytest.approx(expected)
+
+
+def test_marks_of_objects_that_stand_apart_are_where_the_moved_one_stood():
+    """On the training grid, too, it is that one which stands on a position."""
+    task, layout = load_task("pick_named"), "independent"
+    starts = [task.random(np.random.default_rng(seed), layout) for seed in range(5)]
+    episodes = [{"condition": {"position": [9, 9], **start.to_dict()}} for start in starts]
+    shown = started(episodes, Setting("pick_named", "panda", layout))
+    np.testing.assert_array_equal(shown, [start.at(start.named[0]) for start in starts])
+    assert len({start.named[0] for start in starts}) > 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_legend_of_long_words_stays_inside(count, monkeypatch):
+    result = make_result("lr", "para", ood=8)
+    words = "not on the one that is named"
+    stages = [replace(stage, meaning=f"{stage.meaning}, {words}") for stage in STAGES]
+    monkeypatch.setattr(module, "stages_of", lambda *_: stages)
+    with themed(LIGHT):
+        results = {f"para_{k}": result for k in range(count)}
+        figure = module.draw_success_map(results, load_split("lr"), "ood")
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_views_show_their_counts():
