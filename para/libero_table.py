@@ -1,11 +1,15 @@
-"""The tables of docs/libero.md: each split that was run, and turned cameras by their angle."""
+"""The tables of docs/libero.md: each split, turned cameras by their angle, and the expert."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from para.evaluation.results import MAIN_MODELS
 from para.figures.style import model_style
 from para.floor_table import measured_bounds
 from para.markdown import table_head, table_row
+from para.speed_table import benchmark
+from para.statistics import Rate
 from para.website.content import TEST_WORDS, Numbers, in_words
 from para.website.libero import VIEWS, libero_rows
 
@@ -45,3 +49,25 @@ def libero_cameras_table(numbers: Numbers) -> str:
     if not rows:
         return "not run: `python scripts/eval.py task=libero_spatial_0 split=libero_cameras`"
     return "\n".join(lines)
+
+
+def libero_expert_table(results_dir: Path) -> str:
+    """The scripted expert on official starts, by task, and what a step costs."""
+    result = benchmark(results_dir, "libero")
+    if result is None:
+        return "not run: `python benchmarks/libero.py`"
+    lines = table_head("task", "instruction", "expert", "control steps", "CPU s an episode")
+    for name, row in result["tasks"].items():
+        rate = Rate(row["successes"], row["n"])
+        cells = str(rate), f"{row['steps']:.0f}", f"{row['cpu_seconds']:.1f}"
+        lines.append(table_row(f"`{name}`", row["instruction"], *cells))
+    speed, machine = result["speed"], result["hardware"]
+    note = (
+        f"A control step {speed['control_step_ms']:.1f} ms of one core, {speed['ratio']:.2f} times "
+        f"robosuite's own; a picture of 128 px {speed['picture_128px_ms']:.0f} ms; a reset "
+        f"{speed['reset_ms']:.0f} ms; {speed['episodes_per_minute']:.0f} episodes of "
+        f"`libero_spatial_0` a minute, {speed['episodes_per_minute_with_pictures']:.0f} with ten "
+        f"pictures a second of simulated time; {speed['memory_gb']:.1f} GB. One process, "
+        f"{machine['cpu']}, {result['created'][:10]}."
+    )
+    return "\n".join([*lines, "", note])

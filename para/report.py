@@ -39,7 +39,7 @@ from para.figures.video_charts import (
 )
 from para.files import atomic_write
 from para.floor_table import floors_table, measured_bounds
-from para.libero_table import libero_cameras_table, libero_table
+from para.libero_table import libero_cameras_table, libero_expert_table, libero_table
 from para.markdown import table_head, table_row
 from para.opponent_table import opponents_table, three_way_table
 from para.places import ROOT
@@ -260,6 +260,7 @@ TABLES: dict[str, Table] = {
     "three_way": three_way_table,
     "libero": lambda numbers, _: libero_table(numbers),
     "libero_cameras": lambda numbers, _: libero_cameras_table(numbers),
+    "libero_expert": lambda _, results_dir: libero_expert_table(results_dir),
     "setting": setting_line,
     **{f"video_{name}": partial(recipe_table, name=name) for name in RECIPE_TABLES},
     "video_pairs": video_pairs_table,

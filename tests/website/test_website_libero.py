@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from envs.libero.camera import orbit
 from envs.libero.splits import CAMERAS, ELEVATION_DEG
 from para.evaluation.result_set import ResultSet
 from para.figures.libero import SPLITS, filmed_split
-from para.libero_table import libero_cameras_table, libero_table
+from para.libero_table import libero_cameras_table, libero_expert_table, libero_table
 from para.website.build import build_site
 from para.website.content import Numbers
 from para.website.libero import libero_rows
@@ -86,3 +88,22 @@ def test_the_film_is_of_the_most_demos_that_both_policies_were_run_with(tmp_path
     for model in ("para", "regression"):
         write_result(tmp_path, in_libero("libero_pro_swap_n32", model))
     assert filmed_split(ResultSet.load(tmp_path)) == "libero_pro_swap_n32"
+
+
+def test_the_expert_is_shown_task_by_task(tmp_path):
+    assert libero_expert_table(tmp_path) == "not run: `python benchmarks/libero.py`"
+    row = {"instruction": "put it", "successes": 47, "n": 50, "steps": 252.4, "cpu_seconds": 3.66}
+    speed = {"control_step_ms": 12.64, "robosuite_step_ms": 12.0, "ratio": 1.053}
+    speed |= {"picture_128px_ms": 62.9, "reset_ms": 295.4, "memory_gb": 2.17}
+    speed |= {"episodes_per_minute": 16.4, "episodes_per_minute_with_pictures": 8.47}
+    made = {"tasks": {"libero_spatial_2": row}, "speed": speed, "created": "2026-11-27T08:50:38"}
+    path = tmp_path / "benchmarks" / "libero.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(made | {"hardware": {"cpu": "A processor"}}))
+    table, note = libero_expert_table(tmp_path).split("\n\n")
+    assert table.splitlines()[2:] == [
+        "| `libero_spatial_2` | put it | 94.0 % [83.8, 97.9] n=50 | 252 | 3.7 |"
+    ]
+    assert "12.6 ms of one core, 1.05 times robosuite's own" in note
+    assert "16 episodes" in note
+    assert note.endswith("A processor, 2026-11-27.")
