@@ -5,7 +5,8 @@
 Writes <results_dir>/benchmarks/libero.json: per task the expert's success on N official starts
 (50: all of them), control steps and CPU seconds an episode; CPU time of a control step, of
 robosuite's own step, of a picture of 128 px and of a reset; episodes a minute with and without
-pictures (10 a second of simulated time); memory. All of one process.
+pictures (10 a second of simulated time); memory. All of one process. With task=NAME, what the file
+says of other tasks stays; each row tells the commit that it was measured with.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from envs.base import TASKS, EnvConfig, load_task  # noqa: E402
 from envs.libero.env import LiberoEnv  # noqa: E402
 from envs.libero.task import LiberoTask  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
+from para.errors import ResultError  # noqa: E402
 from para.evaluation.config import EvalConfig  # noqa: E402
-from para.files import atomic_write_json  # noqa: E402
+from para.files import atomic_write_json, read_json  # noqa: E402
 from para.statistics import Rate  # noqa: E402
-from para.system import provenance, versions  # noqa: E402
+from para.system import git_hash, provenance, versions  # noqa: E402
 
 REPEATS = 100
 EPISODES = 10
@@ -57,6 +59,7 @@ def expert(env: LiberoEnv, starts: int) -> dict[str, Any]:
         "steps": float(np.mean(steps)),
         "cpu_seconds": (time.process_time() - begin) / starts,
         "sources": env.task.sources(["libero_spatial/0"]),
+        "git": git_hash(),
     }
 
 
@@ -106,9 +109,10 @@ def main() -> None:
     said = dict(word.split("=", 1) for word in arguments.words)
     every = [name for name in TASKS.options() if TASKS[TASKS.load(name).kind] is LiberoTask]
     names = [said["task"]] if "task" in said else every
-    made = {"tasks": {}, **provenance("benchmarks/libero.py", sys.argv[1:])}
+    path = Path(said.get("results_dir", EvalConfig.results_dir)) / "benchmarks" / "libero.json"
+    before = read_json(path, ResultError)["tasks"] if path.exists() and "task" in said else {}
+    made = {"tasks": before, **provenance("benchmarks/libero.py", sys.argv[1:])}
     made["versions"] = versions()
-    results_dir = said.get("results_dir", EvalConfig.results_dir)
     for name in names:
         env = load_task(name).environment("panda", "official", EnvConfig())
         if "speed" not in made:
@@ -117,7 +121,7 @@ def main() -> None:
         row = made["tasks"][name]
         sys.stdout.write(f"{name}: {row['successes']} of {row['n']}, failed {row['failed']}\n")
         sys.stdout.flush()
-        atomic_write_json(Path(results_dir) / "benchmarks" / "libero.json", made)
+        atomic_write_json(path, made)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ FINGER = np.array([0.0, 0.085])
 """From the bowl's middle to the outer finger of the open hand [m]."""
 HAND, CABINET = 0.11, 0.22
 """Half the width of the hand along y, and how high the cabinet is [m]."""
-HELD = 0.02
-"""Opening below which the closed fingers hold nothing."""
+HELD = 0.10
+"""How near to the tool centre the middle of a bowl is that is in the fingers [m]."""
 TRIES = 3
-"""How often the bowl is taken when it was not held."""
+"""How often the bowl is taken when it was not held, or was lost on the way."""
 UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -41,21 +41,27 @@ def path(objects: Mapping[str, np.ndarray]) -> list[Waypoint]:
 def script(env: Environment) -> Iterator[Waypoint]:
     """The path of an episode that has begun: it looks again before it goes down and lets go.
 
-    The bowl slips in the fingers, and one on the ramekin goes on tilting for a while. Where nothing
-    is held after closing it begins again.
+    The bowl slips in the fingers, and one on the ramekin goes on tilting for a while. Where it was
+    not held, or is lost on the way, it begins again.
     """
     for _ in range(TRIES):
         side = grasp_side(env.objects())
         yield Waypoint(grasp_place(env.objects(), side) + HOVER * UP, 1.0)
         grasp = grasp_place(env.objects(), side)
         yield from _take(grasp)
-        if env.gripper > HELD:
+        high, plate, held = grasp[2] + LIFT, env.objects()[PLATE][:3], _in_hand(env)
+        if np.linalg.norm(held) > HELD:
+            continue
+        yield Waypoint(np.array([*(plate + held)[:2], high]), 0.0)
+        held = _in_hand(env)
+        if np.linalg.norm(held) <= HELD:
+            yield from _release(plate + held + DROP, high)
             break
-    high = grasp[2] + LIFT
-    plate, held = env.objects()[PLATE][:3], env.ee_position - env.objects()[BOWL][:3]
-    yield Waypoint(np.array([*(plate + held)[:2], high]), 0.0)
-    held = env.ee_position - env.objects()[BOWL][:3]
-    yield from _release(plate + held + DROP, high)
+
+
+def _in_hand(env: Environment) -> np.ndarray:
+    """Tool centre relative to the bowl (3,) [m]."""
+    return env.ee_position - env.objects()[BOWL][:3]
 
 
 def grasp_side(objects: Mapping[str, np.ndarray]) -> float:

@@ -142,6 +142,15 @@ def test_the_expert_succeeds_and_an_untrained_policy_is_judged(name):
     assert set(outcome["objects"]) == {item.name for item in task.objects}
 
 
+@pytest.mark.parametrize(("name", "index"), [("libero_spatial_7", 0), ("libero_spatial_2", 8)])
+def test_the_expert_takes_a_bowl_again_that_slips_from_its_fingers(name, index):
+    """When they close (task 7), or on the way to the plate (task 2)."""
+    task = load_task(name)
+    env = task.environment("panda", "official", CONFIG)
+    env.begin(task.official(index))
+    assert run_expert(env)
+
+
 def test_a_waypoint_is_reached_and_the_hand_points_down(env):
     env.begin(TASK.official(0))
     goal = np.array([-0.05, 0.15, 0.15])
