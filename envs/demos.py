@@ -70,9 +70,16 @@ class SameHalf(ObjPos):
 
     def __init__(self, axis: int):
         self.axis = axis
+        self._drawn: dict[tuple[str, str, int], Condition] = {}
 
     def condition(self, index: int, task: Task, layout: str, env: EnvConfig) -> Condition:
-        """See `DemoSet`."""
+        """See `DemoSet`; each start is drawn once: five objects fit into few halves of a table."""
+        key = repr(task.cfg), layout, index
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(index, task, layout)
+        return self._drawn[key]
+
+    def _draw(self, index: int, task: Task, layout: str) -> Condition:
         rng = np.random.default_rng([self.total, index, self.axis])
         first = grid_positions()[index]
         side = half(task, SIDES[self.axis][int(first[self.axis] > 0)])
