@@ -107,16 +107,11 @@ def require_as_planned(
 
 
 def _same(found: Any, wanted: Any) -> bool:
+    """Do two conditions, as plain data, say the same but for EXACT?"""
     if isinstance(wanted, dict):
-        return (
-            isinstance(found, dict)
-            and found.keys() == wanted.keys()
-            and all(_same(found[key], wanted[key]) for key in wanted)
-        )
+        return found.keys() == wanted.keys() and all(_same(found[k], wanted[k]) for k in wanted)
     if isinstance(wanted, list):
-        return (
-            isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
-        )
-    if isinstance(wanted, float) and isinstance(found, int | float):
+        return len(found) == len(wanted) and all(map(_same, found, wanted))
+    if isinstance(wanted, float):
         return math.isclose(found, wanted, rel_tol=0, abs_tol=EXACT)
     return bool(found == wanted)

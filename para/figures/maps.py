@@ -112,13 +112,13 @@ def started(episodes: Sequence[dict[str, Any]], setting: Setting) -> np.ndarray:
     Of objects that stand apart that is the one that is moved, as on the training grid.
     """
     task = load_task(setting.task)
-    places = []
-    for condition in (episode["condition"] for episode in episodes):
-        anchors = condition["objects"] and task.anchors(setting.layout)
-        start = Condition.from_dict(condition) if anchors else None
-        places.append(
-            task.where(start, setting.layout)[0] if start is not None else condition["position"]
-        )
+
+    def place(condition: dict[str, Any]) -> Sequence[float]:
+        if condition["objects"] and task.anchors(setting.layout):
+            return task.where(Condition.from_dict(condition), setting.layout)[0]
+        return condition["position"]
+
+    places = [place(episode["condition"]) for episode in episodes]
     return np.array(places, float).reshape(-1, 2)
 
 
