@@ -183,5 +183,5 @@ def build_executor(cfg: ExecutorConfig | None, workers: int | None) -> Executor:
         UnknownNameError: There is no such kind of executor.
         ConfigError: It cannot have so many workers.
     """
-    cfg = cfg or ExecutorConfig()
+    cfg = cfg or EXECUTORS.config("local")()
     return EXECUTORS[cfg.kind](cfg, workers)

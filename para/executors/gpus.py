@@ -1,8 +1,9 @@
 """The GPUs of this machine, and who sits at which.
 
 A process sees the GPU that it was given, and no other (CUDA_VISIBLE_DEVICES). A training has one of
-its own. What shares (evaluations) sits alone until one of its kind has told how much memory it
-took; then as many share a GPU as fit into it.
+its own, unless several may sit at one; then evaluations may sit beside them, too. What shares
+(evaluations) is the only one until one of its kind has told how much memory it took; then as many
+share a GPU as fit into it.
 """
 
 from __future__ import annotations
@@ -54,12 +55,21 @@ def visible_gpus() -> list[Gpu]:
     return [Gpu(name, found[name].memory) for name in names if name in found]
 
 
+_by_crews = 0
+
+
+def taken_by_crew(taken: int) -> None:
+    """The processes that this one has started take so much together [bytes]."""
+    global _by_crews
+    _by_crews = max(_by_crews, taken)
+
+
 def memory_taken() -> int:
-    """What this process has taken of its GPU at most [bytes]; 0 where it used none."""
+    """What this process and those it started have taken of their GPU at most [bytes]; or 0."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
-        return 0
-    return int(torch.cuda.max_memory_reserved()) + CONTEXT_BYTES
+        return _by_crews
+    return int(torch.cuda.max_memory_reserved()) + CONTEXT_BYTES + _by_crews
 
 
 class Seats:
@@ -67,39 +77,44 @@ class Seats:
 
     Args:
         gpus: Those that may be used.
+        trainings: Most at one GPU. A single one has it to itself, several share with evaluations.
     """
 
-    def __init__(self, gpus: Sequence[Gpu]):
+    def __init__(self, gpus: Sequence[Gpu], trainings: int = 1):
         self._gpus = gpus
+        self._trainings = trainings
+        self._training = {gpu.name: 0 for gpu in gpus}
         self._sharing = {gpu.name: 0 for gpu in gpus}
-        self._alone: set[str] = set()
         self._taken = 0
 
-    def take(self, alone: bool) -> str | None:
+    def take(self, training: bool) -> str | None:
         """The name of a GPU with room, the emptiest ("": there are none); None: wait."""
         if not self._gpus:
             return ""
-        free = [gpu for gpu in self._gpus if gpu.name not in self._alone]
-        free = [gpu for gpu in free if self._sharing[gpu.name] < (1 if alone else self._room(gpu))]
+        free = [gpu.name for gpu in self._gpus if self._has_room(gpu, training)]
         if not free:
             return None
-        chosen = min(free, key=lambda gpu: self._sharing[gpu.name]).name
-        if alone:
-            self._alone.add(chosen)
-        else:
-            self._sharing[chosen] += 1
+        chosen = min(free, key=lambda name: self._training[name] + self._sharing[name])
+        self._seated(training)[chosen] += 1
         return chosen
 
-    def leave(self, name: str) -> None:
+    def leave(self, name: str, training: bool) -> None:
         """A process that had taken a place is gone."""
-        if name in self._alone:
-            self._alone.remove(name)
-        elif name:
-            self._sharing[name] -= 1
+        if name:
+            self._seated(training)[name] -= 1
 
     def measured(self, taken: int) -> None:
         """What a process that shares has taken at most [bytes]."""
         self._taken = max(self._taken, taken)
+
+    def _seated(self, training: bool) -> dict[str, int]:
+        return self._training if training else self._sharing
+
+    def _has_room(self, gpu: Gpu, training: bool) -> bool:
+        trainings, sharing = self._training[gpu.name], self._sharing[gpu.name]
+        if self._trainings == 1 and (trainings or (training and sharing)):
+            return False
+        return trainings < self._trainings if training else sharing < self._room(gpu)
 
     def _room(self, gpu: Gpu) -> int:
         """How many may share it; one until the memory of one is known."""

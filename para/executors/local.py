@@ -36,7 +36,8 @@ from para.executors.base import (
     WorkerError,
 )
 from para.executors.cargo import Cargo
-from para.executors.gpus import VARIABLE, Seats, memory_taken, visible_gpus
+from para.executors.gpus import VARIABLE, Seats, memory_taken, taken_by_crew, visible_gpus
+from para.fields import number
 from para.refusals import refusal
 from para.system import worker_count
 
@@ -52,6 +53,7 @@ class LocalConfig(ExecutorConfig):
     """configs/executor/local.yaml"""
 
     kind: str = "local"
+    trainings_per_gpu: int = number(1, least=1)
 
 
 @EXECUTORS.register("local", LocalConfig)
@@ -59,7 +61,7 @@ class LocalExecutor(Executor):
     """Spawned processes; where there are GPUs, each sees one of them (`para.executors.gpus`).
 
     Args:
-        cfg: Has nothing to choose.
+        cfg: How many trainings share a GPU; None: as configs/executor/local.yaml.
         workers: Processes at a time; None: one per available core.
 
     Raises:
@@ -68,19 +70,21 @@ class LocalExecutor(Executor):
 
     def __init__(self, cfg: LocalConfig | None = None, workers: int | None = None):
         self.processes = worker_count(workers)
+        self._trainings_per_gpu = (cfg or LocalConfig()).trainings_per_gpu
 
     def start(self, setup: Setup, whole_scripts: bool = False, cargo: Cargo | None = None) -> Crew:
         """See `Executor.start`."""
-        return _LocalCrew(setup, self.processes, whole_scripts)
+        seats = Seats(visible_gpus(), self._trainings_per_gpu)
+        return _LocalCrew(setup, self.processes, whole_scripts, seats)
 
 
 class _LocalCrew(Crew):
     """Starts processes as tasks come in; one that has answered gets the next task."""
 
-    def __init__(self, setup: Setup, processes: int, whole_scripts: bool):
+    def __init__(self, setup: Setup, processes: int, whole_scripts: bool, seats: Seats):
         self._setup, self._most, self._whole_scripts = setup, processes, whole_scripts
         self._waiting: deque[tuple[Any, bool]] = deque()
-        self._seats = Seats(visible_gpus())
+        self._seats = seats
         self._busy: dict[Connection, _Process] = {}
         self._free: list[_Process] = []
         self._cleanup = ExitStack()
@@ -98,10 +102,11 @@ class _LocalCrew(Crew):
         for connection in wait(list(self._busy), timeout) if self._busy else ():
             process = self._busy[connection]
             done = process.answer()
+            taken_by_crew(sum(p.gpu_bytes for p in (*self._busy.values(), *self._free)))
             if not process.alone:
                 self._seats.measured(process.gpu_bytes)
             if self._whole_scripts or done.error is not None:
-                self._seats.leave(process.gpu)
+                self._seats.leave(process.gpu, process.alone)
             if self._whole_scripts:
                 process.end(GRACE_S)  # it has nothing left to do but to leave
             elif done.error is not None:
