@@ -54,7 +54,7 @@ CASES = {
         f"{_VIDEO} recipe=joint_svd recipe.stages.joint.batch_size=4"
     ),
 }
-STEPS, WARM_UP, SECONDS = 40, 3, 6.0
+STEPS, WARM_UP, SECONDS = 30, 3, 4.0
 """Most steps of a measurement, those before it that do not count, and its longest duration [s]."""
 
 
