@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from baselines.coordinates import CoordinatesConfig, CoordinatesPolicy, Seen
@@ -85,6 +84,8 @@ class DiffusionPolicy(CoordinatesPolicy):
     """
 
     def __init__(self, cfg: DiffusionConfig, backbone_cfg: BackboneConfig, image_size: int):
+        from diffusers import DDIMScheduler, DDPMScheduler  # takes seconds
+
         super().__init__(cfg, backbone_cfg, image_size, spatial=False)
         self.image = nn.Linear(self.feature_channels, cfg.features)
         self.unet = ConditionalUnet1d(

@@ -1,7 +1,8 @@
 """The conditional 1D U-Net of Diffusion Policy (Chi et al., 2023), of diffusers' building blocks.
 
 diffusers' own 1D U-Nets know the time step only; here every residual block is scaled and shifted
-(FiLM, Perez et al., 2018) by what the policy sees.
+(FiLM, Perez et al., 2018) by what the policy sees. diffusers takes a second or two to import, so
+only those who build a network pay.
 """
 
 from __future__ import annotations
@@ -11,10 +12,6 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.downsampling import Downsample1D
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.resnet import Conv1dBlock
-from diffusers.models.upsampling import Upsample1D
 from torch import Tensor, nn
 
 _GROUPS = 8
@@ -40,6 +37,11 @@ class ConditionalUnet1d(nn.Module):
         step_channels: int,
         kernel: int,
     ):
+        from diffusers.models.downsampling import Downsample1D
+        from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+        from diffusers.models.resnet import Conv1dBlock
+        from diffusers.models.upsampling import Upsample1D
+
         super().__init__()
         self.step = nn.Sequential(
             Timesteps(step_channels, flip_sin_to_cos=False, downscale_freq_shift=1),
@@ -89,6 +91,8 @@ class ResidualBlock(nn.Module):
     """Convolution, group norm, Mish; FiLM by the condition; the same again; added to the input."""
 
     def __init__(self, before: int, after: int, condition: int, kernel: int):
+        from diffusers.models.resnet import Conv1dBlock
+
         super().__init__()
         self.first = Conv1dBlock(before, after, kernel, n_groups=_GROUPS)
         self.second = Conv1dBlock(after, after, kernel, n_groups=_GROUPS)

@@ -372,3 +372,16 @@ def test_commands_name_only_what_is_unusual():
 def test_evaluation_takes_any_name_of_a_trained_policy(name):
     cfg = load_config(EvalConfig, [f"model={name}", "backbone=svd_tiny"])
     assert (cfg.model, cfg.backbone) == (name, "svd_tiny")
+
+
+def test_a_configuration_does_without_what_only_networks_need():
+    """timm takes four seconds to import, diffusers one or two, and every script composes."""
+    code = (
+        "import sys\n"
+        "from para.cli import load_config\n"
+        "from para.runs.config import TrainConfig\n"
+        "load_config(TrainConfig, ['model=diffusion'])\n"
+        "print({'torch', 'timm', 'torchvision', 'diffusers'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "{'torch'}\n", done.stderr

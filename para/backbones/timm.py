@@ -1,18 +1,15 @@
-"""Any timm network with intermediate features as a backbone, trained from scratch or loaded."""
+"""Any timm network with intermediate features as a backbone, trained from scratch or loaded.
+
+timm takes four seconds to import, so only those who build a network pay.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
 from omegaconf import MISSING
-from timm.layers import GroupNorm
-from timm.models.convnext import ConvNeXt
-from timm.models.eva import Eva
-from timm.models.resnet import ResNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from para.backbones.base import BACKBONES, Backbone, BackboneConfig
@@ -21,6 +18,10 @@ from para.backbones.vit import ViTBackbone
 from para.backbones.weights import load_backbone_file, load_backbone_hub
 from para.errors import ConfigError, UnknownNameError
 from para.fields import choice, number
+
+if TYPE_CHECKING:
+    from timm.layers import GroupNorm
+    from timm.models.resnet import ResNet
 
 
 @dataclass
@@ -41,6 +42,8 @@ class TimmConfig(BackboneConfig):
 
     def rules(self, key: str, run: Any) -> None:
         """There is such a network."""
+        import timm
+
         super().rules(key, run)
         if not timm.is_model(self.timm_name):
             raise UnknownNameError("timm model", self.timm_name, timm.list_models())
@@ -49,6 +52,10 @@ class TimmConfig(BackboneConfig):
 @BACKBONES.register("timm", TimmConfig)
 def timm_backbone(cfg: TimmConfig, image_size: int, map_size: int | None) -> Backbone:
     """See `build_backbone`."""
+    import timm
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
+
     plain = timm.create_model(cfg.timm_name, num_classes=0)
     if not hasattr(plain, "forward_intermediates"):
         raise ConfigError(
@@ -83,6 +90,9 @@ def timm_backbone(cfg: TimmConfig, image_size: int, map_size: int | None) -> Bac
 
 def _from_scratch(plain: nn.Module, cfg: TimmConfig) -> dict[str, Any]:
     """Arguments of timm's constructor for a narrower network or one without batch norm."""
+    from timm.models.convnext import ConvNeXt
+    from timm.models.resnet import ResNet
+
     arguments: dict[str, Any] = {}
     if cfg.width != 1.0 and isinstance(plain, ResNet):
         # a stem of three 3x3 convolutions: the usual 7x7 has 64 channels whatever the width
@@ -128,4 +138,6 @@ def _patch_stem(network: ResNet) -> None:
 
 def group_norm(channels: int, **arguments: Any) -> GroupNorm:
     """Group norm with groups of 16 channels (or one group, if there are fewer)."""
+    from timm.layers import GroupNorm
+
     return GroupNorm(channels, num_groups=max(1, channels // 16), **arguments)

@@ -12,7 +12,6 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -125,6 +124,8 @@ def load_backbone_hub(timm_name: str, **model_arguments: object) -> nn.Module:
     Raises:
         CheckpointError: There are none, or they cannot be had here; names the ways out.
     """
+    import timm
+
     try:
         return timm.create_model(timm_name, pretrained=True, **model_arguments)
     except Exception as error:  # offline, refused, gated, not published: each raises its own
