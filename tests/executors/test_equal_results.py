@@ -15,7 +15,7 @@ from para.campaign.run import CampaignRun
 from para.cli import load_config
 from para.evaluation.config import EvalConfig
 from para.evaluation.runner import evaluate
-from para.executors import ExecutorConfig, build_executor
+from para.executors import ExecutorConfig, LocalConfig, build_executor
 from para.executors.ray import RayConfig
 from para.executors.slurm import SlurmConfig
 
@@ -85,7 +85,7 @@ def untimed(path: Path) -> dict[str, Any]:
 def alone(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """What one process of this machine makes."""
     root = tmp_path_factory.mktemp("equal")
-    return root, run_campaign(root, "alone", ExecutorConfig(), 1)
+    return root, run_campaign(root, "alone", LocalConfig(), 1)
 
 
 def test_one_process_leaves_weights_and_results(alone):
@@ -100,7 +100,7 @@ def test_one_process_leaves_weights_and_results(alone):
 
 def test_two_processes(alone):
     root, expected = alone
-    assert run_campaign(root, "two", ExecutorConfig(), 2) == expected
+    assert run_campaign(root, "two", LocalConfig(), 2) == expected
 
 
 def test_two_nodes_of_ray_that_share_no_file(alone, cluster):
