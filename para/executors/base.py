@@ -66,7 +66,8 @@ class Crew(ABC):
 
         Args:
             task: What is to be done.
-            alone: Where there are GPUs, it gets one that no other task uses.
+            alone: Where there are GPUs, it gets one that no other task uses, unless the executor is
+                told that several may share one.
         """
 
     @abstractmethod
