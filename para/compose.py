@@ -124,7 +124,7 @@ def plugins_of(
     name = f"{files.name or config_class.script}.yaml"
     folders = (files.primary, CONFIGS, files.more)
     found = [folder / name for folder in folders if folder and (folder / name).is_file()]
-    names = read_yaml(found[0], found[0].stat().st_mtime_ns)[0].get("plugins") if found else None
+    names = read_yaml(found[0])[0].get("plugins") if found else None
     names = given(overrides).get("plugins", names)
     return tuple(map(str, names)) if isinstance(names, Sequence) and names != str(names) else ()
 

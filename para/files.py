@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,17 +165,20 @@ def parse_json(text: str) -> Any:
         except UnicodeEncodeError as error:
             raise ValueError("it holds text that is no Unicode") from error
     level, depth = [value], 0
-    while level := [child for item in level for child in _children(item)]:
+    while level := [child for item in level for child in _nested(item)]:
         depth += 1
-        if depth > MOST_DEPTH:
+        if depth >= MOST_DEPTH:
             raise ValueError(f"it is nested deeper than {MOST_DEPTH} levels")
     return value
 
 
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _nested(value: Any) -> list[Any]:
+    """The objects and arrays that lie in one."""
+    children = value.values() if isinstance(value, dict) else value
+    return [child for child in children if isinstance(child, _CONTAINERS)]
+
+
+_CONTAINERS = (dict, list)
 
 
 def _no_constant(word: str) -> Any:
@@ -271,7 +274,8 @@ def seal(value: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A number in it is NaN or infinite.
     """
-    return {**value, CHECKSUM: _checksum(value)}
+    plain = json.loads(json.dumps(value, allow_nan=False))  # as it will be read: keys are text
+    return {**value, CHECKSUM: _checksum(plain)}
 
 
 def sealed_line(value: dict[str, Any]) -> str:
@@ -290,8 +294,7 @@ def _unsealed(value: dict[str, Any], required: bool, before: str = "") -> dict[s
     return content
 
 
-def _checksum(value: dict[str, Any]) -> str:
-    """BLAKE2b of the content, whatever the order of keys and the white space."""
-    plain = json.loads(json.dumps(value, allow_nan=False))  # keys are text now
+def _checksum(plain: dict[str, Any]) -> str:
+    """BLAKE2b of what a JSON text holds, whatever the order of keys and the white space."""
     text = json.dumps(plain, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -7,6 +7,8 @@ image right is +y.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from para.errors import ConfigError
@@ -25,11 +27,17 @@ EE_HIGH = np.array([0.30, 0.42, 0.40])
 """Commanded tool positions are clipped to this box: the table is not for pressing on."""
 
 
+@cache
 def grid_positions() -> np.ndarray:
-    """The (256, 2) positions of the training grid [m], ends included; index = ix * 16 + iy."""
+    """The (256, 2) positions of the training grid [m], ends included; index = ix * 16 + iy.
+
+    One array for all who ask, which cannot be written to.
+    """
     x = np.linspace(-X_HALF, X_HALF, GRID)
     y = np.linspace(-Y_HALF, Y_HALF, GRID)
-    return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+    grid = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+    grid.setflags(write=False)
+    return grid
 
 
 def reachable(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from para.errors import ParaError, ResultError
 from para.evaluation.results import Result, physics_version, read_result, result_id, world
+from para.files import not_a_file
 from para.runs.identity import ResultId, Setting
 from para.statistics import Comparison, Rate, compare_over_seeds
 
@@ -42,18 +44,16 @@ class StoredResult:
 
     @classmethod
     def read(cls, path: Path, folder: Path) -> StoredResult:
-        """Read one of the results under `folder`.
+        """Read one of the results under `folder`; not again while the file stays as it is.
 
         Raises:
             ResultError: It is damaged, or lies elsewhere than it says.
             ConfigError: It says something that cannot name a result.
         """
-        data = read_result(path)
-        found = result_id(data)
-        if found.path(folder) != path:
-            expected = found.path(folder).relative_to(folder).as_posix()
-            raise ResultError(f"{path} says that it is {expected}, but lies elsewhere.")
-        return cls(path, found, data)
+        if reason := not_a_file(path):
+            raise ResultError(f"{path} {reason}.")
+        status = path.stat()
+        return _read(path, folder, (status.st_ino, status.st_mtime_ns, status.st_size))
 
     @property
     def split(self) -> str:
@@ -84,6 +84,17 @@ class StoredResult:
         """Records of one test ("ood" or "sanity"), in the order of their index."""
         chosen = [e for e in self.data["episodes"] if e["test"] == test]
         return sorted(chosen, key=lambda e: e["index"])
+
+
+@lru_cache(2000)
+def _read(path: Path, folder: Path, _: tuple[int, ...]) -> StoredResult:
+    """`StoredResult.read`; what tells one state of the file from another is not looked at here."""
+    data = read_result(path)
+    found = result_id(data)
+    if found.path(folder) != path:
+        expected = found.path(folder).relative_to(folder).as_posix()
+        raise ResultError(f"{path} says that it is {expected}, but lies elsewhere.")
+    return StoredResult(path, found, data)
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,14 @@ def code_digest(components: Iterable[Any]) -> str:
         components: Classes or functions, of plug-ins too.
     """
     modules = [component.__module__ for component in components]
-    roots = {module.split(".")[0] for module in modules} | {"para", "envs", "baselines"}
+    roots = frozenset(module.split(".")[0] for module in modules) | {"para", "envs", "baselines"}
     found: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name.split(".")[0] not in roots:
-            continue
-        source = _source(name)
-        found[name] = source
-        waiting += _imports(source)
+        if name not in found:
+            found[name] = _source(name)
+            waiting += _imports(found[name], roots)
     digest = hashlib.sha256()
     for name in sorted(found):
         digest.update(name.encode() + b"\0" + found[name] + b"\0")
@@ -48,20 +46,23 @@ def _source(name: str) -> bytes:
 
 
 @cache
-def _imports(source: bytes) -> tuple[str, ...]:
-    """Modules that are imported anywhere in `source`, in functions too."""
-    return tuple(_imported(source))
+def _imports(source: bytes, roots: frozenset[str]) -> tuple[str, ...]:
+    """Modules of the packages `roots` that are imported anywhere in `source`, in functions too.
+
+    Whether a name is a module is asked of these alone: asking imports the package around it.
+    """
+    ours = (name for name in _imported(source) if name.split(".")[0] in roots)
+    return tuple(name for name in ours if _exists(name))
 
 
 def _imported(source: bytes) -> Iterator[str]:
+    """What `source` imports: modules, and what may be modules."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (item.name for item in node.names if _exists(item.name))
+            yield from (item.name for item in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            if _exists(node.module):
-                yield node.module
-            members = (f"{node.module}.{item.name}" for item in node.names)
-            yield from (member for member in members if _exists(member))
+            yield node.module
+            yield from (f"{node.module}.{item.name}" for item in node.names)
 
 
 def _exists(name: str) -> bool:

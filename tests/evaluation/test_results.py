@@ -10,7 +10,7 @@ import pytest
 from para.errors import ConfigError, ResultError
 from para.evaluation import results
 from para.evaluation.convert import convert_condition
-from para.evaluation.result_set import ResultSet
+from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
     compare,
     outcomes,
@@ -426,3 +426,21 @@ def test_budgets_count_every_stage():
     result["config"]["training"] = {"stage": {"after_steps": 700}}
     assert (total_steps(result), total_minutes(result)) == (2200, 15.5)
     assert stage_steps(result) == "700 + 1500"
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path):
+    result = make_result("lr", "para")
+    path = write_result_file(tmp_path, result)
+    first = StoredResult.read(path, tmp_path)
+    assert StoredResult.read(path, tmp_path) is first
+    result["episodes"][0]["success"] ^= True
+    result["episodes"][0]["stage"] = "PLACE" if result["episodes"][0]["success"] else "MISS"
+    write_result_file(tmp_path, result)
+    again = StoredResult.read(path, tmp_path)
+    assert again.episodes("ood")[0] != first.episodes("ood")[0]
+    path.write_text("{")
+    with pytest.raises(ResultError, match="is damaged"):
+        StoredResult.read(path, tmp_path)
+    path.unlink()
+    with pytest.raises(ResultError, match="does not exist"):
+        StoredResult.read(path, tmp_path)
