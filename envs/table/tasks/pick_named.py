@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -89,11 +90,14 @@ class PickNamed(TableTask):
         return Condition(self.cfg.name, objects, **view)
 
     def fits(self, anchors: Sequence[np.ndarray], layout: str) -> bool:
-        """See `Task`, also of the first few: the hand finds room where it grasps and releases."""
+        """See `Task`, also of the first few: the hand finds room where it grasps and releases.
+
+        The last one is looked at first: `draw` knows that the others fit.
+        """
         radii = [item.radius for item in (BOWLS[0], PLATES[0], *BOWLS[1:], *PLATES[1:])]
         placed = list(zip(anchors, radii, strict=False))
-        for (a, first), (b, second) in combinations(placed, 2):
-            if np.hypot(*(a - b)) < first + second + GAP:
+        for (a, first), (b, second) in combinations(reversed(placed), 2):
+            if math.dist(a, b) < first + second + GAP:
                 return False
         offsets = serving.GRASP_OFFSET, serving.RELEASE_OFFSET
         tools = [np.array([*(a + b), 0.0]) for a, b in zip(anchors, offsets, strict=False)]
