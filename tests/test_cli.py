@@ -379,8 +379,10 @@ def test_a_configuration_does_without_what_only_networks_need():
     code = (
         "import sys\n"
         "from para.cli import load_config\n"
+        "from para.fields import check\n"
         "from para.runs.config import TrainConfig\n"
-        "load_config(TrainConfig, ['model=diffusion'])\n"
+        "cfg = load_config(TrainConfig, ['model=diffusion'])\n"
+        "check(cfg)\n"
         "print({'torch', 'timm', 'torchvision', 'diffusers'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 from torch import nn
 
 from para.backbones.base import BACKBONES, Backbone, BackboneConfig
@@ -18,6 +19,7 @@ from para.backbones.vit import ViTBackbone
 from para.backbones.weights import load_backbone_file, load_backbone_hub
 from para.errors import ConfigError, UnknownNameError
 from para.fields import choice, number
+from para.places import CONFIGS
 
 if TYPE_CHECKING:
     from timm.layers import GroupNorm
@@ -41,12 +43,21 @@ class TimmConfig(BackboneConfig):
     convolution of stride 4."""
 
     def rules(self, key: str, run: Any) -> None:
-        """There is such a network."""
+        """There is such a network; what our own files name, timm is not asked."""
+        super().rules(key, run)
+        if self.timm_name in _names_in_our_files():
+            return
         import timm
 
-        super().rules(key, run)
         if not timm.is_model(self.timm_name):
             raise UnknownNameError("timm model", self.timm_name, timm.list_models())
+
+
+@cache
+def _names_in_our_files() -> frozenset[str]:
+    """Every `timm_name` of configs/backbone/."""
+    files = [OmegaConf.load(file) for file in (CONFIGS / "backbone").glob("*.yaml")]
+    return frozenset(file.timm_name for file in files if "timm_name" in file)
 
 
 @BACKBONES.register("timm", TimmConfig)
