@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from para.errors import ResultError
-from para.evaluation.results import total_minutes
+from para.evaluation.results import success_rate, total_minutes
 from para.figures.splits import split_title
 from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers
 from para.figures.style import model_style
@@ -77,6 +77,34 @@ def three_way_table(numbers: Numbers, _: Path) -> str:
             )
         )
     return "\n".join(lines)
+
+
+def more_steps_table(numbers: Numbers, results_dir: Path) -> str:
+    """What longer training makes of policies, on dev starts, beside the same seeds as published."""
+    path = results_dir / "tuning" / "more_steps.json"
+    if not path.exists():
+        return "not run"
+    here = Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
+    usual = "as published"
+    lines = table_head(
+        *("policy", "split", "seed", "steps", "in dist. (dev)", "held out (dev)"),
+        *(f"{usual}: steps", f"{usual}: in dist.", f"{usual}: held out"),
+    )
+    for row in read_json(path, ResultError)["tries"]:
+        runs = here.select(row["split"], row["model"])
+        shown = [run.data for run in runs if run.seed == row["seed"]]
+        cells = [_count(row[test]["successes"], row[test]["n"]) for test in ("sanity", "ood")]
+        for result in shown:
+            rates = (success_rate(result, test) for test in ("sanity", "ood"))
+            cells.append(str(result["training"]["steps"]))
+            cells += [_count(rate.successes, rate.n) for rate in rates]
+        told = (model_style(row["model"]).label, split_title(row["split"]))
+        lines.append(table_row(*told, str(row["seed"]), str(row["steps"]), *cells))
+    return "\n".join(lines)
+
+
+def _count(successes: int, n: int) -> str:
+    return f"{successes} of {n}"
 
 
 def _labels(numbers: Numbers, model: str) -> list[str]:

@@ -41,7 +41,7 @@ from para.files import atomic_write
 from para.floor_table import floors_table, measured_bounds
 from para.libero_table import libero_cameras_table, libero_expert_table, libero_table
 from para.markdown import table_head, table_row
-from para.opponent_table import opponents_table, three_way_table
+from para.opponent_table import more_steps_table, opponents_table, three_way_table
 from para.places import ROOT
 from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
@@ -258,6 +258,7 @@ TABLES: dict[str, Table] = {
     "tasks": tasks_table,
     "opponents": opponents_table,
     "three_way": three_way_table,
+    "more_steps": more_steps_table,
     "libero": lambda numbers, _: libero_table(numbers),
     "libero_cameras": lambda numbers, _: libero_cameras_table(numbers),
     "libero_expert": lambda _, results_dir: libero_expert_table(results_dir),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,15 @@ def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):
     path.write_text("{}")
     with pytest.raises(ResultError, match=r"lr/para-laptop_cnn-colour/seed1\.json"):
         fill("", tmp_path)
+
+
+def test_longer_trainings_stand_beside_the_published_ones(tmp_path: Path):
+    text = "<!-- more_steps -->\n<!-- /more_steps -->\n"
+    assert "not run" in fill(text, tmp_path)
+    write_result(tmp_path, make_result("lr", "pixel_regression", 1))
+    tries = {"model": "pixel_regression", "split": "lr", "seed": 1, "steps": 3000}
+    tries |= {"ood": {"successes": 31, "n": 60}, "sanity": {"successes": 60, "n": 60}}
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning" / "more_steps.json").write_text(json.dumps({"tries": [tries]}))
+    row = fill(text, tmp_path).splitlines()[3]
+    assert row.startswith("| Pixel regression | Left to right | 1 | 3000 | 60 of 60 | 31 of 60 |")
