@@ -92,12 +92,12 @@ def more_steps_table(numbers: Numbers, results_dir: Path) -> str:
     )
     for row in read_json(path, ResultError)["tries"]:
         runs = here.select(row["split"], row["model"])
-        shown = [run.data for run in runs if run.seed == row["seed"]]
+        shown = next((run.data for run in runs if run.seed == row["seed"]), None)
         cells = [_count(row[test]["successes"], row[test]["n"]) for test in ("sanity", "ood")]
-        for result in shown:
-            rates = (success_rate(result, test) for test in ("sanity", "ood"))
-            cells.append(str(result["training"]["steps"]))
-            cells += [_count(rate.successes, rate.n) for rate in rates]
+        cells.append(str(shown["training"]["steps"]) if shown else "not run")
+        for test in ("sanity", "ood"):
+            rate = success_rate(shown, test) if shown else None
+            cells.append(_count(rate.successes, rate.n) if rate else "not run")
         told = (model_style(row["model"]).label, split_title(row["split"]))
         lines.append(table_row(*told, str(row["seed"]), str(row["steps"]), *cells))
     return "\n".join(lines)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from para.errors import ResultError
+from para.evaluation.results import success_rate
+from para.markdown import table_row
 from para.report import PAGES, ROOT, TABLES, fill
 from para.statistics import Rate
 from tests.results_fixture import make_result, result_path, write_result
@@ -84,10 +86,20 @@ def test_a_damaged_result_is_never_left_out_silently(tmp_path: Path):
 def test_longer_trainings_stand_beside_the_published_ones(tmp_path: Path):
     text = "<!-- more_steps -->\n<!-- /more_steps -->\n"
     assert "not run" in fill(text, tmp_path)
-    write_result(tmp_path, make_result("lr", "pixel_regression", 1))
-    tries = {"model": "pixel_regression", "split": "lr", "seed": 1, "steps": 3000}
-    tries |= {"ood": {"successes": 31, "n": 60}, "sanity": {"successes": 60, "n": 60}}
+    result = make_result("lr", "pixel_regression", 1)
+    write_result(tmp_path, result)
+    tries = [
+        {"model": "pixel_regression", "split": "lr", "seed": seed, "steps": 3000}
+        | {"ood": {"successes": 31, "n": 60}, "sanity": {"successes": 60, "n": 60}}
+        for seed in (1, 2)
+    ]
     (tmp_path / "tuning").mkdir()
-    (tmp_path / "tuning" / "more_steps.json").write_text(json.dumps({"tries": [tries]}))
-    row = fill(text, tmp_path).splitlines()[3]
-    assert row.startswith("| Pixel regression | Left to right | 1 | 3000 | 60 of 60 | 31 of 60 |")
+    (tmp_path / "tuning" / "more_steps.json").write_text(json.dumps({"tries": tries}))
+    rows = fill(text, tmp_path).splitlines()[3:5]
+    published = [str(result["training"]["steps"])]
+    for test in ("sanity", "ood"):
+        rate = success_rate(result, test)
+        published.append(f"{rate.successes} of {rate.n}")
+    for row, seed, shown in zip(rows, (1, 2), (published, ["not run"] * 3), strict=True):
+        told = ["Pixel regression", "Left to right", str(seed), "3000", "60 of 60", "31 of 60"]
+        assert row == table_row(*told, *shown)
