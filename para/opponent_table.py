@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from para.errors import ResultError
-from para.evaluation.results import success_rate, total_minutes
+from para.evaluation.results import total_minutes
 from para.figures.splits import split_title
 from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers
 from para.figures.style import model_style
@@ -17,6 +17,7 @@ from para.files import read_json
 from para.markdown import table_head, table_row
 from para.speed_table import benchmark
 from para.website.content import Numbers, in_words, three_way
+from para.website.longer import TESTS, longer
 
 TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], "independent"
 """The split and layout in which learning rates are chosen, in distribution."""
@@ -81,30 +82,20 @@ def three_way_table(numbers: Numbers, _: Path) -> str:
 
 def more_steps_table(numbers: Numbers, results_dir: Path) -> str:
     """What longer training makes of policies, on dev starts, beside the same seeds as published."""
-    path = results_dir / "tuning" / "more_steps.json"
-    if not path.exists():
-        return "not run"
-    here = Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
     usual = "as published"
     lines = table_head(
         *("policy", "split", "seed", "steps", "in dist. (dev)", "held out (dev)"),
         *(f"{usual}: steps", f"{usual}: in dist.", f"{usual}: held out"),
     )
-    for row in read_json(path, ResultError)["tries"]:
-        runs = here.select(row["split"], row["model"])
-        shown = next((run.data for run in runs if run.seed == row["seed"]), None)
-        cells = [_count(row[test]["successes"], row[test]["n"]) for test in ("sanity", "ood")]
-        cells.append(str(shown["training"]["steps"]) if shown else "not run")
-        for test in ("sanity", "ood"):
-            rate = success_rate(shown, test) if shown else None
-            cells.append(_count(rate.successes, rate.n) if rate else "not run")
-        told = (model_style(row["model"]).label, split_title(row["split"]))
-        lines.append(table_row(*told, str(row["seed"]), str(row["steps"]), *cells))
-    return "\n".join(lines)
-
-
-def _count(successes: int, n: int) -> str:
-    return f"{successes} of {n}"
+    rows = longer(numbers, results_dir)
+    for row in rows:
+        rates = [*(row.rates[test] for test in TESTS), *map(row.usual_rate, TESTS)]
+        cells = [f"{rate.successes} of {rate.n}" if rate else "not run" for rate in rates]
+        usual_steps = row.usual.data["training"]["steps"] if row.usual else "not run"
+        cells.insert(len(TESTS), str(usual_steps))
+        told = (model_style(row.model).label, split_title(row.split))
+        lines.append(table_row(*told, str(row.seed), str(row.steps), *cells))
+    return "\n".join(lines) if rows else "not run"
 
 
 def _labels(numbers: Numbers, model: str) -> list[str]:

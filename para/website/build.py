@@ -30,6 +30,8 @@ from para.website.content import Number, Numbers
 from para.website.demo import Demo
 from para.website.folder import MARKER, replaced_folder
 from para.website.libero import VIEWS, libero_rows
+from para.website.longer import FILE as LONGER_FILE
+from para.website.longer import longer
 from para.website.many_tasks import task_rows
 
 SOURCE = shipped("website")
@@ -160,6 +162,8 @@ def _write_page(
     shutil.copytree(SOURCE / "static", folder / "static")
     for run in numbers.runs:
         _copy(run.path, folder / "results" / content.folder(run))
+    if (gallery.results_dir / LONGER_FILE).exists():
+        _copy(gallery.results_dir / LONGER_FILE, folder / "results" / LONGER_FILE)
     for name in {name for asset in source.assets for name in gallery.sources(asset)}:
         _copy(gallery.results_dir / name, folder / "results" / name)
     for file in gallery.files:
@@ -237,6 +241,8 @@ def render(
         three_way=content.three_way(numbers),
         three_way_splits=study.THREE_WAY_SPLITS,
         three_way_layout=study.LAYOUT,
+        longer_trainings=longer(numbers, gallery.results_dir),
+        longer_file=f"results/{LONGER_FILE}",
         task_rows=[*task_rows(numbers)],
         all_tasks=ALL_TASKS,
         libero_rows=in_libero,

@@ -12,6 +12,7 @@ from para.evaluation.result_set import ResultSet
 from para.website import build
 from para.website.build import Source, build_site
 from para.website.config import MakeWebsiteConfig
+from para.website.longer import FILE as LONGER_FILE
 from para.website.make import make_website
 from tests.results_fixture import (
     HERE,
@@ -185,6 +186,30 @@ def test_a_new_build_replaces_the_old_one_whole(tmp_path):
     build_site(tmp_path / "other", tmp_path, [], tmp_path / "out")
     assert not (tmp_path / "out" / "results" / HERE / "nf").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out", "results"]
+
+
+def test_longer_trainings_stand_below_and_link_to_their_files(tmp_path):
+    results = tmp_path / "results"
+    published = make_result("lr", "pixel_regression", 1)
+    write_result(results, published)
+    tried = {"ood": {"successes": 31, "n": 60}, "sanity": {"successes": 59, "n": 60}}
+    name = {"model": "pixel_regression", "split": "lr", "steps": 3000}
+    tries = [tried | name | {"seed": seed} for seed in (1, 2)]
+    build_site(results, tmp_path, [], tmp_path / "out")
+    assert not parse((tmp_path / "out" / "index.html").read_text()).find(data_table="longer")
+    (results / LONGER_FILE).parent.mkdir()
+    (results / LONGER_FILE).write_text(json.dumps({"tries": tries}))
+    build_site(results, tmp_path, [], tmp_path / "out")
+    table = parse((tmp_path / "out" / "index.html").read_text()).find(data_table="longer")[0]
+    first, second = table.find("tbody")[0].find("tr")
+    links = [link.attributes["href"] for link in first.find("a")]
+    assert len(set(links)) == 2
+    assert all((tmp_path / "out" / link).is_file() for link in links)
+    steps = str(published["training"]["steps"])
+    cells = [cell.text.strip() for cell in first.find("td")]
+    assert cells[:5] == ["Left to right", "1", "3000", "59 of 60", "31 of 60"]
+    assert cells[5] == steps
+    assert [cell.text.strip() for cell in second.find("td")][5:] == ["not run"] * 3
 
 
 def test_the_same_results_give_the_same_page(tmp_path):
