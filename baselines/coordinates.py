@@ -169,7 +169,7 @@ class CoordinatesPolicy(Policy):
 
     def _decode_turns(self, encoded: Tensor, positions: Tensor, camera: Camera) -> Tensor:
         """Euler angles (B, T, 3) [rad] of what `actions` says (B, T, 4), at positions (B, T, 3)."""
-        turns = torch.atan2(encoded[..., 3], encoded[..., 2]) / 2
+        turns = torch.arctan2(encoded[..., 3], encoded[..., 2]) / 2
         if self.told_camera:
             turns = camera.turn_in_world(positions, turns)
         return torch.cat([encoded[..., :2], turns[..., None]], -1)

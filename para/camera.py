@@ -106,6 +106,12 @@ class Camera:
             or (np.linalg.det(R) < 0).any()
         ):
             raise CameraError(f"The rotation in T_world_camera is not a rotation matrix:\n{R}")
+        ends = ("intrinsics", K, [0, 0, 1]), ("T_world_camera", T, [0, 0, 0, 1])
+        for name, matrix, last in ends:
+            if not np.allclose(matrix[..., -1, :], last):
+                raise CameraError(
+                    f"The last row of {name} must be {last}: is it transposed? It is\n{matrix}"
+                )
         return self
 
     def _align(self, matrix: Array, points: Array) -> Array:

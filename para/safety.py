@@ -29,6 +29,8 @@ DARK = 4.0
 """An image whose mean is below this is black [of 255]."""
 EVEN = 2.0
 """An image whose standard deviation is below this shows nothing [of 255]."""
+OPEN = 0.9
+"""Fingers further apart than this part of their stroke hold nothing."""
 MOVED = 0.01
 """A hand that moved further than this has changed the image [m]."""
 
@@ -249,11 +251,11 @@ def _unsure(
 
 
 def _stay(observation: Observation, chunk: ActionChunk, rotation: np.ndarray | None) -> ActionChunk:
-    """The plan that leaves the hand where it is, with its gripper as it is."""
+    """The plan that leaves the hand where it is, and opens no gripper that may hold something."""
     count = len(chunk.positions)
     here = np.asarray(observation.ee_position, np.float64)
     turned = None if chunk.rotations is None else np.tile(np.asarray(rotation), (count, 1))
-    gripper = np.full(count, float(observation.gripper > 0.5), chunk.gripper.dtype)
+    gripper = np.full(count, float(observation.gripper > OPEN), chunk.gripper.dtype)
     positions = np.tile(here, (count, 1))
     return replace(chunk, positions=positions, gripper=gripper, rotations=turned)
 

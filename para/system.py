@@ -148,8 +148,12 @@ def provenance(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+_CODE = ("para", "envs", "baselines", "configs", "scripts", "benchmarks")
+"""Folders in which a new file is new code."""
+
+
 def git_hash() -> str:
-    """Commit of this code, with "-dirty" after it if files were changed; "unknown" without git.
+    """Commit of this code; "-dirty" after it if it was changed or added to; "unknown" without git.
 
     An installed wheel is "unknown" too, whatever repository it was installed into.
 
@@ -160,9 +164,10 @@ def git_hash() -> str:
     try:
         commit = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results")
+        added = _git("ls-files", "--others", "--exclude-standard", "--", *_CODE)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return commit + ("-dirty" if changed else "")
+    return commit + ("-dirty" if changed or added else "")
 
 
 def _git(*arguments: str) -> str:

@@ -259,6 +259,8 @@ def test_the_centre_of_the_first_pixel_is_half_half():
         (lambda K, T: (K, np.diag([2.0, 1.0, 1.0, 1.0])), "rotation"),
         (lambda K, T: (K, np.diag([-1.0, 1.0, 1.0, 1.0])), "rotation"),
         (lambda K, T: (K[:2], T), "3, 3"),
+        (lambda K, T: (K.T, T), "last row of intrinsics must be .0, 0, 1.: is it transposed"),
+        (lambda K, T: (K, T.T), "last row of T_world_camera must be .0, 0, 0, 1."),
     ],
 )
 def test_matrices_that_are_no_camera_are_refused(spoil, words):

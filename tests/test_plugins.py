@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from para import registry
+from para.cli import load_config
 from para.errors import ConfigError, UnknownNameError
+from para.executors import LocalConfig, build_executor
 from para.registry import Registry, RegistryError
+from para.runs.config import TrainConfig, train_config_from_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ROOT / "tests" / "plugins"
@@ -143,3 +146,33 @@ def test_installed_packages_announce_themselves(monkeypatch, shelf):
     monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [entry])
     assert list(shelf) == []
     assert loaded == ["json"]
+
+
+def test_code_that_a_policy_file_names_is_not_imported(tmp_path, monkeypatch):
+    """Whoever hands over a policy must not choose what runs here."""
+    folder = tmp_path / "downloaded-policy"
+    folder.mkdir()
+    (folder / "helper.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    data = asdict(load_config(TrainConfig)) | {"plugins": ["downloaded-policy.helper"]}
+    with pytest.raises(ConfigError, match=r"names code.*trust.*plugins=\[downloaded-policy\.help"):
+        train_config_from_dict(data)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_processes_know_the_plugins_of_their_parent(tmp_path, monkeypatch):
+    """Only their names travel: what registers the components is imported there, too."""
+    monkeypatch.syspath_prepend(PACKAGES)
+    monkeypatch.setattr(registry, "_plugins", {"block_lab": None})
+    with build_executor(LocalConfig(), 1).start(_Plugins) as crew:
+        crew.submit(None)
+        (done,) = crew.wait()
+    assert done.error is None
+    assert done.value == ("block_lab",)
+
+
+class _Plugins:
+    """A worker that says which plug-ins its process has."""
+
+    def __call__(self, task: None) -> tuple[str, ...]:
+        return registry.plugins()

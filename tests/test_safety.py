@@ -96,6 +96,15 @@ def test_what_is_unsafe_is_refused_and_the_hand_stays(chunk, bounds, part):
     assert not judged.plan.gripper.any()
 
 
+@pytest.mark.parametrize(("opening", "sent"), [(1.0, 1.0), (0.55, 0.0), (0.02, 0.0)])
+def test_a_refusal_does_not_drop_what_the_hand_holds(opening, sent):
+    """A block of 44 mm in a hand of 80 mm: more than half open, and closed around it."""
+    holding = replace(seen(), gripper=opening)
+    judged = judge(SafetyConfig(), holding, moved(0, [9, 9, 9]), 4, 0.3)
+    assert judged.refused
+    assert judged.plan.gripper.tolist() == [sent] * T
+
+
 def test_a_camera_that_moved_is_warned_of_and_from_twice_that_on_refused():
     for drift, warned, refused in (
         (None, False, False),

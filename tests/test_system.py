@@ -94,6 +94,13 @@ def test_results_do_not_make_the_code_dirty(tmp_path, monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{40}", system.git_hash())
     code.write_text("2")
     assert system.git_hash().endswith("-dirty")
+    code.write_text("1")
+    (tmp_path / "notes.txt").write_text("no code")
+    assert not system.git_hash().endswith("-dirty")
+    new = tmp_path / "configs" / "model" / "mine.yaml"
+    new.parent.mkdir(parents=True)
+    new.write_text("new code")
+    assert system.git_hash().endswith("-dirty")
 
 
 def test_idle_threads_wait_passively_before_torch_is_imported():

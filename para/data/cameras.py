@@ -125,9 +125,4 @@ def _camera(path: Path, name: str, entry: Any) -> Calibrated:
         camera = Camera(K, T, record.width, record.height).validate()
     except (ValueError, CameraError) as error:
         raise DataError(f"{path}: {called}: {one_line(error, 300)}. {_WAY_ON}") from error
-    if not np.allclose(K[2], [0, 0, 1]) or not np.allclose(T[3], [0, 0, 0, 1]):
-        raise DataError(
-            f"{path}: {called}: the last row of intrinsics is 0 0 1, that of T_world_camera "
-            f"0 0 0 1. {_WAY_ON}"
-        )
     return Calibrated(name, camera, tuple(record.distortion))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from envs.base import EnvConfig, build_task, setting_name
 from envs.demos import HUMAN
 from envs.libero.package import require_package
@@ -233,7 +235,9 @@ def _local(cfg: ImportConfig) -> Path:
 def _episode(cfg: ImportConfig, recording: Recording, number: int) -> Episode:
     recording.require_whole()
     ticks = recording.ticks()
-    frames = [encode_image(image) for image in recording.images(ticks.tolist())]
+    numbers, shown = np.unique(ticks, return_inverse=True)  # a lost frame's neighbour twice
+    once = [encode_image(image) for image in recording.images(numbers.tolist())]
+    frames = [once[k] for k in shown]
     meta = recording.meta or _meta(cfg, recording, number)
     episode = Episode(
         replace(meta, num_samples=len(ticks)),

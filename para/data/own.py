@@ -95,7 +95,9 @@ def open_own(folder: Path | str) -> OwnSet:
             "source=folder|hdf5|lerobot|libero path=PATH"
         )
     if folder.parent.name == OWN and not (folder / IMPORTED).exists():
-        raise DataError(f"data={folder}: its import was not finished. Run the same import again.")
+        raise DataError(
+            f"data={folder}: its import was not finished. Run it again with fresh=true."
+        )
     digest, indices, instructions = hashlib.blake2b(digest_size=16), [], set()
     for path in paths:
         try:

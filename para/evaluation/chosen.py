@@ -37,11 +37,10 @@ def trained_in(policy: str) -> dict[str, str]:
         "split": trained.split.name,
         **{f"env.{name}": value for name, value in asdict(trained.env).items()},
     }
-    for key, value in [*values.items(), *(("plugins", name) for name in trained.plugins)]:
+    for key, value in values.items():
         if isinstance(value, str) and not _WORD.fullmatch(value):
             raise CheckpointError(f"{folder / POLICY_META}: {key} is {one_line(value)!r}, no name.")
-    plugins = {"plugins": f"[{','.join(trained.plugins)}]"} if trained.plugins else {}
-    return plugins | {k: "null" if v is None else str(v) for k, v in values.items()}
+    return {k: "null" if v is None else str(v) for k, v in values.items()}
 
 
 def chosen_policy(cfg: EvalConfig) -> TrainedRun:

@@ -9,8 +9,9 @@ from omegaconf import MISSING
 
 from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
-from para.compose import given
+from para.compose import given, plugins_of
 from para.fields import choice, folder, number, require, word
+from para.search_path import load_plugins
 from para.types import Inference
 
 
@@ -72,6 +73,7 @@ class EvalConfig(CommonConfig):
             return overrides
         from para.evaluation.chosen import trained_in  # not before: torch comes with it
 
+        load_plugins(plugins_of(cls, overrides))
         own = trained_in(str(said["policy"]))
         return [*(f"{key}={value}" for key, value in own.items() if key not in said), *overrides]
 

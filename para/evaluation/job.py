@@ -20,7 +20,7 @@ from para.evaluation.result_set import sweep_dir
 from para.evaluation.results import SCHEMA, Result, read_result, write_result
 from para.evaluation.rollout import rollout
 from para.evaluation.trained import TrainedRun
-from para.evaluation.worker import Chunk, condition_record, film_stem
+from para.evaluation.worker import Chunk, condition_record, film_comment, film_stem
 from para.runs.code import code_digest
 from para.runs.folders import setting_of
 from para.system import git_hash, hardware, versions
@@ -42,6 +42,7 @@ class PolicyEvaluation:
     def __init__(self, cfg: EvalConfig, run: TrainedRun, conditions: dict[str, list[Condition]]):
         self.cfg, self.run, self.conditions = cfg, run, conditions
         self.path = run.id.path(results_root(cfg))
+        self.git = git_hash()  # of the code that runs; it may change before the end
         origins = {start.origin for starts in conditions.values() for start in starts}
         self.sources = build_task(cfg.task).sources(sorted(origins))
         self.key = outcome_key(cfg, run, self.sources)
@@ -57,10 +58,10 @@ class PolicyEvaluation:
         self.before = found if same and not cfg.fresh else None
         known = self._chunks_before() | self.journal.chunks
         self.done: dict[tuple[str, int], Episodes] = {
-            (test, number): known[test, number]
+            (test, number): known[test, number][: len(starts)]
             for test in cfg.tests
             for number, first, starts in self._chunks(test)
-            if _matches(known.get((test, number)), first, starts)
+            if _begins(known.get((test, number)), first, starts)
         }
 
     def chunks_to_run(self) -> Iterator[Chunk]:
@@ -97,16 +98,29 @@ class PolicyEvaluation:
             e for test in tests for n, _, _ in self._chunks(test) for e in self.done[test, n]
         ]
         if self.before is not None:
-            # A test that was not asked for now keeps the episodes it has.
-            kept = [e for e in self.before["episodes"] if e["test"] not in tests]
-            episodes = sorted([*episodes, *kept], key=lambda e: TESTS.index(e["test"]))
+            episodes = sorted([*episodes, *self._not_asked_for()], key=_place)
             if self.before["episodes"] == episodes:
-                self.journal.delete()
+                self._close_journal()
                 return self.before
         result = self._result(episodes)
         write_result(self.path, result)
-        self.journal.delete()
+        self._close_journal()
         return read_result(self.path)
+
+    def _not_asked_for(self) -> Episodes:
+        """Episodes of the result before that stay: of other tests, and after those asked for."""
+        kept: Episodes = []
+        for test in TESTS:
+            found = [e for e in self.before["episodes"] if e["test"] == test]
+            asked = self.conditions[test] if test in self.cfg.tests else []
+            if _begins(found, 0, asked):
+                kept += found[len(asked) :]
+        return kept
+
+    def _close_journal(self) -> None:
+        """Remove it, unless it has chunks that were not asked for now."""
+        if self.journal.chunks.keys() <= self.done.keys():
+            self.journal.delete()
 
     def outcomes(self) -> dict[str, list[bool]]:
         """Successes so far, by test."""
@@ -159,9 +173,10 @@ class PolicyEvaluation:
     def _video(self, test: str, index: int) -> Path | None:
         """The video of an episode if it was made by this very evaluation."""
         stem = film_stem(self.run, test, index)
+        comment = film_comment(self.key, self.conditions[test][index])
         for path in films_dir(self.cfg).glob(f"{stem}_*.mp4"):
             try:
-                if probe_video(path).comment == self.key:
+                if probe_video(path).comment == comment:
                     return path
             except VideoError:
                 continue
@@ -176,7 +191,7 @@ class PolicyEvaluation:
             "model": self.run.label,
             "seed": cfg.seed,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "git": git_hash(),
+            "git": self.git,
             "environment": {
                 "task": self.run.id.setting.task,
                 "robot": cfg.robot,
@@ -241,10 +256,14 @@ def films_dir(cfg: EvalConfig) -> Path:
     return Path(cfg.outputs_dir) / "videos" / setting_of(cfg).name / cfg.profile
 
 
-def _matches(episodes: Episodes | None, first: int, starts: list[Condition]) -> bool:
-    """Whether records are those of a chunk: the same episodes from the same starts."""
+def _begins(episodes: Episodes | None, first: int, starts: list[Condition]) -> bool:
+    """Whether records begin with those of a chunk: the same episodes from the same starts."""
     wanted = [(first + i, condition_record(start)) for i, start in enumerate(starts)]
-    return [(e["index"], e["condition"]) for e in episodes or []] == wanted
+    return [(e["index"], e["condition"]) for e in (episodes or [])[: len(wanted)]] == wanted
+
+
+def _place(episode: dict[str, Any]) -> tuple[int, int]:
+    return TESTS.index(episode["test"]), episode["index"]
 
 
 def _untimed(episode: dict[str, Any]) -> dict[str, Any]:

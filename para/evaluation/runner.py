@@ -71,11 +71,8 @@ def evaluate(
         WorkerError: A process died. What is finished is kept; the same command goes on.
     """
     cfg = cfg if make_film else replace(cfg, video=0)
-    if cfg.starts == "final" and cfg.is_reference and git_hash().endswith("-dirty"):
-        raise ConfigError(
-            f"starts=final results_dir={cfg.results_dir} publishes numbers, and there are changes "
-            "that no commit has. Commit them first, or evaluate into another results_dir."
-        )
+    if cfg.starts == "final" and cfg.is_reference:
+        _require_commit(cfg)
     jobs = planned(cfg)
     for folder in (cfg.outputs_dir, *(job.path.parent for job in jobs)):
         require_writable(folder)  # before the long work
@@ -99,6 +96,20 @@ def evaluate(
         done.results[job.run.label] = job.finish()
         done.videos += job.videos()
     return done
+
+
+def _require_commit(cfg: EvalConfig) -> None:
+    """Numbers that are published say which code they are of."""
+    code = git_hash()
+    if not code.endswith("-dirty") and code != "unknown":
+        return
+    why = "git does not say which commit this is"
+    if code != "unknown":
+        why = "there are changes, or new files, that no commit has"
+    raise ConfigError(
+        f"starts=final results_dir={cfg.results_dir} publishes numbers, and {why}. Commit first, "
+        "or evaluate into another results_dir."
+    )
 
 
 def planned(cfg: EvalConfig) -> list[PolicyEvaluation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,13 +127,20 @@ class Evaluator:
     def _film(self, chunk: Chunk, index: int) -> Film:
         subtitle = f"{self._split.title}\nstart {index} {self._split.test_titles[chunk.test]}"
         stem = film_stem(chunk.run, chunk.test, index)
-        return self._make_film(self._films, stem, chunk.run.label, subtitle, chunk.key)
+        comment = film_comment(chunk.key, chunk.conditions[index - chunk.first])
+        return self._make_film(self._films, stem, chunk.run.label, subtitle, comment)
 
 
 def film_stem(run: TrainedRun, test: str, index: int) -> str:
     """<policy>_<split>_<test>_ep<index>, as in para_lr_test_ep000 (_success.mp4 or _fail.mp4)."""
     label = run.label if run.id.seed == 0 else f"{run.label}-seed{run.id.seed}"
     return f"{label}_{run.id.split}_{FILE_NAMES[test]}_ep{index:03d}"
+
+
+def film_comment(key: str, condition: Condition) -> str:
+    """What a film is known by: what its outcome depends on, and its start."""
+    start = json.dumps(condition_record(condition), sort_keys=True)
+    return f"{key}-{hashlib.sha256(start.encode()).hexdigest()[:16]}"
 
 
 def condition_record(condition: Condition) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -39,6 +39,7 @@ from para.executors.cargo import Cargo
 from para.executors.gpus import VARIABLE, Seats, memory_taken, taken_by_crew, visible_gpus
 from para.fields import number
 from para.refusals import refusal
+from para.registry import load_plugin, plugins
 from para.system import worker_count
 
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "LP_NUM_THREADS": "1"}
@@ -169,7 +170,7 @@ class _Process:
         level = logging.getLogger().getEffectiveLevel()
         self.process = context.Process(
             target=_serve,
-            args=(theirs, str(stderr), level, whole_script),
+            args=(theirs, str(stderr), level, whole_script, plugins()),
             daemon=not whole_script,  # daemons may not start processes
         )
         only = {VARIABLE: gpu} if gpu else {}
@@ -219,7 +220,13 @@ class _Process:
 # --- in the process ------------------------------------------------------------------------------
 
 
-def _serve(connection: Connection, stderr: str, level: int, whole_script: bool) -> None:
+def _serve(
+    connection: Connection,
+    stderr: str,
+    level: int,
+    whole_script: bool,
+    plugin_names: Sequence[str],
+) -> None:
     """Body of a process: build the worker, then do tasks until the parent hangs up.
 
     The setup comes through the pipe, too, since what receiving it imports can fail.
@@ -229,6 +236,8 @@ def _serve(connection: Connection, stderr: str, level: int, whole_script: bool) 
     if not whole_script:  # which has its own format
         logging.basicConfig(level=level)
     try:
+        for name in plugin_names:
+            load_plugin(name)
         work = connection.recv()()
         while True:
             task = connection.recv()

@@ -21,6 +21,7 @@ from para.executors.agreement import Build, this_build
 from para.executors.base import Crew, Done, Setup
 from para.executors.cargo import Bundle, pack, remove, sees, settle, unpack
 from para.executors.local import LocalExecutor
+from para.registry import load_plugin
 
 FULL_BYTES = 32 * 2**20
 """A disk with less room than that is called full when a task fails."""
@@ -112,6 +113,8 @@ class Station:
         self.objection = errand.objection(self.where)
         if self.objection:
             return
+        for name in errand.plugins:
+            load_plugin(name)
         try:
             if not errand.sees_files():
                 self._mirror = self._cleanup.enter_context(scratch_folder())

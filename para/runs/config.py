@@ -16,7 +16,8 @@ from para.common import CommonConfig
 from para.data.config import AugmentConfig, named
 from para.errors import ConfigError, one_line
 from para.fields import LOCAL, READING, choice, folder, keys_marked, marked, number, require, word
-from para.registry import Registry, load_plugin
+from para.registry import Registry, load_installed_plugins
+from para.registry import plugins as loaded_plugins
 from para.system import worker_count
 
 AUTO = "auto"
@@ -193,7 +194,8 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
 
     Raises:
         UnknownNameError: A component that is not registered (a plug-in that is missing?).
-        ConfigError: Keys that this version does not know.
+        ConfigError: Keys that this version does not know, or plug-ins that are not loaded: a file
+            does not decide what is imported.
     """
     from para.backbones import BACKBONES
     from para.heads import HEADS
@@ -206,8 +208,13 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         isinstance(plugins, list) and all(isinstance(name, str) for name in plugins),
         f"plugins is {one_line(plugins)}, not a list of names.",
     )
-    for name in plugins:
-        load_plugin(name)
+    load_installed_plugins()
+    missing = [name for name in plugins if name not in loaded_plugins()]
+    require(
+        not missing,
+        f"it names code of other packages, which runs only where you name it, too: if you trust "
+        f"it, add plugins=[{','.join(map(one_line, missing))}].",
+    )
     try:
         parts = {
             name: structured(registry, data.pop(name, None))

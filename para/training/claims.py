@@ -81,7 +81,7 @@ def config_before(cfg: TrainConfig) -> dict[str, Any]:
         CheckpointError: It is damaged.
     """
     folder = run_dir(cfg)
-    return {} if cfg.fresh or not has_checkpoint(folder) else config_in(folder)
+    return {} if cfg.fresh or not _has_run(folder) else config_in(folder)
 
 
 def config_in(folder: Path) -> dict[str, Any]:
@@ -129,16 +129,22 @@ def _locked(folder: Path, wait: bool) -> Iterator[None]:
         yield
 
 
+def _has_run(folder: Path) -> bool:
+    """Is there a run that can go on, or a policy, which also counts without its checkpoint?"""
+    return has_checkpoint(folder) or (folder / POLICY_META).is_file()
+
+
 def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:
     """Make `folder` the run of `cfg`, or find it finished."""
-    if has_checkpoint(folder):
+    if _has_run(folder):
         _refuse_other_config(folder, cfg)
         try:
             if (meta := read_policy_meta(folder))["finished"]:
                 require_weights(folder, meta)
         except CheckpointError as error:
             if os.path.lexists(folder / POLICY_META):
-                _logger.warning("%s The policy is written again, from the checkpoint.", error)
+                how = "from the checkpoint" if has_checkpoint(folder) else "by a new training"
+                _logger.warning("%s The policy is written again, %s.", error, how)
         else:
             require_version(meta, TASKS[cfg.task.kind].version, folder)
             if meta["finished"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from para.data.dataset import DemoDataset
 from para.runs.config import TrainConfig
+from para.system import git_hash
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,14 @@ class Run:
         folder: Where its files lie.
         train_set: Demos to train on.
         held_out: Demos to watch; None for none.
+        git: Commit of the code that trains, when it began.
     """
 
     cfg: TrainConfig
     folder: Path
     train_set: DemoDataset
     held_out: DemoDataset | None
+    git: str = field(default_factory=git_hash)
 
     @property
     def budget_seconds(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from envs.base import TASKS
 from para.runs.policy_file import save_policy
-from para.system import git_hash, hardware, versions
+from para.system import hardware, versions
 from para.training.learner import Learner
 from para.training.log import RunLog
 from para.training.state import Progress, Run
@@ -97,7 +97,7 @@ def leave_policy(
         "losses": summary.losses,
         "validation": summary.validation,
         "start": learner.start,
-        "git": git_hash(),
+        "git": run.git,
         "versions": versions(),
         "hardware": hardware() | {"threads": progress.threads},
     }

@@ -28,7 +28,7 @@ def validate(run: Run, learner: Learner, draw: bool) -> tuple[Row, np.ndarray | 
 
     Returns:
         val_loss, and val_error_mm (mean distance of waypoints from the demo's, mm) if the policy
-        acts, with val_missed, the number of waypoints without a place, if there are any; and
+        acts and any of them has a place, with val_missed, the number of those without, if any; and
         (H, W, 3) uint8 heatmaps over their images, None if it has none or `draw` is False.
     """
     held_out, accelerator = run.held_out, learner.accelerator
@@ -55,7 +55,9 @@ def validate(run: Run, learner: Learner, draw: bool) -> tuple[Row, np.ndarray | 
             misses += int((real & missed).sum())
     if not policy.cfg.acts:
         return {"val_loss": loss}, None
-    numbers = {"val_loss": loss, "val_error_mm": 1e3 * float(np.concatenate(distances).mean())}
+    numbers: Row = {"val_loss": loss}
+    if len(known := np.concatenate(distances)):
+        numbers["val_error_mm"] = 1e3 * float(known.mean())
     if misses:
         numbers["val_missed"] = misses
     few = np.linspace(0, count - 1, min(_PICTURES, count)).astype(int)

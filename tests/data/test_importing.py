@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from para.data.format import (
 )
 from para.data.importing import ImportConfig, import_demos
 from para.data.own import open_own
+from para.data.sources.recording import Recording
 from para.errors import ConfigError, DataError, ParaError, UnknownNameError
 from para.fields import check
 from para.files import read_json
@@ -136,6 +138,31 @@ def test_a_round_trip_through_lerobot_keeps_every_bit(tmp_path, exported):
     for k in range(3):
         made = exported.parent / "demos" / f"demo_{k:05d}.hdf5"
         assert episode_path(folder, k).read_bytes() == made.read_bytes()
+
+
+def test_a_lerobot_set_of_two_days_is_read_whole_or_refused(tmp_path, exported):
+    """LeRobot goes on in a new file of episodes when a recording is resumed."""
+    import pyarrow.parquet as parquet
+
+    exported = Path(shutil.copytree(exported, tmp_path / "two_days"))
+    first = exported / "meta/episodes/chunk-000/file-000.parquet"
+    table = parquet.read_table(first)
+    parquet.write_table(table.slice(0, 1), first)
+    with pytest.raises(DataError, match=r"total_episodes 3, and .* tell of 1: .*not whole"):
+        imported(tmp_path, source="lerobot", path=exported)
+    parquet.write_table(table.slice(1), first.with_name("file-001.parquet"))
+    folder = imported(tmp_path, source="lerobot", path=exported)
+    assert len(list(folder.glob("demo_*.hdf5"))) == 3
+
+
+def test_lost_frames_are_held_and_pauses_are_refused():
+    def ticks(*times):
+        return Recording("a recording", np.array(times), iter, {}).ticks().tolist()
+
+    assert ticks(0, 0.1, 0.2, 0.3) == [0, 1, 2, 3]
+    assert ticks(0, 0.1, 0.2, 0.39, 0.5, 0.6) == [0, 1, 2, 3, 3, 4, 5]
+    with pytest.raises(DataError, match=r"frame 2 comes 3.10 s after the one before.*Cut"):
+        ticks(0, 0.1, 3.2, 3.3)
 
 
 def test_a_round_trip_through_video_keeps_all_numbers_and_nearly_the_images(tmp_path, exported):

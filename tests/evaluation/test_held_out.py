@@ -140,5 +140,5 @@ def test_an_import_that_was_not_finished_is_no_set(tmp_path):
     folder = own_set(tmp_path / "own/x", 2)
     assert open_own(folder).divided(8) == ([0], [1])
     (folder / "import.json").unlink()
-    with pytest.raises(DataError, match="its import was not finished"):
+    with pytest.raises(DataError, match=r"import was not finished\. .*with fresh=true"):
         open_own(folder)

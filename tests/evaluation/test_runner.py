@@ -21,7 +21,7 @@ from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation
 from para.evaluation.results import read_result
-from para.evaluation.runner import evaluate
+from para.evaluation.runner import evaluate, planned
 from para.evaluation.trained import next_step, trained_runs
 from para.figures.recorder import VideoRecorder
 from para.files import atomic_write_json, seal
@@ -37,6 +37,7 @@ from tests.runs_fixture import policy_meta
 ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
 SETTING = "bowl_on_plate-hand-together/smoke"
+FINAL = "starts=final"
 AUGMENTS = {"para": "camera", "regression": "colour"}
 JOURNAL = "bowl_on_plate-hand-together_smoke_dev_lr_para-resnet10-camera_seed0.jsonl"
 
@@ -119,8 +120,9 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
     assert again.new_episodes == 0
     assert {path: path.read_bytes() for path in again.paths.values()} == before
     # A part of it is no reason to run, or to lose, anything either.
-    evaluate(_config(root, "model=para", "tests=[ood]"))
-    assert {path: path.read_bytes() for path in before} == before
+    for part in ("tests=[ood]", "episodes=3"):
+        assert evaluate(_config(root, "model=para", part)).new_episodes == 0
+        assert {path: path.read_bytes() for path in before} == before
     # Another checkpoint, other code or another batch would be.
     job = PolicyEvaluation(_config(root), trained_runs(_config(root))[0], {"ood": [], "sanity": []})
     assert job.before is not None
@@ -135,6 +137,21 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
         cfg = _config(root, change)
         job = PolicyEvaluation(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
         assert job.before is None
+
+
+def test_chunks_of_a_longer_evaluation_are_kept_by_a_shorter_one(evaluated, tmp_path):
+    root, _ = evaluated
+    folders = [f"results_dir={tmp_path / 'results'}", f"outputs_dir={tmp_path / 'outputs'}"]
+    (known,) = planned(_config(root, "model=para"))
+    (killed,) = planned(_config(root, "model=para", *folders))
+    for test, number in (("ood", 0), ("ood", 1), ("sanity", 0)):
+        killed.journal.add(test, number, known.done[test, number])
+    for episodes, new in (("episodes=2", 0), ("episodes=4", 2)):
+        done = evaluate(_config(root, "model=para", *folders, episodes))
+        assert done.new_episodes == new
+    (path,) = done.paths.values()
+    assert len(read_result(path)["episodes"]) == 8
+    assert not killed.journal.path.exists()
 
 
 @pytest.mark.slow
@@ -216,10 +233,12 @@ def test_videos_and_damaged_results(evaluated, caplog):
     info = probe_video(video)
     # 40 control steps at 25 fps (and the start), then the outcome stays for 1.5 s.
     assert (info.fps, info.frames, info.width, info.height) == (25, 21 + 38, 960, 640)
-    assert info.comment == read_result(path)["evaluation"]["key"]
+    assert info.comment.startswith(read_result(path)["evaluation"]["key"])
     before = video.stat().st_mtime_ns
     assert evaluate(cfg, VideoRecorder).videos == [video]
     assert video.stat().st_mtime_ns == before
+    (other,) = planned(_config(root, "model=regression", "video=1", "tests=[sanity]", FINAL))
+    assert next(other.chunks_to_run()).record == (0,), "a film of another start is not its film"
     path.write_bytes(whole)
 
 

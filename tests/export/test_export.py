@@ -128,7 +128,8 @@ def test_those_that_regress_answer_as_the_policy(model, tmp_path):
 
 @pytest.mark.slow
 def test_onnx_of_half_the_size_answers_as_the_policy_with_such_weights(tmp_path):
-    save_untrained(tmp_path / "whole", ["profile=smoke", "env.image_size=32", "model=regression"])
+    turning = ["model=regression", "model.rotations=true"]
+    save_untrained(tmp_path / "whole", ["profile=smoke", "env.image_size=32", *turning])
     overrides = [f"policy={tmp_path / 'whole'}", f"outputs_dir={tmp_path}"]
     whole = export(config(*overrides))
     half = export(config(*overrides, "half=true", f"out={tmp_path / 'half.onnx'}"))
@@ -144,6 +145,7 @@ def test_onnx_of_half_the_size_answers_as_the_policy_with_such_weights(tmp_path)
             ours, theirs = policy.predict(seen), OnnxPolicy(path).predict(seen)
             for a, b in zip(ours, theirs, strict=True):
                 np.testing.assert_allclose(b.positions, a.positions, atol=1e-5)
+                np.testing.assert_allclose(b.rotations, a.rotations, atol=1e-4)
                 assert np.array_equal(a.gripper, b.gripper)
 
 

@@ -171,6 +171,19 @@ def test_a_damaged_policy_is_written_again_from_the_checkpoint(
     assert train(cfg, progress=False).already_trained
 
 
+def test_a_policy_counts_without_its_checkpoint(existing):
+    """Who deletes checkpoints to save space does not lose what was trained."""
+    folder, cfg = existing
+    cfg = dataclasses.replace(cfg, fresh=False)
+    shutil.rmtree(folder / "checkpoint")
+    before = files_in(folder)
+    faster = dataclasses.replace(cfg.training, learning_rate=0.5)
+    with pytest.raises(ConfigError, match=r"learning_rate was .*fresh=true"):
+        train(dataclasses.replace(cfg, training=faster), progress=False)
+    assert train(cfg, progress=False).already_trained
+    assert files_in(folder) == before
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_config_without_a_policy_is_named(damage, existing):
     folder, cfg = existing

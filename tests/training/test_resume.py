@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,6 +22,7 @@ from para.data.dataset import DemoDataset
 from para.data.format import dataset_dir, episode_path, write_episode
 from para.data.generate import plan
 from para.places import ROOT
+from para.policies.base import Policy
 from para.runs.identity import RunId, Setting
 from para.training import loop
 from para.training.log import read_log
@@ -128,6 +131,20 @@ def test_validation_does_not_influence_training(config, datasets):
     for name in FILES:
         left, right = (load_file(run.folder / f"{name}.safetensors") for run in (watched, blind))
         assert all(torch.equal(left[k], right[k]) for k in left)
+
+
+def test_a_policy_that_hits_nothing_is_saved_all_the_same(config, datasets, monkeypatch):
+    """An error of no waypoint is no number, and the log takes numbers only."""
+
+    def missing(self, observations, *arguments):
+        chunks = predict(self, observations, *arguments)
+        return [replace(c, positions=np.full_like(c.positions, np.nan)) for c in chunks]
+
+    predict = Policy.predict
+    monkeypatch.setattr(Policy, "predict", missing)
+    summary = train(config("model=pixel_regression"), progress=False, datasets=datasets)
+    assert "val_error_mm" not in summary.validation
+    assert summary.validation["val_missed"] > 0
 
 
 @pytest.mark.timeout(1200)

@@ -19,6 +19,7 @@ from para.data.format import OBJECTS as OURS_OBJECTS
 from para.data.mapping import MappingConfig, load_mapping, poses_of
 from para.data.meta import MetaRecord
 from para.data.sources.lerobot_format import (
+    EPISODE_FILES,
     EPISODES,
     IMAGES,
     INFO,
@@ -48,6 +49,7 @@ class _Info(Record):
     features: dict[str, _Feature]
     data_path: str
     video_path: str | None = None
+    total_episodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,20 @@ def read_lerobot(
     """
     require_packages("lerobot", "pyarrow")
     head = _head(path, cameras, camera, mapping)
-    for episode in _table(path / EPISODES).to_pylist():
+    for episode in _episodes(path, head.info):
         yield _recording(head, episode)
+
+
+def _episodes(path: Path, info: _Info) -> list[dict[str, Any]]:
+    """What is known of each episode; a set that was recorded on several days has several files."""
+    files = sorted(path.glob(EPISODE_FILES)) or [path / EPISODES]
+    found = [row for file in files for row in _table(file).to_pylist()]
+    if info.total_episodes not in (None, len(found)):
+        raise DataError(
+            f"{path / INFO} says total_episodes {info.total_episodes}, and {path}/{EPISODE_FILES} "
+            f"tell of {len(found)}: the set is not whole. Copy or download it again."
+        )
+    return found
 
 
 def _head(path: Path, cameras: Path | None, camera: str | None, mapping: str | None) -> _Set:

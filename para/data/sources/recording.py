@@ -10,6 +10,9 @@ import numpy as np
 from para.data.format import ARRAYS, FRAME_SECONDS, EpisodeMeta
 from para.errors import DataError
 
+LONGEST_STEP = 0.25
+"""Longest time between neighbouring frames [s]: one of ten a second may be lost."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -34,8 +37,11 @@ class Recording:
     def ticks(self) -> np.ndarray:
         """Numbers of the frames that are nearest to every tenth of a second.
 
+        A frame that was lost is replaced by its neighbour, so that time goes on evenly.
+
         Raises:
-            DataError: Fewer than two frames, times that do not ascend, or a rate below 10 Hz.
+            DataError: Fewer than two frames, times that do not ascend, a pause, or a rate below
+                10 Hz.
         """
         times = self.times - self.times[:1]
         if len(times) < 2:
@@ -53,11 +59,17 @@ class Recording:
                 f"{1 / FRAME_SECONDS:.0f}: record at {1 / FRAME_SECONDS:.0f} Hz or faster (are its "
                 "times seconds?)."
             )
+        if (longest := float(steps.max())) > LONGEST_STEP:
+            raise DataError(
+                f"{self.where}: frame {int(np.argmax(steps)) + 1} comes {longest:.2f} s after the "
+                f"one before, more than {LONGEST_STEP:g} s: where the hand went in a pause nobody "
+                "knows. Cut the recording there into two, or record it again."
+            )
         count = int(times[-1] / FRAME_SECONDS + 1e-3) + 1
         wanted = FRAME_SECONDS * np.arange(count)
         after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
         earlier = wanted - times[after - 1] <= times[after] - wanted
-        return np.unique(after - earlier)
+        return after - earlier
 
     def require_whole(self) -> None:
         """Raise `DataError` unless all arrays are there, finite and of one length."""
