@@ -34,7 +34,7 @@ _RATE = re.compile(r"samples_per_s\s+([\d.]+)")
 def main() -> None:
     """Take turns, and write rates and their ratio."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+    if len(sys.argv) < 2 or sys.argv[1][:1] == "-" or "=" in sys.argv[1]:
         sys.exit("Give the commit before: python benchmarks/before_after.py COMMIT [key=value]")
     commit, *words = sys.argv[1:]
     asked = [word for word in words if not word.startswith("results_dir=")]

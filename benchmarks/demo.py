@@ -43,7 +43,7 @@ key => new Promise(done => {
 def main() -> None:
     """Serve the site, move, write what was waited."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+    if len(sys.argv) < 2 or sys.argv[1][:1] == "-" or "=" in sys.argv[1]:
         sys.exit("Give the folder of a website: python benchmarks/demo.py SITE [key=value]")
     site, words = Path(sys.argv[1]), sys.argv[2:]
     results_dir = load_config(CommonConfig, words).results_dir

@@ -303,7 +303,7 @@ def main() -> None:
     """Run trials, write the summary."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = dict(word.split("=", 1) for word in sys.argv[2:])
-    if len(sys.argv) < 2 or "=" in sys.argv[1] or words.keys() - OPTIONS:
+    if len(sys.argv) < 2 or sys.argv[1][:1] == "-" or "=" in sys.argv[1] or words.keys() - OPTIONS:
         sys.exit(__doc__)
     folder, seed = Path(sys.argv[1]).absolute(), int(words.get("seed", 0))
     end = time.monotonic() + 60 * float(words.get("minutes", 15))

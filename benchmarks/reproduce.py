@@ -28,7 +28,7 @@ from para.system import git_hash, hardware  # noqa: E402
 def main() -> None:
     """Time the campaign and write the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(sys.argv) < 2 or "=" in sys.argv[1]:
+    if len(sys.argv) < 2 or sys.argv[1][:1] == "-" or "=" in sys.argv[1]:
         sys.exit("Give a folder for the clone: python benchmarks/reproduce.py FOLDER [key=value]")
     clone, overrides = Path(sys.argv[1]).absolute(), sys.argv[2:]
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)

@@ -80,7 +80,8 @@ def splits_table(numbers: Numbers, _: Path) -> str:
 def tasks_table(numbers: Numbers, _: Path) -> str:
     """Success on every task of a policy of its own, and of one policy for all."""
     titles = [f"{of}, {test}" for of in ("its own PARA", "one for all") for test in TEST_WORDS]
-    lines = table_head("task", "looks", "split", "seeds", *titles, "best floor", "ceiling")
+    first = ("task", "looks", "split", "starts", "seeds")
+    lines = table_head(*first, *titles, "best floor", "ceiling")
     found: list[StoredResult] = []
     for row in task_rows(numbers):
         own = [in_words(row.alone(test)) for test in TEST_WORDS.values()]
@@ -88,7 +89,7 @@ def tasks_table(numbers: Numbers, _: Path) -> str:
         runs = row.numbers.select(row.split, MAIN_MODELS[0])
         seeds = str(len({run.seed for run in runs}) or "")
         bounds = measured_bounds(row.numbers, row.split)
-        first = f"`{row.task}`", row.looks, f"`{row.split}`", seeds
+        first = f"`{row.task}`", row.looks, f"`{row.split}`", row.starts, seeds
         lines.append(table_row(*first, *own, *shared, *bounds))
         found += runs
     return "\n".join([*lines, "", _setting(found)])

@@ -178,7 +178,11 @@ class Comparison:
     @property
     def test(self) -> str:
         """Name of the test behind the p value."""
-        return "bootstrap over seeds and starts, and t test over seeds" if self.bounds else "exact McNemar"
+        return (
+            "bootstrap over seeds and starts, and t test over seeds"
+            if self.bounds
+            else "exact McNemar"
+        )
 
     def __str__(self) -> str:
         """'+93.0 points, McNemar p = 1.6e-28 (94 : 1 of 100 pairs differ)'.

@@ -54,6 +54,12 @@ class TaskRow(Bounded):
         """Of the task, in a sentence."""
         return TASKS[TASKS.load(self.task).kind].description
 
+    @property
+    def starts(self) -> str:
+        """dev | final: what the policy of this task was evaluated on; empty where it was not."""
+        runs = self.numbers.select(self.split, MAIN_MODELS[0])
+        return ", ".join(sorted({run.data["starts"] for run in runs}))
+
     def alone(self, test: str, model: str = MAIN_MODELS[0]) -> Number | None:
         """Success of the policy of this task; None: not run."""
         return self.numbers.number(self.split, model, test)
