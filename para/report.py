@@ -47,7 +47,7 @@ from para.speed_table import benchmark, speed_table
 from para.statistics import Rate, format_p, holm
 from para.website.content import TEST_WORDS, Numbers, in_words
 from para.website.first_campaign import then_and_now
-from para.website.many_tasks import task_rows
+from para.website.many_tasks import task_rows, varied_rows
 
 PAGES = ("README.md", "docs/video.md", "docs/protocol.md", "docs/opponents.md", "docs/libero.md")
 
@@ -93,6 +93,18 @@ def tasks_table(numbers: Numbers, _: Path) -> str:
         lines.append(table_row(*first, *own, *shared, *bounds))
         found += runs
     return "\n".join([*lines, "", _setting(found)])
+
+
+def looks_table(numbers: Numbers, _: Path) -> str:
+    """The policies that were trained where looks vary, side by side."""
+    lines = table_head("trained on, tested on", "policy", "seeds", "steps", "in dist.", "held out")
+    for here, split, model in varied_rows(numbers):
+        runs = here.select(split, model)
+        steps = ", ".join(sorted({str(run.data["training"]["steps"]) for run in runs}))
+        rates = (in_words(here.number(split, model, test)) for test in TEST_WORDS.values())
+        first = f"{split_title(split)} (`{split}`)", model_style(model).label
+        lines.append(table_row(*first, str(len(runs)), steps, *rates))
+    return "\n".join(lines)
 
 
 def theta_table(numbers: Numbers, _: Path) -> str:
@@ -257,6 +269,7 @@ TABLES: dict[str, Table] = {
     "splits": splits_table,
     "theta": theta_table,
     "tasks": tasks_table,
+    "looks": looks_table,
     "opponents": opponents_table,
     "three_way": three_way_table,
     "more_steps": more_steps_table,

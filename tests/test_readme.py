@@ -103,3 +103,15 @@ def test_longer_trainings_stand_beside_the_published_ones(tmp_path: Path):
     for row, seed, shown in zip(rows, (1, 2), (published, ["not run"] * 3), strict=True):
         told = ["Pixel regression", "Left to right", str(seed), "3000", "60 of 60", "31 of 60"]
         assert row == table_row(*told, *shown)
+
+
+def test_policies_stand_side_by_side_where_looks_vary(tmp_path: Path):
+    text = "<!-- looks -->\n<!-- /looks -->\n"
+    for model in ("para", "keypoint", "colour"):
+        result = make_result("lr", model)
+        place = {"layout": "independent", "appearance": "varied"}
+        result["environment"] |= place
+        write_result(tmp_path, result | {"layout": "independent"})
+    rows = fill(text, tmp_path).splitlines()[3:-1]
+    assert [row.split(" | ")[1] for row in rows] == ["PARA", "Keypoint"], "floors learn nothing"
+    assert all(row.startswith("| Left to right (`lr`) | ") and " n=96 |" in row for row in rows)

@@ -32,7 +32,7 @@ from para.website.folder import MARKER, replaced_folder
 from para.website.libero import VIEWS, libero_rows
 from para.website.longer import FILE as LONGER_FILE
 from para.website.longer import longer
-from para.website.many_tasks import task_rows
+from para.website.many_tasks import task_rows, varied_rows
 
 SOURCE = shipped("website")
 OWN = "own"
@@ -244,6 +244,7 @@ def render(
         longer_trainings=longer(numbers, gallery.results_dir),
         longer_file=f"results/{LONGER_FILE}",
         task_rows=[*task_rows(numbers)],
+        varied_rows=[*varied_rows(numbers)],
         all_tasks=ALL_TASKS,
         libero_rows=in_libero,
         libero_views=VIEWS,

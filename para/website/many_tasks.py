@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from baselines.floors import FLOORS
 from envs.base import TASKS
 from envs.episodes import VARIED
 from envs.multi_task import LAYOUT
@@ -67,6 +68,16 @@ class TaskRow(Bounded):
     def of_all(self, test: str, model: str = MAIN_MODELS[0]) -> Number | None:
         """Success of the policy of all tasks; None: not run, or there is none."""
         return self.numbers.number(self.shared, model, test) if self.shared else None
+
+
+def varied_rows(numbers: Numbers) -> Iterator[tuple[Numbers, str, str]]:
+    """Policies that learn, where looks vary: the numbers, the split and the label of each."""
+    for setting, split in FURTHER:
+        if setting.appearance == VARIED:
+            here = Numbers(numbers.every, setting, numbers.profile)
+            for model in here.models(split):
+                if model not in FLOORS and here.select(split, model):
+                    yield here, split, model
 
 
 def task_rows(numbers: Numbers) -> Iterator[TaskRow]:
