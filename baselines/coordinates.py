@@ -169,6 +169,7 @@ class CoordinatesPolicy(Policy):
 
     def _decode_turns(self, encoded: Tensor, positions: Tensor, camera: Camera) -> Tensor:
         """Euler angles (B, T, 3) [rad] of what `actions` says (B, T, 4), at positions (B, T, 3)."""
+        # arctan2, not atan2: para/export/model.py replaces that one, for ONNX
         turns = torch.arctan2(encoded[..., 3], encoded[..., 2]) / 2
         if self.told_camera:
             turns = camera.turn_in_world(positions, turns)

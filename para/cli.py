@@ -72,8 +72,9 @@ def load_config(config_class: type[Config], overrides: Iterable[str] = ()) -> Co
         UnknownNameError: A key or a group option that does not exist; names the nearest ones.
         ConfigError: A value of the wrong type, or text that is not an override at all.
     """
-    overrides = config_class.completed(list(overrides))
-    view = View(config_class, plugins_of(config_class, overrides))
+    plugins = plugins_of(config_class, overrides)
+    overrides = config_class.completed(list(overrides), plugins)
+    view = View(config_class, plugins)
     with composing(view) as compose:
         try:
             return instance(config_class, compose(overrides))
@@ -150,16 +151,17 @@ class _Call:
     def __init__(self, config_class: type[CommonConfig], argv: Sequence[str]):
         self.config_class = config_class
         self.arguments = _parse_arguments(config_class, argv)
-        if not self.arguments.help:
-            self.arguments.overrides = config_class.completed(self.arguments.overrides)
-        self.overrides: list[str] = self.arguments.overrides
         primary, more = (
             _folder(flag, getattr(self.arguments, flag.replace("-", "_")))
             for flag in ("config-path", "config-dir")
         )
         self.arguments.config_path = primary and str(primary)
         self.files = Files(self.arguments.config_name, primary, more)
-        self.plugins = plugins_of(config_class, self.overrides, self.files)
+        self.plugins = plugins_of(config_class, self.arguments.overrides, self.files)
+        if not self.arguments.help:
+            completed = config_class.completed(self.arguments.overrides, self.plugins)
+            self.arguments.overrides = completed
+        self.overrides: list[str] = self.arguments.overrides
         mode = [text for text in self.overrides if text.upper() == "HYDRA.MODE=MULTIRUN"]
         self.multirun = self.arguments.multirun or bool(mode)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -118,8 +119,13 @@ class CommonConfig:
     """Parallel processes, or threads in training; null: the cores that are available (and free)."""
 
     @classmethod
-    def completed(cls, overrides: list[str]) -> list[str]:
-        """Overrides of a command line, with those that follow from them: a file may say more."""
+    def completed(cls, overrides: list[str], plugins: Sequence[str] = ()) -> list[str]:
+        """Overrides of a command line, with those that follow from them: a file may say more.
+
+        Args:
+            overrides: Of the command line.
+            plugins: Names of the plug-ins that it, or the first YAML file, asks for.
+        """
         return overrides
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -155,7 +155,14 @@ def test_code_that_a_policy_file_names_is_not_imported(tmp_path, monkeypatch):
     (folder / "helper.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     data = asdict(load_config(TrainConfig)) | {"plugins": ["downloaded-policy.helper"]}
-    with pytest.raises(ConfigError, match=r"names code.*trust.*plugins=\[downloaded-policy\.help"):
+    assert train_config_from_dict(data) == replace(
+        load_config(TrainConfig), plugins=data["plugins"]
+    )
+    data["model"] = data["model"] | {"kind": "drift"}
+    with pytest.raises(UnknownNameError, match="Unknown policy 'drift'"):
+        train_config_from_dict(data)
+    data["plugins"] = ["block_lab"]
+    with pytest.raises(ConfigError, match=r"'drift'.*trust it, add plugins=\[block_lab\]"):
         train_config_from_dict(data)
     assert not (tmp_path / "ran").exists()
 

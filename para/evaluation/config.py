@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from omegaconf import MISSING
 
 from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
-from para.compose import given, plugins_of
+from para.compose import given
 from para.fields import choice, folder, number, require, word
 from para.search_path import load_plugins
 from para.types import Inference
@@ -63,7 +64,7 @@ class EvalConfig(CommonConfig):
     """off | offline | online."""
 
     @classmethod
-    def completed(cls, overrides: list[str]) -> list[str]:
+    def completed(cls, overrides: list[str], plugins: Sequence[str] = ()) -> list[str]:
         """With what the chosen policy was trained in, where the command line does not say it."""
         said = given(overrides)
         if said.get("sweep") is not None:
@@ -73,7 +74,7 @@ class EvalConfig(CommonConfig):
             return overrides
         from para.evaluation.chosen import trained_in  # not before: torch comes with it
 
-        load_plugins(plugins_of(cls, overrides))
+        load_plugins(plugins)
         own = trained_in(str(said["policy"]))
         return [*(f"{key}={value}" for key, value in own.items() if key not in said), *overrides]
 

@@ -40,7 +40,7 @@ class PolicyEvaluation:
     """The evaluation of one policy: what is known already, what is missing, the result."""
 
     def __init__(self, cfg: EvalConfig, run: TrainedRun, conditions: dict[str, list[Condition]]):
-        self.cfg, self.run, self.conditions = cfg, run, conditions
+        self.cfg, self.run = cfg, run
         self.path = run.id.path(results_root(cfg))
         self.git = git_hash()  # of the code that runs; it may change before the end
         origins = {start.origin for starts in conditions.values() for start in starts}
@@ -56,12 +56,13 @@ class PolicyEvaluation:
         self.earlier = self._earlier(found)
         same = found is not None and found.get("evaluation", {}).get("key") == self.key
         self.before = found if same and not cfg.fresh else None
+        self.conditions = {test: self._whole(test, starts) for test, starts in conditions.items()}
         known = self._chunks_before() | self.journal.chunks
         self.done: dict[tuple[str, int], Episodes] = {
-            (test, number): known[test, number][: len(starts)]
+            (test, number): known[test, number]
             for test in cfg.tests
             for number, first, starts in self._chunks(test)
-            if _begins(known.get((test, number)), first, starts)
+            if _matches(known.get((test, number)), first, starts)
         }
 
     def chunks_to_run(self) -> Iterator[Chunk]:
@@ -98,7 +99,9 @@ class PolicyEvaluation:
             e for test in tests for n, _, _ in self._chunks(test) for e in self.done[test, n]
         ]
         if self.before is not None:
-            episodes = sorted([*episodes, *self._not_asked_for()], key=_place)
+            # A test that was not asked for now keeps the episodes it has.
+            kept = [e for e in self.before["episodes"] if e["test"] not in tests]
+            episodes = sorted([*episodes, *kept], key=lambda e: TESTS.index(e["test"]))
             if self.before["episodes"] == episodes:
                 self._close_journal()
                 return self.before
@@ -107,15 +110,26 @@ class PolicyEvaluation:
         self._close_journal()
         return read_result(self.path)
 
-    def _not_asked_for(self) -> Episodes:
-        """Episodes of the result before that stay: of other tests, and after those asked for."""
-        kept: Episodes = []
-        for test in TESTS:
-            found = [e for e in self.before["episodes"] if e["test"] == test]
-            asked = self.conditions[test] if test in self.cfg.tests else []
-            if _begins(found, 0, asked):
-                kept += found[len(asked) :]
-        return kept
+    def _whole(self, test: str, starts: list[Condition]) -> list[Condition]:
+        """Starts of a test that are asked for; all of a result, or of a chunk, of which they are a
+        part: nobody who asks for less makes less of it.
+        """
+        if not starts:
+            return starts
+        before = (
+            [e["condition"] for e in self.before["episodes"] if e["test"] == test]
+            if (self.before)
+            else []
+        )
+        if all(condition_record(start) in before for start in starts):
+            return [Condition.from_dict(record) for record in before]
+        number = (len(starts) - 1) // self.cfg.batch
+        last = starts[number * self.cfg.batch :]
+        chunk = self.journal.chunks.get((test, number), [])
+        if _matches(chunk[: len(last)], number * self.cfg.batch, last):
+            more = (Condition.from_dict(e["condition"]) for e in chunk[len(last) :])
+            return [*starts, *more]
+        return starts
 
     def _close_journal(self) -> None:
         """Remove it, unless it has chunks that were not asked for now."""
@@ -256,14 +270,10 @@ def films_dir(cfg: EvalConfig) -> Path:
     return Path(cfg.outputs_dir) / "videos" / setting_of(cfg).name / cfg.profile
 
 
-def _begins(episodes: Episodes | None, first: int, starts: list[Condition]) -> bool:
-    """Whether records begin with those of a chunk: the same episodes from the same starts."""
+def _matches(episodes: Episodes | None, first: int, starts: list[Condition]) -> bool:
+    """Whether records are those of a chunk: the same episodes from the same starts."""
     wanted = [(first + i, condition_record(start)) for i, start in enumerate(starts)]
-    return [(e["index"], e["condition"]) for e in (episodes or [])[: len(wanted)]] == wanted
-
-
-def _place(episode: dict[str, Any]) -> tuple[int, int]:
-    return TESTS.index(episode["test"]), episode["index"]
+    return [(e["index"], e["condition"]) for e in episodes or []] == wanted
 
 
 def _untimed(episode: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from para.executors.agreement import Build, this_build
 from para.executors.base import Crew, Done, Setup
 from para.executors.cargo import Bundle, pack, remove, sees, settle, unpack
 from para.executors.local import LocalExecutor
-from para.registry import load_plugin
+from para.registry import RegistryError, load_plugin
 
 FULL_BYTES = 32 * 2**20
 """A disk with less room than that is called full when a task fails."""
@@ -113,15 +113,15 @@ class Station:
         self.objection = errand.objection(self.where)
         if self.objection:
             return
-        for name in errand.plugins:
-            load_plugin(name)
         try:
+            for name in errand.plugins:
+                load_plugin(name)
             if not errand.sees_files():
                 self._mirror = self._cleanup.enter_context(scratch_folder())
             setup = partial(settle, self._mirror, errand.folder, errand.setup)
             crew = LocalExecutor(workers=1).start(setup, errand.whole_scripts)
             self._crew = self._cleanup.enter_context(crew)
-        except OSError as error:
+        except (OSError, RegistryError) as error:
             self.objection = f"{self.where}: {error}"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -14,9 +15,9 @@ from envs.base import TASKS
 from envs.splits import SPLITS
 from para.common import CommonConfig
 from para.data.config import AugmentConfig, named
-from para.errors import ConfigError, one_line
+from para.errors import ConfigError, UnknownNameError, one_line
 from para.fields import LOCAL, READING, choice, folder, keys_marked, marked, number, require, word
-from para.registry import Registry, load_installed_plugins
+from para.registry import Registry
 from para.registry import plugins as loaded_plugins
 from para.system import worker_count
 
@@ -189,13 +190,17 @@ class TrainConfig(CommonConfig):
             )
 
 
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
+"""Name of a module."""
+
+
 def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
     """A `TrainConfig` from plain data (`dataclasses.asdict`); refuses what this version lacks.
 
     Raises:
-        UnknownNameError: A component that is not registered (a plug-in that is missing?).
-        ConfigError: Keys that this version does not know, or plug-ins that are not loaded: a file
-            does not decide what is imported.
+        UnknownNameError: A component that is not registered.
+        ConfigError: Keys that this version does not know, or a component that may be in a plug-in
+            that is not loaded: a file does not decide what is imported.
     """
     from para.backbones import BACKBONES
     from para.heads import HEADS
@@ -207,13 +212,6 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
     require(
         isinstance(plugins, list) and all(isinstance(name, str) for name in plugins),
         f"plugins is {one_line(plugins)}, not a list of names.",
-    )
-    load_installed_plugins()
-    missing = [name for name in plugins if name not in loaded_plugins()]
-    require(
-        not missing,
-        f"it names code of other packages, which runs only where you name it, too: if you trust "
-        f"it, add plugins=[{','.join(map(one_line, missing))}].",
     )
     try:
         parts = {
@@ -235,6 +233,14 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         for name, part in parts.items():
             cfg[name] = part
         return OmegaConf.to_object(cfg)
+    except UnknownNameError as error:
+        lacking = [name for name in plugins if name not in loaded_plugins()]
+        if not lacking or not all(map(_DOTTED.fullmatch, lacking)):
+            raise
+        raise ConfigError(
+            f"{error} It may be in {' or '.join(lacking)}, which this configuration names: code "
+            f"runs only where you name it, too. If you trust it, add plugins=[{','.join(lacking)}]."
+        ) from error
     except (OmegaConfBaseException, LookupError, TypeError, ValueError, AttributeError) as error:
         first = one_line(str(error).partition("\n")[0], 200)
         raise ConfigError(

@@ -130,8 +130,13 @@ def _locked(folder: Path, wait: bool) -> Iterator[None]:
 
 
 def _has_run(folder: Path) -> bool:
-    """Is there a run that can go on, or a policy, which also counts without its checkpoint?"""
-    return has_checkpoint(folder) or (folder / POLICY_META).is_file()
+    """Is there a run that can go on, or a finished policy, which counts without its checkpoint?"""
+    if has_checkpoint(folder):
+        return True
+    try:
+        return bool(read_policy_meta(folder)["finished"])
+    except CheckpointError:
+        return False
 
 
 def _take(folder: Path, cfg: TrainConfig) -> TrainSummary | None:

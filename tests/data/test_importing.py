@@ -161,8 +161,21 @@ def test_lost_frames_are_held_and_pauses_are_refused():
 
     assert ticks(0, 0.1, 0.2, 0.3) == [0, 1, 2, 3]
     assert ticks(0, 0.1, 0.2, 0.39, 0.5, 0.6) == [0, 1, 2, 3, 3, 4, 5]
-    with pytest.raises(DataError, match=r"frame 2 comes 3.10 s after the one before.*Cut"):
+    with pytest.raises(DataError, match=r"frame 2 comes 3.100 s after the one before.*Cut"):
         ticks(0, 0.1, 3.2, 3.3)
+
+
+def test_the_neighbour_of_a_lost_frame_is_taken_with_all_its_numbers(tmp_path):
+    folder = folder_set(tmp_path / "set", 1, 8)
+    whole = read_episode(episode_path(imported(tmp_path, path=folder, name="whole"), 0))
+    rows = read_rows(folder)
+    write_rows(folder, [row for k, row in enumerate(rows) if k != 3])
+    lost = read_episode(episode_path(imported(tmp_path, path=folder, name="lost"), 0))
+    instead = 4 if (lost.images()[3] == whole.images()[4]).all() else 2
+    kept = [0, 1, 2, instead, 4, 5, 6, 7]
+    assert (lost.images() == whole.images()[kept]).all()
+    for name in ("obs/ee_pose", "obs/gripper"):
+        np.testing.assert_array_equal(lost.arrays[name], whole.arrays[name][kept])
 
 
 def test_a_round_trip_through_video_keeps_all_numbers_and_nearly_the_images(tmp_path, exported):

@@ -123,6 +123,11 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
     for part in ("tests=[ood]", "episodes=3"):
         assert evaluate(_config(root, "model=para", part)).new_episodes == 0
         assert {path: path.read_bytes() for path in before} == before
+    swept = _config(root, "model=para", "sweep=latency", "episodes=2")
+    (path,) = evaluate(swept).paths.values()
+    before |= {path: path.read_bytes()}
+    assert evaluate(replace(swept, episodes=1)).new_episodes == 0, "a level has fewer, all levels"
+    assert path.read_bytes() == before[path]
     # Another checkpoint, other code or another batch would be.
     job = PolicyEvaluation(_config(root), trained_runs(_config(root))[0], {"ood": [], "sanity": []})
     assert job.before is not None
@@ -146,7 +151,7 @@ def test_chunks_of_a_longer_evaluation_are_kept_by_a_shorter_one(evaluated, tmp_
     (killed,) = planned(_config(root, "model=para", *folders))
     for test, number in (("ood", 0), ("ood", 1), ("sanity", 0)):
         killed.journal.add(test, number, known.done[test, number])
-    for episodes, new in (("episodes=2", 0), ("episodes=4", 2)):
+    for episodes, new in (("episodes=1", 0), ("episodes=2", 0), ("episodes=4", 2)):
         done = evaluate(_config(root, "model=para", *folders, episodes))
         assert done.new_episodes == new
     (path,) = done.paths.values()

@@ -197,12 +197,12 @@ def _recording(head: _Set, episode: dict[str, Any]) -> Recording:
         chunk, file = (episode[f"data/{kind}_index"] for kind in ("chunk", "file"))
         path = head.path / head.info.data_path.format(chunk_index=chunk, file_index=file)
     except KeyError as error:
-        raise DataError(f"{head.path / EPISODES} has no column {error}.") from error
+        raise DataError(f"{head.path / EPISODE_FILES} has no column {error}.") from error
     rows = _rows(path, number)
     count = rows.num_rows
     if count != episode.get("length"):
         raise DataError(
-            f"{where} has {count} rows in {path}, and {EPISODES} says {episode.get('length')}."
+            f"{where} has {count} rows in {path}, and {EPISODE_FILES} says {episode.get('length')}."
         )
     missing = [
         key for key, f in head.info.features.items()
@@ -277,7 +277,7 @@ def _pictures(rows: Any, head: _Set, where: str, which: Sequence[int]) -> Iterat
 def _film(head: _Set, episode: dict[str, Any], which: Sequence[int]) -> Iterator[np.ndarray]:
     key = f"videos/{head.image}"
     if head.info.video_path is None or f"{key}/file_index" not in episode:
-        raise DataError(f"{head.path / EPISODES} does not say where the films of {key} lie.")
+        raise DataError(f"{head.path / EPISODE_FILES} does not say where the films of {key} lie.")
     path = head.path / head.info.video_path.format(
         video_key=head.image,
         chunk_index=episode[f"{key}/chunk_index"],

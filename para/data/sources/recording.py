@@ -61,7 +61,7 @@ class Recording:
             )
         if (longest := float(steps.max())) > LONGEST_STEP:
             raise DataError(
-                f"{self.where}: frame {int(np.argmax(steps)) + 1} comes {longest:.2f} s after the "
+                f"{self.where}: frame {int(np.argmax(steps)) + 1} comes {longest:.3f} s after the "
                 f"one before, more than {LONGEST_STEP:g} s: where the hand went in a pause nobody "
                 "knows. Cut the recording there into two, or record it again."
             )
