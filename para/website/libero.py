@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from envs.base import TASKS, Condition, load_task
 from envs.libero.splits import AZIMUTHS_DEG, DISTANCES_M, RAISED_DEG, ROLLS_DEG, WHAT, View, view_of
 from envs.splits import load_split, split_names, training_indices
+from para.evaluation.config import EvalConfig
 from para.evaluation.result_set import Episode, StoredResult
 from para.evaluation.results import MAIN_MODELS
 from para.figures.splits import split_title
@@ -69,9 +70,12 @@ class LiberoRow(Bounded):
 
     @property
     def demos(self) -> str:
-        """'32 varied': how many train it, of which regime."""
+        """'32 varied': how many train it, of which regime; 'execute=8' if that is unusual."""
         task, layout = load_task(self.setting.task), self.setting.layout
-        return f"{len(training_indices(load_split(self.split), task, layout))} {layout}"
+        count = len(training_indices(load_split(self.split), task, layout))
+        asked = {run.data["config"].get("evaluation", {}).get("execute") for run in self.runs}
+        unusual = [f", execute={k}" for k in sorted(asked - {None, EvalConfig.execute})]
+        return f"{count} {layout}{''.join(unusual)}"
 
     @property
     def runs(self) -> list[StoredResult]:
