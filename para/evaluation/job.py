@@ -116,12 +116,9 @@ class PolicyEvaluation:
         """
         if not starts:
             return starts
-        before = (
-            [e["condition"] for e in self.before["episodes"] if e["test"] == test]
-            if (self.before)
-            else []
-        )
-        if all(condition_record(start) in before for start in starts):
+        episodes = self.before["episodes"] if self.before else []
+        before = [e["condition"] for e in episodes if e["test"] == test]
+        if {_text(condition_record(start)) for start in starts} <= {*map(_text, before)}:
             return [Condition.from_dict(record) for record in before]
         number = (len(starts) - 1) // self.cfg.batch
         last = starts[number * self.cfg.batch :]
@@ -274,6 +271,10 @@ def _matches(episodes: Episodes | None, first: int, starts: list[Condition]) -> 
     """Whether records are those of a chunk: the same episodes from the same starts."""
     wanted = [(first + i, condition_record(start)) for i, start in enumerate(starts)]
     return [(e["index"], e["condition"]) for e in episodes or []] == wanted
+
+
+def _text(record: dict[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True)
 
 
 def _untimed(episode: dict[str, Any]) -> dict[str, Any]:
