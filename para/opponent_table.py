@@ -16,8 +16,8 @@ from para.figures.style import model_style
 from para.files import read_json
 from para.markdown import table_head, table_row
 from para.speed_table import benchmark
-from para.website.content import Numbers, in_words, three_way
-from para.website.longer import TESTS, longer
+from para.website.content import TEST_WORDS, Numbers, in_words, three_way
+from para.website.longer import longer
 
 TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], "independent"
 """The split and layout in which learning rates are chosen, in distribution."""
@@ -89,10 +89,11 @@ def more_steps_table(numbers: Numbers, results_dir: Path) -> str:
     )
     rows = longer(numbers, results_dir)
     for row in rows:
-        rates = [*(row.rates[test] for test in TESTS), *map(row.usual_rate, TESTS)]
+        tests = TEST_WORDS.values()
+        rates = [*(row.rates[test] for test in tests), *map(row.usual_rate, tests)]
         cells = [f"{rate.successes} of {rate.n}" if rate else "not run" for rate in rates]
         usual_steps = row.usual.data["training"]["steps"] if row.usual else "not run"
-        cells.insert(len(TESTS), str(usual_steps))
+        cells.insert(len(tests), str(usual_steps))
         told = (model_style(row.model).label, split_title(row.split))
         lines.append(table_row(*told, str(row.seed), str(row.steps), *cells))
     return "\n".join(lines) if rows else "not run"

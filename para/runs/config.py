@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -190,10 +189,6 @@ class TrainConfig(CommonConfig):
             )
 
 
-_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
-"""Name of a module."""
-
-
 def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
     """A `TrainConfig` from plain data (`dataclasses.asdict`); refuses what this version lacks.
 
@@ -235,7 +230,7 @@ def train_config_from_dict(data: dict[str, Any]) -> TrainConfig:
         return OmegaConf.to_object(cfg)
     except UnknownNameError as error:
         lacking = [name for name in plugins if name not in loaded_plugins()]
-        if not lacking or not all(map(_DOTTED.fullmatch, lacking)):
+        if not lacking or not all(map(str.isidentifier, ".".join(lacking).split("."))):
             raise
         raise ConfigError(
             f"{error} It may be in {' or '.join(lacking)}, which this configuration names: code "

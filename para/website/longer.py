@@ -12,12 +12,10 @@ from para.evaluation.results import success_rate
 from para.figures.study import LAYOUT
 from para.files import read_json
 from para.statistics import Rate
-from para.website.content import Numbers
+from para.website.content import TEST_WORDS, Numbers
 
 FILE = "tuning/more_steps.json"
 """In a folder of results."""
-TESTS = ("sanity", "ood")
-"""In the order of tables."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,9 @@ def longer(numbers: Numbers, results_dir: Path) -> list[Longer]:
     for tried in read_json(path, ResultError)["tries"]:
         told = tried["split"], tried["model"], tried["seed"]
         runs = here.select(*told[:2])
-        rates = {test: Rate(tried[test]["successes"], tried[test]["n"]) for test in TESTS}
+        rates = {
+            test: Rate(tried[test]["successes"], tried[test]["n"]) for test in TEST_WORDS.values()
+        }
         usual = next((run for run in runs if run.seed == tried["seed"]), None)
         found.append(Longer(*told, tried["steps"], rates, usual))
     return found
