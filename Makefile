@@ -13,13 +13,14 @@ ARGS ?=
 
 setup: .venv/.installed
 
-# uv, which takes a fifth of pip's time, is fetched where it does not exist. It does not read pip's
+# uv, which takes half of pip's time, is fetched where it does not exist. It does not read pip's
 # configuration: where it finds no package index, pip may. The pins are plain name==version lines.
+# Both compile what they install, for where Python may not write bytecode, unless PIP_COMPILE=0.
 define install
 	@PATH="$$PATH:$$PWD/.venv/bin"; \
 	what=(--constraint .ci/constraints.txt --editable '.[$(1)]'); \
 	command -v uv >/dev/null || $(PY) -m pip install -qq --constraint .ci/constraints.txt uv || true; \
-	uv pip install --python $(PY) "$${what[@]}" || { \
+	uv pip install --python $(PY) $(if $(filter 0,$(PIP_COMPILE)),,--compile-bytecode) "$${what[@]}" || { \
 	  echo "uv could not; now with pip (torch is large: this takes a few minutes)" >&2; \
 	  $(PY) -m pip install -qq "$${what[@]}"; }
 endef

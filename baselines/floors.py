@@ -67,11 +67,13 @@ class Floor(ABC):
     Attributes:
         title: For tables and figures.
         uses_demos: It is given the demos that train the split.
+        uses_expert: It knows what the task's scripted expert knows.
         ceiling: It bounds from above, not from below.
     """
 
     title: ClassVar[str]
     uses_demos: ClassVar[bool] = False
+    uses_expert: ClassVar[bool] = False
     ceiling: ClassVar[bool] = False
 
     def __init__(self, given: Given):
@@ -92,6 +94,7 @@ class Colour(Floor):
     """Knows the objects' training colours, and all constants of the expert."""
 
     title = "Colour boxes"
+    uses_expert = True
 
     def __init__(self, given: Given):
         super().__init__(given)
@@ -153,6 +156,7 @@ class Expert(Floor):
     """The ceiling: what servo, physics and time allow, for one who knows where things are."""
 
     title = "Scripted expert"
+    uses_expert = True
     ceiling = True
 
     def __init__(self, given: Given):

@@ -212,16 +212,16 @@ class Task(ABC):
     def environment(self, robot: str, layout: str, config: EnvConfig | None = None) -> Environment:
         """An environment for this task."""
 
-    @abstractmethod
     def waypoints(
         self, objects: Mapping[str, np.ndarray], named: Sequence[str] = ()
     ) -> list[Waypoint]:
-        """The scripted expert's path, corner by corner.
+        """The scripted expert's path, corner by corner; none where there is no expert.
 
         Args:
             objects: Name -> (7,) pose, as at the start of an episode.
             named: Objects that the instruction names (`Condition.named`).
         """
+        return []
 
     def script(self, env: Environment) -> Iterator[Waypoint]:
         """The scripted expert in an episode that has begun: its next waypoint, again and again.
@@ -230,6 +230,14 @@ class Task(ABC):
         episode's time is up; the others follow `waypoints`.
         """
         yield from self.waypoints(env.objects(), env.condition.named)
+
+    def require_expert(self, what: str) -> None:
+        """Raise `ConfigError` where nobody has written an expert, which `what` ('X needs')."""
+        if type(self).waypoints is Task.waypoints and type(self).script is Task.script:
+            raise ConfigError(
+                f"task={self.cfg.name} has no scripted expert, which {what}: write `waypoints` of "
+                f"{type(self).__name__}, or bring demonstrations of your own (import_demos)."
+            )
 
     def instruct(self, condition: Condition) -> str:
         """The instruction of an episode."""

@@ -19,7 +19,7 @@ from hydra import initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -60,15 +60,13 @@ class Composer:
     def __init__(self, view: View, files: Files):
         self.view = view
         self.name = files.name or view.config_class.script
-        more = QuotedString(str(files.more), Quote.single).with_quotes()
         self.files = files
-        self._always = [f"hydra.searchpath=[{more}]"] if files.more else []
 
     def __call__(self, overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
         """The configuration with these overrides, as Hydra composes it."""
         if not overrides and not with_hydra:
             return copy.deepcopy(self._default[0])
-        return hydra_compose(self.name, [*self._always, *overrides], with_hydra)
+        return hydra_compose(self.name, [*overrides], with_hydra)
 
     @cached_property
     def _default(self) -> tuple[DictConfig, dict[str, Any]]:
@@ -96,18 +94,15 @@ class Composer:
 
     def options(self, group: str) -> list[str]:
         """The files of a group, by name; none if there is no such group."""
-        loader = GlobalHydra.instance().config_loader()
-        if self._always:
-            found = loader.get_group_options(group, ObjectType.CONFIG, self.name, self._always)
-        else:  # the same, without a copy of all that Hydra knows
-            found = loader.repository.get_group_options(group, ObjectType.CONFIG)
+        repository = GlobalHydra.instance().config_loader().repository
+        found = repository.get_group_options(group, ObjectType.CONFIG)
         return [name for name in found if not name.startswith("_")]
 
 
 @contextmanager
 def composing(view: View, files: Files = Files()) -> Iterator[Composer]:
     """A `Composer` that leaves nothing behind, also inside a job of Hydra's."""
-    with searching(view):
+    with searching(view, files.more):
         job = view.config_class.script
         if files.primary:
             within = initialize_config_dir(str(files.primary), job, version_base=HYDRA_VERSION)

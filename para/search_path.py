@@ -55,7 +55,7 @@ class View:
 
 
 _views: dict[str, View] = {}
-_active: ContextVar[str | None] = ContextVar("para_search_path", default=None)
+_active: ContextVar[tuple[str, ...]] = ContextVar("para_search_path", default=())
 
 
 class ParaSource(ConfigSource):
@@ -144,22 +144,27 @@ class ParaSource(ConfigSource):
 
 
 class ParaSearchPath(SearchPathPlugin):
-    """Puts the view that is in use on Hydra's search path."""
+    """Puts the view that is in use on Hydra's search path, and the folder beside it."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """See `SearchPathPlugin`."""
-        if path := _active.get():
+        for path in _active.get():
             search_path.append("para", path)
 
 
 @contextmanager
-def searching(view: View) -> Iterator[None]:
-    """Within this, Hydra finds `view`; what Hydra was doing before goes on afterwards."""
+def searching(view: View, more: Path | None = None) -> Iterator[None]:
+    """Within this, Hydra finds `view`; what Hydra was doing before goes on afterwards.
+
+    Args:
+        view: What a script sees.
+        more: A folder of YAML files that is searched last.
+    """
     load_plugins(view.plugins)
     for plugin in (ParaSource, ParaSearchPath):
         Plugins.instance().register(plugin)
     _views[view.path] = view
-    token = _active.set(view.path)
+    token = _active.set((view.path, *(() if more is None else (str(more),))))
     state = GlobalHydra.instance()
     outer, state.hydra = state.hydra, None
     try:

@@ -100,7 +100,8 @@ def _latency_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for row in result["rows"]:
         if row["precision"] == "fp32" and row["model"] in MAIN_MODELS:
             yield (
-                f"one prediction, {row['model']}, {row['backbone']}, {result['threads']} thread(s)",
+                f"one prediction, {row['model']}, {row['backbone']}, {row['precision']}, "
+                f"{result['threads']} thread(s)",
                 _latency(row),
             )
 

@@ -21,8 +21,8 @@ WORKERS_PER_CORE = 4
 """Most processes or threads that one may ask for; more only wait for each other, or crash."""
 
 _PACKAGES = (
-    "torch torchvision timm accelerate safetensors mujoco mink gymnasium numpy scipy "
-    "h5py av opencv-python hydra-core"
+    "torch torchvision timm accelerate diffusers transformers peft safetensors mujoco mink "
+    "gymnasium numpy scipy h5py av opencv-python hydra-core"
 )
 
 

@@ -93,10 +93,12 @@ def test_own_folders_of_yaml_files(tmp_path, monkeypatch):
     run = script(TrainConfig, seen.append)
     run(["model=wide", "--config-dir", "own", "+experiment=small", "seed=1"])
     run(["--config-path=own", "--config-name", "mine", "model=wide"])
-    first, second = seen
+    run(["--config-dir=own", "--config-name", "mine", "model=wide", "training.steps=700"])
+    first, second, third = seen
     assert (first.model.name, first.model.horizon, first.model.kind) == ("wide", 7, "para")
     assert (first.training.steps, first.seed) == (60, 1)
     assert (second.model.name, second.seed, second.training.steps) == ("wide", 9, 600)
+    assert (third.model.name, third.seed, third.training.steps) == ("wide", 9, 700)
 
 
 def test_a_component_without_a_schema_is_refused(tmp_path, capsys):

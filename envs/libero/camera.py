@@ -74,6 +74,9 @@ def orbit(azimuth_deg: float, raised_deg: float, elevation_deg: float) -> tuple[
         azimuth_deg: Round the vertical through the point looked at; positive to image right.
         raised_deg: Up.
         elevation_deg: Of the camera that theta is measured from.
+
+    Rounded to a millionth of a degree: the last digits differ between processors, and starts are
+    known by their text.
     """
     start, end = np.radians([elevation_deg, elevation_deg + raised_deg])
     azimuth = np.radians(azimuth_deg)
@@ -82,7 +85,8 @@ def orbit(azimuth_deg: float, raised_deg: float, elevation_deg: float) -> tuple[
     way = np.array([np.cos(end) * np.cos(azimuth), np.cos(end) * np.sin(azimuth), np.sin(end)])
     theta = np.degrees(np.arccos(np.clip(way @ axis, -1, 1)))
     phi = np.degrees(np.arctan2(way @ up, way[1])) % 360
-    return float(theta), float(phi)
+    theta = round(float(theta), 6)
+    return theta, round(float(phi), 6) if theta else 0.0
 
 
 def in_libero(camera: Camera) -> Camera:

@@ -25,6 +25,8 @@ AZIMUTHS_DEG = (15, -15, 30, -30, 45, -45, 60, -60, 75, -75)
 RAISED_DEG = 15
 DISTANCES_M = (1.15, 1.5, 2.0)
 ROLLS_DEG = (2, -2, 5, -5, 10, -10)
+SAME_DEG = 0.01
+"""Between two cameras that are one."""
 WHAT = ("official", "half", "swap", "cameras")
 
 
@@ -36,7 +38,7 @@ class LiberoSplitConfig(SplitConfig):
     held_out: str = choice("official", WHAT, mark=LOCAL)
     """official: starts that no demo has, as LIBERO draws them; half: bowl and plate in the half of
     the workspace that no demo has; swap: LIBERO-PRO's scenes; cameras: the outer camera elsewhere,
-    in the ranges of LIBERO-Plus, before starts like those of the demos."""
+    on orbits as wide as LIBERO-Plus', before starts like those of the demos."""
     demos_used: int = number(64, least=1, most=64)
     """Demos that train it, the first of the set; of layout=official 45 at
     most, of layout=human 50."""
@@ -140,13 +142,22 @@ CAMERAS = (
     *(View(perturbed=(("distance_m", d),)) for d in DISTANCES_M),
     *(View(perturbed=(("roll_deg", float(r)),)) for r in ROLLS_DEG),
 )
-"""In turn: orbits at the usual height and raised, distances, rolls."""
+"""In turn: orbits at the usual height and raised, distances, rolls. LIBERO-Plus orbits as far; its
+distances are factors of the usual one, and it pans and tilts instead of rolling."""
 
 
 def view_of(start: Condition) -> View | None:
     """The one of CAMERAS that sees a start of `libero_cameras`; None: the usual one."""
-    found = (view for view in CAMERAS if _seen(start, view) == start)
-    return next(found, None)
+    return next((view for view in CAMERAS if _alike(start, _seen(start, view))), None)
+
+
+def _alike(one: Condition, other: Condition) -> bool:
+    """Are both seen from the same place, up to rounding? At theta = 0 any phi is the same."""
+    (theta, phi), (theta_2, phi_2) = (
+        np.radians([start.theta_deg, start.phi_deg]) for start in (one, other)
+    )
+    cosine = np.cos(theta) * np.cos(theta_2) + np.sin(theta) * np.sin(theta_2) * np.cos(phi - phi_2)
+    return one.perturbed == other.perturbed and bool(cosine > np.cos(np.radians(SAME_DEG)))
 
 
 def _seen(start: Condition, view: View) -> Condition:

@@ -76,6 +76,8 @@ class EvalConfig(CommonConfig):
 
         load_plugins(plugins)
         own = trained_in(str(said["policy"]))
+        if said.get("task", own["task"]) != own["task"]:
+            del own["layout"]  # which the other task may not have: that it is another one is said
         return [*(f"{key}={value}" for key, value in own.items() if key not in said), *overrides]
 
     @property

@@ -70,7 +70,7 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
     """The floor that `cfg.model` names, on `cfg.split`.
 
     Raises:
-        ConfigError: It is asked for with a backbone.
+        ConfigError: It is asked for with a backbone, or of a task that has no expert.
         DataError: It needs demos and they are not there; names the command that makes them.
     """
     name = str(cfg.model)
@@ -79,6 +79,8 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
     )
     setting = setting_of(cfg)
     task = build_task(cfg.task)
+    if FLOORS[name].uses_expert:
+        task.require_expert(f"model={name} uses")
     dataset = cfg.split.dataset_for(task, cfg.layout)
     folder = dataset_dir(cfg.data_dir, setting.name, dataset, cfg.env.image_size)
     demos: tuple[int, ...] = ()

@@ -11,6 +11,8 @@ import logging
 import math
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 
 REACH_S = 5.0
 """Time that the head of a cluster has to be reached [s]."""
+ANSWER_S = 20.0
+"""Time that it has to say that it is one [s]."""
 KEPT_BUNDLES = 8
 """Files and folders that are kept in Ray's memory for the tasks that come."""
 
@@ -69,6 +73,15 @@ class RayConfig(ExecutorConfig):
     carry: bool = False
     """Send files through Ray even to nodes that see the driver's folders."""
 
+    def rules(self, key: str, run: Any) -> None:
+        """Parts of a GPU are parts of one."""
+        for name in ("gpus", "gpu_share"):
+            value = getattr(self, name) or 0
+            require(
+                value <= 1 or value == int(value),
+                f"{key}.{name}={value:g} must be a part of one GPU, or a whole number of them.",
+            )
+
     @property
     def told(self) -> list[str]:
         """See `ExecutorConfig`. A cluster of this machine's has nothing to add to it."""
@@ -89,7 +102,8 @@ class RayExecutor(Executor):
         workers: Jobs at a time; None: as many as the cluster has room for.
 
     Raises:
-        ConfigError: Ray is not installed, or the address cannot be reached.
+        ConfigError: Ray is not installed, no Ray answers at the address, or there is none and a job
+            asks for more cores than this machine has.
     """
 
     elsewhere: ClassVar[bool] = True
@@ -100,6 +114,11 @@ class RayExecutor(Executor):
         require_packages("cluster", "ray")
         if cfg.address is None:
             worker_count(workers)
+            require(
+                cfg.cores <= available_cores(),
+                f"executor.cores={cfg.cores:g}, but this machine has {available_cores()}: a job "
+                "would wait for ever. Ask for less, or name a cluster (executor.address=).",
+            )
         elif cfg.address != "auto":
             _require_reachable(cfg.address)
 
@@ -148,6 +167,16 @@ def _require_reachable(address: str) -> None:
             f"executor.address={one_line(address)} cannot be reached ({error.strerror or error}). "
             "Is the cluster up (ray status there), and the port open? Without executor.address a "
             "cluster is started on this machine."
+        ) from error
+    # Ray itself would ask whatever listens there for minutes.
+    asking = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    try:
+        subprocess.run(asking, capture_output=True, timeout=ANSWER_S)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"executor.address={one_line(address)}: what listens there is no head of a Ray cluster "
+            f"(no answer in {ANSWER_S:g} s). Its port is the one of ray start --head --port=, 6379 "
+            "if nothing was said; not the dashboard's (8265), nor the client's (10001)."
         ) from error
 
 

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -32,10 +33,11 @@ from para.executors.base import (
     WorkerError,
 )
 from para.executors.cargo import Cargo, marked
+from para.executors.gpus import visible_gpus
 from para.executors.local import GRACE_S
 from para.executors.remote import Answer, Errand, Station
 from para.extras import require_packages
-from para.fields import choice, folder, number
+from para.fields import choice, folder, number, require
 from para.registry import plugins
 from para.system import available_cores, worker_count
 
@@ -99,7 +101,8 @@ class SlurmExecutor(Executor):
         workers: Jobs at a time; None: AT_A_TIME.
 
     Raises:
-        ConfigError: submitit is not installed, or there is no Slurm.
+        ConfigError: submitit is not installed, there is no Slurm, or this machine, in whose place
+            it would be, has less than a job asks for.
     """
 
     elsewhere: ClassVar[bool] = True
@@ -114,11 +117,13 @@ class SlurmExecutor(Executor):
             )
         here = worker_count(workers) if cfg.cluster == "local" else workers or AT_A_TIME
         self.processes = 1 if cfg.cluster == "debug" else here
-        if cfg.cluster == "local" and cfg.cores > available_cores():
-            raise ConfigError(
-                f"executor.cores={cfg.cores}, but this machine has {available_cores()}: a job "
-                "would wait for ever. Ask for less."
-            )
+        if cfg.cluster != "slurm":
+            for key, most in (("cores", available_cores()), ("gpus", len(visible_gpus()))):
+                require(
+                    getattr(cfg, key) <= most,
+                    f"executor.{key}={getattr(cfg, key)}, but this machine has {most}: a job would "
+                    "wait for ever. Ask for less.",
+                )
 
     @property
     def ahead(self) -> int:
@@ -261,13 +266,22 @@ class _SlurmCrew(Crew):
         if not self._errand.whole_scripts:
             size = min(self._cfg.block, math.ceil(len(tasks) / self._processes))
         blocks = [tasks[i : i + size] for i in range(0, len(tasks), size)]
-        if len(blocks) == 1:
-            jobs = [self._submitit.submit(Block(self._errand, blocks[0]))]
-        else:
-            with self._submitit.batch():
-                jobs = [self._submitit.submit(Block(self._errand, block)) for block in blocks]
+        try:
+            jobs = self._queued(blocks)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            raise ConfigError(
+                f"executor=slurm: no job could be handed in ({one_line(error, 400)}). Is there "
+                "such a partition, and has a node of it executor.cores=, executor.gpus= and "
+                "executor.memory_gb=?"
+            ) from error
         self._jobs += zip(jobs, blocks, strict=True)
         log.info("Jobs %s: %d tasks.", ", ".join(job.job_id for job in jobs[:4]), len(tasks))
+
+    def _queued(self, blocks: list[list[Any]]) -> list[Any]:
+        if len(blocks) == 1:
+            return [self._submitit.submit(Block(self._errand, blocks[0]))]
+        with self._submitit.batch():
+            return [self._submitit.submit(Block(self._errand, block)) for block in blocks]
 
     def _results(self, job: Any, tasks: list[Any]) -> list[Done]:
         """What became of the tasks of a job that has ended."""

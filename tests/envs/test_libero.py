@@ -16,7 +16,7 @@ from envs.demos import DEMO_SETS
 from envs.libero import package
 from envs.libero.camera import orbit
 from envs.libero.scenes import load_scene, read_scene, split_origin
-from envs.libero.splits import CAMERAS, ELEVATION_DEG
+from envs.libero.splits import CAMERAS, ELEVATION_DEG, view_of
 from envs.libero.starts import BOWL, PLATE, TRAINED, free
 from envs.splits import load_split, split_names, test_conditions, training_conditions
 from para.cli import load_config
@@ -141,6 +141,18 @@ def test_cameras_go_round_up_away_and_roll():
     assert 20 < theta < 30
     assert 0 < phi < 30
     assert max(s.theta_deg for s in starts) > 50
+
+
+def test_a_view_is_known_again_whatever_the_processor_made_of_its_angles():
+    starts = test_conditions(load_split("libero_cameras"), "ood", TASK, episodes=len(CAMERAS))
+    for start, view in zip(starts, CAMERAS, strict=True):
+        assert view_of(start) == view
+        assert view_of(dataclasses.replace(start, theta_deg=start.theta_deg + 2e-14)) == view
+        assert start.theta_deg == round(start.theta_deg, 6)
+        if start.theta_deg == 0:
+            assert start.phi_deg == 0
+            assert view_of(dataclasses.replace(start, phi_deg=270.0)) == view
+    assert view_of(dataclasses.replace(starts[0], theta_deg=starts[0].theta_deg + 1)) is None
 
 
 def test_other_cameras_see_starts_like_those_of_the_demos():

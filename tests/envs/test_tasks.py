@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from envs.splits import (
     training_indices,
 )
 from envs.table.expert import run_expert
+from envs.table.scene import build_model
 from envs.table.task import table_tasks
 from para.data.plan import plan
 from para.errors import ConfigError, UnknownNameError
@@ -74,6 +76,14 @@ def test_what_cannot_be_done_is_refused(name):
     if "together" not in task.layouts:
         with pytest.raises(UnknownNameError, match="Available: independent"):
             task.grid(0, "together")
+
+
+@pytest.mark.parametrize("robot", ["panda", "hand"])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_welded(name, robot):
+    """Friction and contact hold what is held: equalities only couple the fingers."""
+    model = build_model(load_task(name), robot)
+    assert set(map(mujoco.mjtEq, model.eq_type)) <= {mujoco.mjtEq.mjEQ_JOINT}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -157,6 +157,8 @@ def test_damaged_and_hostile_folders_are_refused_before_anything_runs(policy, tm
 def test_a_policy_of_another_task_or_of_other_instructions_is_refused(policy, tmp_path):
     with pytest.raises(ConfigError, match="task=pick_named contradicts policy"):
         chosen_policy(config(policy, "task=pick_named", "layout=together"))
+    with pytest.raises(ConfigError, match="task=stack_blocks contradicts policy"):
+        chosen_policy(config(policy, "task=stack_blocks"))  # which has no layout=together
     told = [f"put the {colour} bowl on the blue plate" for colour in ("red", "green")]
     text = f"text.instructions=[{','.join(told)}]"
     save_untrained(tmp_path / "told", [*TRAINED, "task=pick_named", text])

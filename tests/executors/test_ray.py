@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import para.executors.ray as ray_executor
 from para.errors import ConfigError, UnknownNameError
 from para.executors import EXECUTORS, Cargo, build_executor
 from para.executors.ray import RayConfig, RayExecutor
@@ -73,23 +74,33 @@ def test_more_than_there_is_would_be_waited_for_for_ever(cluster, changes, words
     assert [word for word in words if word not in str(error.value)] == []
 
 
-def test_an_address_where_nobody_answers():
+def test_an_address_where_no_cluster_answers(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be reached.*refused"):
         RayExecutor(RayConfig(name="ray", address=f"127.0.0.1:{port}"))
+    monkeypatch.setattr(ray_executor, "ANSWER_S", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=r"no head of a Ray cluster.*6379.*8265"):
+            RayExecutor(RayConfig(name="ray", address=address))
     for wrong in ("head", "head:port", ":6379", "head:70000", "ray://head"):
         with pytest.raises(ConfigError, match="must be HOST:PORT"):
             RayExecutor(RayConfig(name="ray", address=wrong))
 
 
 def test_nonsense_is_refused_at_once(monkeypatch):
-    for changes in ({"cores": 0}, {"gpus": -1}, {"retries": -1}, {"memory_gb": float("nan")}):
+    for changes in (
+        *({"cores": 0}, {"gpus": -1}, {"retries": -1}, {"memory_gb": float("nan")}),
+        *({"gpus": 1.5}, {"gpu_share": 2.5}),
+    ):
         with pytest.raises(ConfigError, match=next(iter(changes))):
             check(config(**changes))
     with pytest.raises(ConfigError, match="too many for the"):
         RayExecutor(config(), workers=1000)
+    with pytest.raises(ConfigError, match=r"executor.cores=1000.*wait for ever"):
+        RayExecutor(config(cores=1000.0), workers=1)
     with pytest.raises(UnknownNameError, match="Did you mean 'ray'"):
         build_executor(RayConfig(kind="rya"), 1)
     find_spec = importlib.util.find_spec

@@ -95,6 +95,8 @@ def test_no_slurm_is_said_at_once(tmp_path, monkeypatch):
         SlurmExecutor(config(tmp_path, "slurm"))
     with pytest.raises(ConfigError, match=r"executor.cores=1000.*Ask for less"):
         SlurmExecutor(config(tmp_path, cores=1000))
+    with pytest.raises(ConfigError, match=r"executor.gpus=64.*Ask for less"):
+        SlurmExecutor(config(tmp_path, "debug", gpus=64))
     with pytest.raises(ConfigError, match="minutes"):
         check(config(tmp_path, minutes=0))
     find_spec = importlib.util.find_spec
@@ -104,15 +106,36 @@ def test_no_slurm_is_said_at_once(tmp_path, monkeypatch):
         SlurmExecutor(config(tmp_path))
 
 
-def test_what_slurm_is_asked_for(tmp_path, monkeypatch):
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """Slurm's programs, of which sbatch runs a line of shell and takes the job."""
+
+    def write(sbatch: str) -> None:
+        for name in ("sbatch", "srun", "scancel", "sacct"):
+            program = tmp_path / "bin" / name
+            program.parent.mkdir(exist_ok=True)
+            first = sbatch if name == "sbatch" else ""
+            program.write_text(f'#!/bin/sh\n{first}\necho "Submitted batch job 77"\n')
+            program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+
+    return write
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_what_slurm_refuses_is_said(tmp_path, stand_ins, tasks):
+    stand_ins("echo 'sbatch: error: invalid partition specified: gqu' >&2; exit 1")
+    executor = SlurmExecutor(config(tmp_path, "slurm", partition="gqu", block=1))
+    with executor.start(setup) as crew:
+        for i in range(tasks):
+            crew.submit(("square", i))
+        with pytest.raises(ConfigError, match=r"(?s)invalid partition.*executor\.memory_gb="):
+            crew.wait(timeout=0)
+
+
+def test_what_slurm_is_asked_for(tmp_path, stand_ins):
     """A stand-in for sbatch keeps what it is given: one array, with limits and a signal."""
-    for name in ("sbatch", "srun", "scancel", "sacct"):
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        keep = f'cat "$1" > {tmp_path}/asked' if name == "sbatch" else ""
-        program.write_text(f'#!/bin/sh\n{keep}\necho "Submitted batch job 77"\n')
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    stand_ins(f'cat "$1" > {tmp_path}/asked')
     cfg = config(tmp_path, "slurm", partition="gpu", minutes=90, cores=4, gpus=1, memory_gb=16.0)
     cfg.more = {"constraint": "a100"}
     assert SlurmExecutor(cfg).processes == AT_A_TIME

@@ -9,20 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from drawn import FIGURES
 from results_fixture import HERE, make_video_result, write_result, write_results, write_sweep
 
 from para.figures.build import BuiltAsset
-from para.figures.registry import assets, build_assets
+from para.figures.registry import build_assets
 from para.figures.sources import Sources
-
-_MANY = ("_success_map", "_polar_overview", "_sweep")
-_FOR_ALL = {"lr_success_map", "vp_default_to_all_success_map", "vp_lr_polar_overview", "lens_sweep"}
-FIGURES = [
-    name
-    for name, asset in assets().items()
-    if asset.kind == "figure" and (name in _FOR_ALL or not name.endswith(_MANY))
-]
-"""What is drawn: of pictures that there are of every split or sweep, one of each kind."""
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import json
 import time
 
 import pytest
-from conftest import FIGURES
+from drawn import FIGURES
 from PIL import Image
 from results_fixture import HERE, make_result, result_path, write_results
 
