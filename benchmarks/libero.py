@@ -1,12 +1,14 @@
 """LIBERO: can the expert do the ten tasks, and what does a step cost?
 
-    python benchmarks/libero.py [--starts N] [task=NAME] [results_dir=results]
+    python benchmarks/libero.py [--starts N] [--swapped M] [task=NAME] [results_dir=results]
 
 Writes <results_dir>/benchmarks/libero.json: per task the expert's success on N official starts
-(50: all of them), control steps and CPU seconds an episode; of task 0 CPU time of a control step,
-of robosuite's own step, of a picture of 128 px and of a reset, episodes a minute with and without
-pictures (10 a second of simulated time), and memory. All of one process. With task=NAME, what the
-file says of other tasks stays; each row tells the commit that it was measured with.
+(50: all of them), control steps and CPU seconds an episode, the same on M starts of LIBERO-PRO's
+swapped scene, and how far each object has moved in it; of task 0 CPU time of a control step, of
+robosuite's own step, of a picture of 128 px and of a reset, episodes a minute with and without
+pictures (10 a second of simulated time), and memory. All of one process. What is not measured (with
+task=NAME the other tasks; --starts 0; --swapped 0) stays as the file has it; each row tells the
+commit that it was measured with.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np  # noqa: E402
 
 from envs.base import TASKS, EnvConfig, load_task  # noqa: E402
 from envs.libero.env import LiberoEnv  # noqa: E402
+from envs.libero.splits import STATES, SWAPPED  # noqa: E402
 from envs.libero.task import LiberoTask  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from para.errors import ResultError  # noqa: E402
@@ -44,12 +47,12 @@ def environment(name: str) -> LiberoEnv:
     return load_task(name).environment("panda", "official", EnvConfig())
 
 
-def expert(env: LiberoEnv, starts: int) -> dict[str, Any]:
-    """Success of the expert on the first official starts of a task."""
+def expert(env: LiberoEnv, starts: int, suite: str) -> dict[str, Any]:
+    """Success of the expert on the first initial states of a task's scene in a suite."""
     begin = time.process_time()
     good, steps, failed = [], [], []
     for index in range(starts):
-        env.begin(env.task.official(index))
+        env.begin(env.task.official(index, suite))
         good.append(run_expert(env))
         steps.append(env.steps)
         if not good[-1]:
@@ -63,8 +66,21 @@ def expert(env: LiberoEnv, starts: int) -> dict[str, Any]:
         "failed": failed,
         "steps": float(np.mean(steps)),
         "cpu_seconds": (time.process_time() - begin) / starts,
-        "sources": env.task.sources(["libero_spatial/0"]),
+        "sources": env.task.sources([f"{suite}/0"]),
         "git": git_hash(),
+    }
+
+
+def shifts(task: LiberoTask, suite: str) -> dict[str, float]:
+    """Distance [m] between the mean places of each object in two suites' initial states."""
+
+    def places(where: str, item: str) -> np.ndarray:
+        return np.mean([task.official(k, where).at(item) for k in range(STATES)], 0)
+
+    usual = task.cfg.suite
+    return {
+        item.name: float(np.linalg.norm(places(suite, item.name) - places(usual, item.name)))
+        for item in task.objects
     }
 
 
@@ -108,24 +124,33 @@ def speed(env: LiberoEnv) -> dict[str, float]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="LIBERO's expert and speed.")
-    parser.add_argument("--starts", type=int, default=50)
+    parser.add_argument("--starts", type=int, default=STATES)
+    parser.add_argument("--swapped", type=int, default=STATES // 2)
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     said = dict(word.split("=", 1) for word in arguments.words)
     every = [name for name in TASKS.options() if TASKS[TASKS.load(name).kind] is LiberoTask]
     names = [said["task"]] if "task" in said else every
     path = Path(said.get("results_dir", EvalConfig.results_dir)) / "benchmarks" / "libero.json"
-    before = read_json(path, ResultError)["tasks"] if path.exists() and "task" in said else {}
-    made = {"tasks": before, **provenance("benchmarks/libero.py", sys.argv[1:])}
-    made["versions"] = versions()
-    made["speed"] = speed(environment("libero_spatial_0"))
+    before = read_json(path, ResultError) if path.exists() else {}
+    made: dict[str, Any] = {"tasks": {}, "swapped": {}, **before}
+    if arguments.starts:
+        made |= {**provenance("benchmarks/libero.py", sys.argv[1:]), "versions": versions()}
+        made["speed"] = speed(environment("libero_spatial_0"))
     for name in names:
         env = environment(name)
-        made["tasks"][name] = expert(env, arguments.starts)
-        row = made["tasks"][name]
-        sys.stdout.write(f"{name}: {row['successes']} of {row['n']}, failed {row['failed']}\n")
-        sys.stdout.flush()
-        atomic_write_json(path, made)
+        suite = env.task.cfg.suite
+        for part, where, starts in (
+            ("tasks", suite, arguments.starts),
+            ("swapped", suite + SWAPPED, arguments.swapped),
+        ):
+            if starts:
+                row = made[part][name] = expert(env, starts, where)
+                row |= {"shift_m": shifts(env.task, where)} if part == "swapped" else {}
+                told = f"{name} {where}: {row['successes']} of {row['n']}, failed {row['failed']}"
+                sys.stdout.write(f"{told}\n")
+                sys.stdout.flush()
+                atomic_write_json(path, made)
 
 
 if __name__ == "__main__":

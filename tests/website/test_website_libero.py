@@ -98,13 +98,18 @@ def test_the_expert_is_shown_task_by_task(tmp_path):
     speed = {"control_step_ms": 12.64, "robosuite_step_ms": 12.0, "ratio": 1.053}
     speed |= {"picture_128px_ms": 62.9, "reset_ms": 295.4, "memory_gb": 2.17}
     speed |= {"episodes_per_minute": 16.4, "episodes_per_minute_with_pictures": 8.47}
-    made = {"tasks": {"libero_spatial_2": row}, "speed": speed, "created": "2026-11-27T08:50:38"}
+    made = {"tasks": {name: row for name in ("libero_spatial_2", "libero_spatial_3")}}
+    shift = {"akita_black_bowl_1": 0.003, "plate_1": 0.471, "akita_black_bowl_2": 0.494}
+    made["swapped"] = {"libero_spatial_3": row | {"successes": 0, "n": 10, "shift_m": shift}}
+    made |= {"speed": speed, "created": "2026-11-27T08:50:38"}
     path = tmp_path / "benchmarks" / "libero.json"
     path.parent.mkdir()
     path.write_text(json.dumps(made | {"hardware": {"cpu": "A processor"}}))
     table, note = libero_expert_table(tmp_path).split("\n\n")
     assert table.splitlines()[2:] == [
-        "| `libero_spatial_2` | put it | 94.0 % [83.8, 97.9] n=50 | 252 | 3.7 |"
+        "| `libero_spatial_2` | put it | 94.0 % [83.8, 97.9] n=50 | 252 | 3.7 | not run | not run |",
+        "| `libero_spatial_3` | put it | 94.0 % [83.8, 97.9] n=50 | 252 | 3.7 "
+        "| 0.0 % [0.0, 27.8] n=10 | plate_1 0.47 m, akita_black_bowl_2 0.49 m |",
     ]
     assert "12.6 ms of one core, 1.05 times robosuite's own" in note
     assert "16 episodes" in note
