@@ -32,7 +32,7 @@ def sweep_inputs(sources: Sources, sweep: str) -> list[Path]:
     """Result files of a sweep; `NotRun` without any."""
     found = [result.path for result in _results(sources, sweep).results]
     if not found:
-        command = f"{typed('reproduce')} figure=sweeps"
+        command = f"{typed('eval')} split={SPLIT} layout={LAYOUT} model=para sweep={sweep}"
         raise NotRun(f"sweep={sweep} was not run on {SPLIT}, objects {LAYOUT}.", command)
     return found
 
