@@ -42,6 +42,21 @@ def test_rows_are_those_splits_that_were_run_and_regimes_are_never_mixed(tmp_pat
     ]
 
 
+def test_in_distribution_a_policy_is_measured_once_for_all_splits_of_its_data_set(tmp_path):
+    for split, sha256 in (("libero_pro_swap", "a"), ("libero_cameras", "a"), ("libero_id", "b")):
+        result = in_libero(split, "para")
+        result["training"]["sha256"] = 64 * sha256
+        if split != "libero_pro_swap":
+            result["episodes"] = [e for e in result["episodes"] if e["test"] == "ood"]
+        write_result(tmp_path, result)
+    rates = {
+        r.split: r.rate("para", "sanity") for r in libero_rows(Numbers(ResultSet.load(tmp_path)))
+    }
+    assert rates["libero_cameras"] == rates["libero_pro_swap"]
+    assert rates["libero_cameras"].rate.n == 8
+    assert rates["libero_id"] is None  # another training
+
+
 def test_page_and_table_say_the_same_and_how_episodes_ended(tmp_path):
     result = in_libero("libero_pro_swap_n32", "para")
     for k, episode in enumerate(e for e in result["episodes"] if e["test"] == "ood"):
