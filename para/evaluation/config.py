@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from envs.base import TASKS, load_task
 from envs.splits import STARTS, TESTS
 from para.common import CommonConfig
 from para.compose import given
@@ -76,8 +77,9 @@ class EvalConfig(CommonConfig):
 
         load_plugins(plugins)
         own = trained_in(str(said["policy"]))
-        if said.get("task", own["task"]) != own["task"]:
-            del own["layout"]  # which the other task may not have: that it is another one is said
+        task = said.get("task", own["task"])
+        if task in TASKS.options() and own["layout"] not in load_task(task).layouts:
+            del own["layout"]  # what is wrong is the task, and that is said
         return [*(f"{key}={value}" for key, value in own.items() if key not in said), *overrides]
 
     @property

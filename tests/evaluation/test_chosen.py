@@ -159,6 +159,8 @@ def test_a_policy_of_another_task_or_of_other_instructions_is_refused(policy, tm
         chosen_policy(config(policy, "task=pick_named", "layout=together"))
     with pytest.raises(ConfigError, match="task=stack_blocks contradicts policy"):
         chosen_policy(config(policy, "task=stack_blocks"))  # which has no layout=together
+    save_untrained(tmp_path / "apart", [*TRAINED, "task=stack_blocks"])
+    assert config(tmp_path / "apart", "task=bowl_on_plate").layout == "independent"
     told = [f"put the {colour} bowl on the blue plate" for colour in ("red", "green")]
     text = f"text.instructions=[{','.join(told)}]"
     save_untrained(tmp_path / "told", [*TRAINED, "task=pick_named", text])
