@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from envs.base import TASKS
 from para import registry
-from para.cli import load_config, para_main
-from para.data.generate import GenerateConfig, generate
+from para.cli import load_config
 from para.errors import ConfigError, UnknownNameError
-from para.evaluation.config import EvalConfig
-from para.evaluation.runner import planned
 from para.executors import LocalConfig, build_executor
 from para.registry import Registry, RegistryError
 from para.runs.config import TrainConfig, train_config_from_dict
@@ -28,10 +24,10 @@ PLUGIN = "plugins=[block_lab]"
 THEIRS = ("profile=smoke", "task=touch_block", "split=every_other")
 
 
-def run(script: str, *arguments: str, root: Path) -> str:
+def run(script: str, *arguments: str, root: Path, plugin: tuple[str, ...] = (PLUGIN,)) -> str:
     """Run a script with the plug-in on the path; its output, which must end well."""
     folders = [f"{name}_dir={root / name}" for name in ("data", "runs", "results", "outputs")]
-    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), PLUGIN, *arguments]
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *plugin, *arguments]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGES}", "COLUMNS": "200"}
     done = subprocess.run(
         [*command, *(folders if "--help" not in arguments else [])],
@@ -73,26 +69,13 @@ def test_help_lists_the_components_of_a_plugin(tmp_path):
         assert name in text
 
 
-def test_a_yaml_file_asks_for_plugins(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flag", ["--config-path", "--config-dir"])
+def test_a_yaml_file_asks_for_plugins(tmp_path, flag):
     (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\nplugins: [block_lab]\n")
-    monkeypatch.syspath_prepend(PACKAGES)
-    seen = []
-    main = para_main(TrainConfig, examples=[])(seen.append)
-    for flag in ("--config-path", "--config-dir"):
-        main([f"{flag}={tmp_path}", "--config-name=mine", "model=drift", "task=touch_block"])
-    assert [(cfg.model.kind, cfg.task.name) for cfg in seen] == [("drift", "touch_block")] * 2
-
-
-def test_a_task_without_an_expert_makes_no_demos_and_has_no_ceiling(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(PACKAGES)
-    main = ("task=touch_block", "plugins=[block_lab]", f"data_dir={tmp_path}")
-    made = load_config(GenerateConfig, main)
-    monkeypatch.delattr(TASKS[made.task.kind], "waypoints")
-    with pytest.raises(ConfigError, match=r"touch_block has no scripted expert, which making dem"):
-        generate(made)
-    with pytest.raises(ConfigError, match=r"touch_block has no scripted expert, which model=exp"):
-        planned(load_config(EvalConfig, [*main, "split=every_other", "model=expert"]))
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    words = ("--config-name=mine", "model=drift", "task=touch_block", "--cfg=job")
+    shown = run("train", f"{flag}={tmp_path}", *words, root=tmp_path, plugin=())
+    for line in ("  kind: drift", "  kind: touch_block", "- block_lab"):
+        assert line in shown
 
 
 @dataclass

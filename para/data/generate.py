@@ -192,7 +192,7 @@ def ensure_dataset(
             f"task={cfg.task.name}. A split that trains on fewer demos needs fewer."
         )
     if len(present) < len(tasks):
-        build_task(cfg.task).require_expert("making demonstrations needs")
+        build_task(cfg.task).require_expert("making demos needs")
         if present:
             check_demos(folder, present, cfg)  # before the long work
         log.info("%s lacks %d demos; making them.", folder, len(tasks) - len(present))

@@ -17,8 +17,12 @@ from envs.splits import (
 from envs.table.expert import run_expert
 from envs.table.scene import build_model
 from envs.table.task import table_tasks
+from para.cli import load_config
+from para.data.generate import GenerateConfig, generate
 from para.data.plan import plan
 from para.errors import ConfigError, UnknownNameError
+from para.evaluation.config import EvalConfig
+from para.evaluation.runner import planned
 
 NAMES = table_tasks()
 TURNING = [name for name in NAMES if load_task(name).turns]
@@ -84,6 +88,17 @@ def test_nothing_is_welded(name, robot):
     """Friction and contact hold what is held: equalities only couple the fingers."""
     model = build_model(load_task(name), robot)
     assert set(map(mujoco.mjtEq, model.eq_type)) <= {mujoco.mjtEq.mjEQ_JOINT}
+
+
+def test_without_an_expert_there_are_neither_demos_nor_a_ceiling(tmp_path, monkeypatch):
+    words = ("task=open_drawer", f"data_dir={tmp_path}")
+    monkeypatch.delattr(type(load_task("open_drawer")), "waypoints")
+    with pytest.raises(ConfigError, match="open_drawer has no scripted expert, which making demos"):
+        generate(load_config(GenerateConfig, words))
+    for floor in ("expert", "colour"):
+        with pytest.raises(ConfigError, match=f"has no scripted expert, which model={floor} uses"):
+            planned(load_config(EvalConfig, [*words, "split=lr", f"model={floor}"]))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", NAMES)
