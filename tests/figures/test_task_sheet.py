@@ -1,4 +1,4 @@
-"""The picture of the tasks: a row of moments of an expert that succeeds."""
+"""The pictures of the tasks: moments of an expert that succeeds, and LIBERO's scenes, swapped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
-from para.figures import task_sheet
+from envs.base import load_task
+from para.figures import swap_sheet, task_sheet
 
 
 def test_a_row_shows_an_episode_from_start_to_end(monkeypatch):
@@ -19,3 +21,13 @@ def test_a_row_shows_an_episode_from_start_to_end(monkeypatch):
     frames = [row[:, k * step :][:, :48].astype(int) for k in range(task_sheet.MOMENTS)]
     changes = [np.abs(a - b).max() for a, b in pairwise(frames)]
     assert min(changes) > 40  # in every frame something has moved
+
+
+@pytest.mark.slow
+def test_a_scene_stands_over_its_swap(monkeypatch):
+    monkeypatch.setattr(swap_sheet, "SIDE", 96)
+    both = swap_sheet.pair(load_task("libero_spatial_3")).astype(int)
+    assert both.shape == (192, 96, 3)
+    usual, swapped = both[40:96], both[136:]  # below what is written
+    changed = np.abs(usual - swapped).max(-1) > 60
+    assert 0.05 < changed.mean() < 0.6
