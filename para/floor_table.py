@@ -34,7 +34,14 @@ def floors_table(results_dir: Path) -> str:
     if not path.exists():
         return "not run: `python benchmarks/floors.py`"
     result = read_json(path, ResultError, "Run: python benchmarks/floors.py")
-    titles = ["task", "split", *(floor.title for floor in FLOORS.values()), "best floor"]
+    titles = [
+        "task",
+        "looks",
+        "split",
+        "starts",
+        *(floor.title for floor in FLOORS.values()),
+        "best floor",
+    ]
     lines = table_head(*titles)
     for row in result["rows"]:
         name, best = best_floor(row)
@@ -43,7 +50,8 @@ def floors_table(results_dir: Path) -> str:
         rates = (str(_rate(row, floor) or "not run") for floor in FLOORS)
         task = f"`{row['task']}`, {row['layout']}"
         says = f"**high**: {says}" if high else says
-        lines.append(table_row(task, f"`{row['split']}`", *rates, says))
+        where = task, row["appearance"], f"`{row['split']}`", row["starts"]
+        lines.append(table_row(*where, *rates, says))
     return "\n".join([*lines, "", result["finding"]])
 
 

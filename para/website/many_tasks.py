@@ -16,8 +16,10 @@ from para.website.content import Bounded, Number, Numbers
 
 ALONE = "lr"
 """The split of each task's headline."""
+RECOGNISED = ("bowl_on_plate", "block_in_tray", "open_drawer", "push_to_target", "stack_blocks")
+"""Tasks that nobody can do by colour where looks vary; `pick_named` keeps the colours it names."""
 FURTHER = (
-    (Setting("bowl_on_plate", layout=LAYOUT, appearance=VARIED), "lr"),
+    *((Setting(name, layout=LAYOUT, appearance=VARIED), "lr") for name in RECOGNISED),
     (Setting("pick_named", layout=LAYOUT), "composition"),
     (Setting("bowl_on_plate", layout=LAYOUT, appearance=VARIED), "appearance"),
 )
