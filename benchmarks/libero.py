@@ -26,10 +26,10 @@ sys.path[0] = str(ROOT)  # in the place of this folder, where this file would hi
 
 import numpy as np  # noqa: E402
 
-from envs.base import TASKS, EnvConfig, load_task  # noqa: E402
+from envs.base import EnvConfig, load_task  # noqa: E402
 from envs.libero.env import LiberoEnv  # noqa: E402
 from envs.libero.splits import STATES, SWAPPED  # noqa: E402
-from envs.libero.task import LiberoTask  # noqa: E402
+from envs.libero.task import LiberoTask, libero_tasks  # noqa: E402
 from envs.table.expert import run_expert  # noqa: E402
 from para.errors import ResultError  # noqa: E402
 from para.evaluation.config import EvalConfig  # noqa: E402
@@ -129,8 +129,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     said = dict(word.split("=", 1) for word in arguments.words)
-    every = [name for name in TASKS.options() if TASKS[TASKS.load(name).kind] is LiberoTask]
-    names = [said["task"]] if "task" in said else every
+    names = [said["task"]] if "task" in said else libero_tasks()
     path = Path(said.get("results_dir", EvalConfig.results_dir)) / "benchmarks" / "libero.json"
     before = read_json(path, ResultError) if path.exists() else {}
     made: dict[str, Any] = {"tasks": {}, "swapped": {}, **before}

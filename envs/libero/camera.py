@@ -74,9 +74,6 @@ def orbit(azimuth_deg: float, raised_deg: float, elevation_deg: float) -> tuple[
         azimuth_deg: Round the vertical through the point looked at; positive to image right.
         raised_deg: Up.
         elevation_deg: Of the camera that theta is measured from.
-
-    Rounded to a millionth of a degree: the last digits differ between processors, and starts are
-    known by their text.
     """
     start, end = np.radians([elevation_deg, elevation_deg + raised_deg])
     azimuth = np.radians(azimuth_deg)
@@ -85,8 +82,16 @@ def orbit(azimuth_deg: float, raised_deg: float, elevation_deg: float) -> tuple[
     way = np.array([np.cos(end) * np.cos(azimuth), np.cos(end) * np.sin(azimuth), np.sin(end)])
     theta = np.degrees(np.arccos(np.clip(way @ axis, -1, 1)))
     phi = np.degrees(np.arctan2(way @ up, way[1])) % 360
-    theta = round(float(theta), 6)
-    return theta, round(float(phi), 6) if theta else 0.0
+    return rounded(float(theta), float(phi))
+
+
+def rounded(theta_deg: float, phi_deg: float) -> tuple[float, float]:
+    """A viewpoint to a millionth of a degree; phi is 0 where it says nothing.
+
+    The last digits differ between processors, and starts are known by their text.
+    """
+    theta = round(theta_deg, 6)
+    return theta, round(phi_deg, 6) if theta else 0.0
 
 
 def in_libero(camera: Camera) -> Camera:

@@ -9,7 +9,7 @@ import numpy as np
 
 from envs.base import Condition
 from envs.demos import DEMO_SETS, HUMAN, half
-from envs.libero.camera import orbit
+from envs.libero.camera import orbit, rounded
 from envs.libero.starts import TRAINED
 from envs.libero.task import OFFICIAL, VARIED, LiberoTask
 from envs.splits import SPLITS, STARTS, TESTS, Split, SplitConfig
@@ -25,8 +25,6 @@ AZIMUTHS_DEG = (15, -15, 30, -30, 45, -45, 60, -60, 75, -75)
 RAISED_DEG = 15
 DISTANCES_M = (1.15, 1.5, 2.0)
 ROLLS_DEG = (2, -2, 5, -5, 10, -10)
-SAME_DEG = 0.01
-"""Between two cameras that are one."""
 WHAT = ("official", "half", "swap", "cameras")
 
 
@@ -148,16 +146,9 @@ distances are factors of the usual one, and it pans and tilts instead of rolling
 
 def view_of(start: Condition) -> View | None:
     """The one of CAMERAS that sees a start of `libero_cameras`; None: the usual one."""
-    return next((view for view in CAMERAS if _alike(start, _seen(start, view))), None)
-
-
-def _alike(one: Condition, other: Condition) -> bool:
-    """Are both seen from the same place, up to rounding? At theta = 0 any phi is the same."""
-    (theta, phi), (theta_2, phi_2) = (
-        np.radians([start.theta_deg, start.phi_deg]) for start in (one, other)
-    )
-    cosine = np.cos(theta) * np.cos(theta_2) + np.sin(theta) * np.sin(theta_2) * np.cos(phi - phi_2)
-    return one.perturbed == other.perturbed and bool(cosine > np.cos(np.radians(SAME_DEG)))
+    theta, phi = rounded(start.theta_deg, start.phi_deg)
+    start = replace(start, theta_deg=theta, phi_deg=phi)
+    return next((view for view in CAMERAS if _seen(start, view) == start), None)
 
 
 def _seen(start: Condition, view: View) -> Condition:

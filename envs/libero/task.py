@@ -262,3 +262,8 @@ class Judge:
         """The distance from bowl to plate, horizontally [m]."""
         objects = self._env.objects()
         return {"place_error_m": float(np.hypot(*(objects[BOWL] - objects[PLATE])[:2]))}
+
+
+def libero_tasks() -> list[str]:
+    """Names of LIBERO's tasks, sorted."""
+    return [name for name in TASKS.options() if TASKS[TASKS.load(name).kind] is LiberoTask]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.base import TASKS, EnvConfig, load_task
+from envs.base import EnvConfig, load_task
 from envs.libero.splits import SWAPPED
-from envs.libero.task import LiberoTask
+from envs.libero.task import LiberoTask, libero_tasks
 from para.places import ROOT
 from para.video import draw_text, write_picture
 
@@ -36,8 +36,7 @@ def pair(task: LiberoTask) -> np.ndarray:
 
 def swap_sheet(path: Path) -> Path:
     """Draw the pairs of all tasks, COLUMNS in a row."""
-    names = [name for name in TASKS.options() if TASKS[TASKS.load(name).kind] is LiberoTask]
-    pairs = [pair(load_task(name)) for name in names]
+    pairs = [pair(load_task(name)) for name in libero_tasks()]
     height, width = 2 * SIDE + GAP, SIDE + GAP
     rows = -(-len(pairs) // COLUMNS)
     sheet = np.full((rows * height - GAP, COLUMNS * width - GAP, 3), 255, np.uint8)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from envs.base import TASKS, Condition, load_task
+from envs.base import Condition, load_task
 from envs.libero.splits import AZIMUTHS_DEG, DISTANCES_M, RAISED_DEG, ROLLS_DEG, WHAT, View, view_of
+from envs.libero.task import libero_tasks
 from envs.splits import load_split, split_names, training_indices
 from para.evaluation.config import EvalConfig
 from para.evaluation.result_set import Episode, StoredResult
@@ -16,7 +17,7 @@ from para.runs.identity import Setting
 from para.website.content import Bounded, Number, Numbers
 
 KIND = "libero"
-"""Kind of its tasks and of their splits."""
+"""Kind of its splits."""
 NEAR_DEG = 30
 
 
@@ -136,9 +137,7 @@ class LiberoRow(Bounded):
 
 def libero_rows(numbers: Numbers) -> Iterator[LiberoRow]:
     """Splits of LIBERO that have results, task by task, `layout=varied` before `official`."""
-    for name in TASKS.options():
-        if TASKS.load(name).kind != KIND:
-            continue
+    for name in libero_tasks():
         task = load_task(name)
         ours = [split for split in split_names(task) if load_split(split).kind == KIND]
         ours.sort(key=lambda s: (WHAT.index(load_split(s).held_out), -load_split(s).demos, s))
