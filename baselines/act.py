@@ -33,6 +33,8 @@ class ActConfig(TransformerConfig):
     """configs/model/act*.yaml"""
 
     kind: str = "act"
+    cells: int | None = number(None, least=2, most=128)
+    """Cells per side of the map whose cells are tokens; null: of the backbone's last stage."""
     encoder_layers: int = number(4, least=1, most=100)
     decoder_layers: int = number(7, least=1, most=100)
     read_first_layer: bool = False
@@ -66,7 +68,8 @@ class ActPolicy(WaypointRegressor):
 
     def __init__(self, cfg: ActConfig, backbone_cfg: BackboneConfig, image_size: int):
         used = 1 if cfg.read_first_layer else None
-        super().__init__(cfg, backbone_cfg, image_size, spatial=True, decoder_layers=used)
+        size = {"spatial": True, "cells": cfg.cells, "decoder_layers": used}
+        super().__init__(cfg, backbone_cfg, image_size, **size)
         self.latent = nn.Linear(cfg.latent_dim, cfg.hidden)
         self.posterior = Posterior(cfg, self.action_size)
 

@@ -66,7 +66,8 @@ class CoordinatesPolicy(Policy):
         cfg: The model.
         backbone_cfg: The backbone (configs/backbone).
         image_size: H = W of the images [px].
-        spatial: Read every cell of the backbone's last map; else its one pooled feature.
+        spatial: Read every cell of the backbone's map; else its one pooled feature.
+        cells: h = w of the map; None: of the backbone's last stage.
 
     Attributes:
         sees_rays: The rays of the image's camera are an input.
@@ -81,10 +82,11 @@ class CoordinatesPolicy(Policy):
         image_size: int,
         *,
         spatial: bool,
+        cells: int | None = None,
     ):
         super().__init__(cfg, image_size)
         self.spatial = spatial
-        self.backbone = build_backbone(backbone_cfg, image_size, None)
+        self.backbone = build_backbone(backbone_cfg, image_size, cells)
         self.feature_channels = (
             self.backbone.out_channels if spatial else self.backbone.pooled_channels
         )

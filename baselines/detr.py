@@ -46,7 +46,8 @@ class WaypointRegressor(CoordinatesPolicy):
         cfg: The model.
         backbone_cfg: The backbone (configs/backbone).
         image_size: H = W of the images [px].
-        spatial: Read every cell of the backbone's last map; else its one pooled feature.
+        spatial: Read every cell of the backbone's map; else its one pooled feature.
+        cells: h = w of the map; None: of the backbone's last stage.
         decoder_layers: Layers that are built; None: as many as `cfg` says.
     """
 
@@ -57,15 +58,16 @@ class WaypointRegressor(CoordinatesPolicy):
         image_size: int,
         *,
         spatial: bool,
+        cells: int | None = None,
         decoder_layers: int | None = None,
     ):
-        super().__init__(cfg, backbone_cfg, image_size, spatial=spatial)
+        super().__init__(cfg, backbone_cfg, image_size, spatial=spatial, cells=cells)
         self.image_token = nn.Linear(self.feature_channels, cfg.hidden)
         self.state_token = nn.Linear(4, cfg.hidden)
-        cells = self.backbone.map_size if spatial else None
         # non-image tokens (latent, state) and a pooled image token have learned embeddings
         self.token_position = nn.Parameter(0.02 * torch.randn(2 if spatial else 3, cfg.hidden))
-        grid = sine_embedding(*cells, cfg.hidden) if cells else torch.zeros(0, cfg.hidden)
+        size = self.backbone.map_size if spatial else (0, 0)
+        grid = sine_embedding(*size, cfg.hidden) if spatial else torch.zeros(0, cfg.hidden)
         self.register_buffer("grid_position", grid, persistent=False)
 
         self.encoder = nn.ModuleList(EncoderLayer(cfg) for _ in range(cfg.encoder_layers))

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import provenance  # noqa: E402
@@ -98,4 +98,4 @@ def measured(clone: Path, asked: list[str]) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -23,7 +23,7 @@ import numpy as np
 from envs.base import Environment, build_task
 from envs.episodes import UNSEEN, Condition
 from envs.splits import test_conditions
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.evaluation.config import EvalConfig
 from para.evaluation.rollout import rollout
 from para.files import atomic_write_json
@@ -187,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -23,15 +23,16 @@ import numpy as np  # noqa: E402
 from numpy.polynomial.hermite_e import hermegauss  # noqa: E402
 from scipy.special import expit  # noqa: E402
 
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
+from para.fields import require  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.statistics import hierarchical_interval  # noqa: E402
 from para.system import provenance  # noqa: E402
 
 SEEDS = (3, 5)
 STARTS = 100
-LOG_ODDS = (0.0, 2.0, 3.5)
+LOG_ODDS = (0.0, 2.0, 3.5, 4.2)
 SEED_SDS = (0.0, 0.3, 1.0)
 START_SDS = (0.0, 1.5)
 DRAWS = 500
@@ -81,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies per row")
     arguments, overrides = parser.parse_known_args()
+    require(arguments.studies > 0, f"--studies {arguments.studies}: at least 1.")
     results_dir = load_config(CommonConfig, overrides).results_dir
     rows = [
         coverage(arguments.studies, *row) for row in product(SEEDS, LOG_ODDS, SEED_SDS, START_SDS)
@@ -94,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.common import CommonConfig
 from para.files import atomic_write_json
 from para.system import provenance
@@ -72,4 +72,4 @@ def show(cases: list[Case]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import provenance  # noqa: E402
@@ -78,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

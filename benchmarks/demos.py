@@ -9,7 +9,7 @@ import logging
 import sys
 import tempfile
 
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.data.format import episode_path
 from para.data.generate import GenerateConfig, generate
 from para.files import atomic_write_json
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

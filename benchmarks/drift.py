@@ -24,7 +24,7 @@ from envs.base import Environment, build_task
 from envs.episodes import UNSEEN, Condition
 from envs.perturbations import drifted_camera
 from envs.splits import test_conditions
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.drift import DriftWatch, places
 from para.evaluation.config import EvalConfig
 from para.evaluation.rollout import rollout
@@ -190,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

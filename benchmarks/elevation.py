@@ -19,7 +19,7 @@ import numpy as np
 
 from envs.base import EnvConfig
 from para.camera import Camera
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.common import CommonConfig
 from para.files import atomic_write_json
 from para.heads import HeadConfig
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

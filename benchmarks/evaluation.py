@@ -15,7 +15,7 @@ from functools import partial
 
 from envs.base import build_task
 from envs.splits import test_conditions
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.evaluation.config import EvalConfig
 from para.executors import LocalExecutor
 from para.files import atomic_write_json
@@ -131,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

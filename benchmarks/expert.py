@@ -36,7 +36,7 @@ from envs.table.expert import run_expert  # noqa: E402
 from envs.table.reach import reach_errors, task_points  # noqa: E402
 from envs.table.robots import BASE  # noqa: E402
 from envs.table.task import table_tasks  # noqa: E402
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.executors import LocalExecutor, stateless  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
@@ -189,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

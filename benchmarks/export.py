@@ -25,7 +25,7 @@ import torch
 
 from envs.base import Environment, build_task
 from envs.splits import test_conditions
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.evaluation.config import EvalConfig
 from para.evaluation.rollout import Predicts, rollout
 from para.export.config import ExportConfig
@@ -162,4 +162,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -22,7 +22,7 @@ from baselines.floors import FLOORS  # noqa: E402
 from envs.base import load_task  # noqa: E402
 from envs.splits import load_split, split_names  # noqa: E402
 from envs.table.task import table_tasks  # noqa: E402
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.compose import given, parse  # noqa: E402
 from para.errors import DataError, ResultError  # noqa: E402
 from para.evaluation.config import EvalConfig  # noqa: E402
@@ -102,4 +102,4 @@ def finding(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

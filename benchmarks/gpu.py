@@ -28,7 +28,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.latency import made_up_observation, summary
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.files import atomic_write_json
 from para.runs.config import TrainConfig
 from para.system import provenance
@@ -189,4 +189,4 @@ def median_seconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -19,7 +19,7 @@ import torch
 
 from para.backbones import build_backbone
 from para.camera import Camera
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.executors import LocalExecutor, stateless
 from para.files import atomic_write_json
 from para.policies.base import build_policy
@@ -164,4 +164,4 @@ def peak_megabytes(profile: str, variant: str, batch: int) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.warm import Call, Nursery, Process
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.common import CommonConfig
 from para.files import atomic_write_json
 from para.places import ROOT
@@ -358,4 +358,4 @@ def summary(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

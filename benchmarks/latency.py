@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from para.camera import Camera
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.figures.study import followers
 from para.files import atomic_write_json
 from para.policies.base import INFERENCE_DTYPES, build_policy
@@ -94,4 +94,4 @@ def made_up_observation(size: int) -> Observation:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

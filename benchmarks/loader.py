@@ -13,7 +13,7 @@ import time
 import psutil
 import torch
 
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.data.config import AugmentConfig
 from para.data.dataset import BatchLoader, DemoDataset
 from para.data.generate import GenerateConfig, ensure_dataset
@@ -80,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +23,7 @@ import psutil
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.evaluation.config import EvalConfig  # noqa: E402
 from para.evaluation.runner import evaluate  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
@@ -105,4 +106,4 @@ def main(arguments: Sequence[str], every_s: float = 2.0) -> dict[str, float]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    main(sys.argv[1:])
+    plainly(partial(main, sys.argv[1:]))

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.evaluation.config import EvalConfig  # noqa: E402
 from para.evaluation.results import read_result, success_rate  # noqa: E402
@@ -59,4 +59,4 @@ def timed(clone: Path, target: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

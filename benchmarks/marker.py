@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 
 from envs.table.rendering import Renderer
 from para.camera import Camera
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.data.calibrating import CalibrateConfig, MarkerConfig, calibrate
 from para.files import atomic_write_json
 from para.system import provenance
@@ -152,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

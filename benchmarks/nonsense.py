@@ -36,7 +36,7 @@ from envs.base import build_task
 from envs.splits import test_conditions, training_indices
 from para.campaign.config import ReproduceConfig
 from para.campaign.plan import plan as plan_campaign
-from para.cli import load_config, para_main
+from para.cli import load_config, para_main, plainly
 from para.common import CommonConfig
 from para.compose import Composer
 from para.data.generate import GenerateConfig
@@ -247,4 +247,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

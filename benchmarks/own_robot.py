@@ -26,7 +26,7 @@ from pathlib import Path
 import cv2
 
 from para.camera import Camera
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.common import CommonConfig
 from para.data.cameras import write_cameras
 from para.data.format import FRAME_SECONDS, read_episode
@@ -138,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

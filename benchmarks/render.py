@@ -22,7 +22,7 @@ from envs.base import Environment, load_task  # noqa: E402
 from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.rendering import PRESETS  # noqa: E402
 from envs.table.robots import ROBOTS  # noqa: E402
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware, versions  # noqa: E402
@@ -74,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from para.campaign.config import ReproduceConfig  # noqa: E402
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.evaluation.results import read_result, training_precision  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
 from para.system import git_hash, hardware  # noqa: E402
@@ -100,4 +100,4 @@ def outcomes(result: dict[str, Any], test: str) -> dict[str, bool]:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from para.camera import Camera
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.files import atomic_write_json
 from para.places import ROOT
 from para.serving import messages
@@ -141,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

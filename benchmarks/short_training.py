@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from para.cli import load_config  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.common import CommonConfig  # noqa: E402
 from para.evaluation.results import read_result  # noqa: E402
 from para.files import atomic_write_json  # noqa: E402
@@ -74,4 +74,4 @@ def call(script: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

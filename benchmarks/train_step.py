@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.data.dataset import BatchLoader
 from para.evaluation.results import MAIN_MODELS
 from para.files import atomic_write_json
@@ -85,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

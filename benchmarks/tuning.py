@@ -19,8 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from para.campaign.config import ReproduceConfig  # noqa: E402
 from para.campaign.tuning import tune  # noqa: E402
-from para.cli import load_config  # noqa: E402
-from para.errors import ParaError  # noqa: E402
+from para.cli import load_config, plainly  # noqa: E402
 from para.fields import check  # noqa: E402
 from para.statistics import Rate  # noqa: E402
 
@@ -35,12 +34,9 @@ def main() -> None:
     parser.add_argument("--eval", nargs="*", default=[], metavar="key=value")
     arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        cfg = load_config(ReproduceConfig, arguments.overrides)
-        check(cfg)
-        paths = tune(cfg, arguments.train, arguments.eval)
-    except ParaError as error:
-        sys.exit(f"error: {error}")
+    cfg = load_config(ReproduceConfig, arguments.overrides)
+    check(cfg)
+    paths = tune(cfg, arguments.train, arguments.eval)
     for path in paths:
         record = json.loads(path.read_text())
         logging.info("%s on %s: %g", record["model"], record["split"], record["chosen"])
@@ -50,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -10,7 +10,7 @@ import logging
 import sys
 from dataclasses import replace
 
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.evaluation.config import EvalConfig
 from para.evaluation.results import Result, success_rate
 from para.evaluation.runner import evaluate
@@ -86,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

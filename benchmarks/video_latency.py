@@ -12,7 +12,7 @@ import time
 import torch
 from latency import made_up_observation, summary, write
 
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.evaluation.results import MAIN_MODELS
 from para.policies.base import INFERENCE_DTYPES, build_policy
 from para.runs.config import TrainConfig
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

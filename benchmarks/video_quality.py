@@ -15,7 +15,7 @@ import numpy as np
 
 from envs.base import build_task
 from envs.splits import training_indices
-from para.cli import load_config
+from para.cli import load_config, plainly
 from para.data.dataset import DemoDataset
 from para.data.generate import ensure_dataset
 from para.evaluation.video_quality import (
@@ -86,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

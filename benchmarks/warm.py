@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import util
@@ -161,7 +161,7 @@ def main() -> None:
         ours.close()
         call = _fork_for(theirs)
     theirs.close()
-    _spawn_by(Nursery(ours))
+    spawn_by(lambda: Nursery(ours))
     _leave(_run(call.arguments))
 
 
@@ -208,8 +208,8 @@ def _begin(call: Call, files: Sequence[int]) -> None:
         os.setsid()
 
 
-def _spawn_by(nursery: Nursery) -> None:
-    """Let multiprocessing's "spawn" fork from a nursery."""
+def spawn_by(nursery: Callable[[], Nursery]) -> None:
+    """Let multiprocessing's "spawn" fork from a nursery, which is asked for when it is needed."""
     spawn = util.spawnv_passfds
 
     def start(path: bytes, arguments: list[str], files: Sequence[int]) -> int:
@@ -218,7 +218,7 @@ def _spawn_by(nursery: Nursery) -> None:
         inherited = [*range(3), *sorted(map(int, files))]
         words = arguments[arguments.index("-c") :]
         call = Call(words, dict(os.environ), str(Path.cwd()), inherited, session=False)
-        return nursery.start(call, inherited)
+        return nursery().start(call, inherited)
 
     util.spawnv_passfds = start
 

@@ -209,6 +209,14 @@ class _Call:
             raise as_config_error(error) from error
 
 
+def plainly(main: Callable[[], None]) -> None:
+    """Run what is no script but reads keys like one: what is wrong with them is said, status 2."""
+    try:
+        main()
+    except ParaError as error:
+        _leave(f"error: {error}", 2)
+
+
 def say(text: str) -> None:
     """Write what a command has to tell to stdout, just as it is; logs go to stderr."""
     from rich.console import Console  # not before: --help and completion need none

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from para.evaluation.results import MAIN_MODELS
+from para.evaluation.results import MAIN_MODELS, benchmark
 from para.figures.style import model_style
 from para.floor_table import measured_bounds
 from para.markdown import table_head, table_row
-from para.speed_table import benchmark
 from para.statistics import Rate
 from para.website.content import TEST_WORDS, Numbers, in_words
 from para.website.libero import VIEWS, libero_rows

@@ -19,6 +19,7 @@ from para.errors import ResultError
 from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
     MAIN_MODELS,
+    benchmark,
     stage_steps,
     total_minutes,
     total_steps,
@@ -43,9 +44,10 @@ from para.libero_table import libero_cameras_table, libero_expert_table, libero_
 from para.markdown import table_head, table_row
 from para.opponent_table import more_steps_table, opponents_table, three_way_table
 from para.places import ROOT
-from para.speed_table import benchmark, speed_table
-from para.statistics import Rate, format_p, holm
+from para.speed_table import speed_table
+from para.statistics import Comparison, Rate, format_p
 from para.website.content import TEST_WORDS, Numbers, in_words
+from para.website.differences import adjusted
 from para.website.first_campaign import then_and_now
 from para.website.many_tasks import task_rows, varied_rows
 
@@ -61,9 +63,7 @@ def splits_table(numbers: Numbers, _: Path) -> str:
     held_out, in_distribution = ([f"{t}, {w}" for t in titles] for w in ("held out", "in dist."))
     named = ("best floor", "ceiling", "p (Holm)")
     lines = table_head("split", "seeds", *held_out, *named, *in_distribution)
-    compared = {name: c for name in main_splits() if (c := numbers.comparison(name))}
-    adjusted = holm([comparison.p_value for comparison in compared.values()])
-    p_values = dict(zip(compared, map(format_p, adjusted), strict=True))
+    beside = adjusted({name: numbers.comparison(name) for name in main_splits()})
     for name in main_splits():
         rates = {
             test: [in_words(numbers.number(name, model, test)) for model in MAIN_MODELS]
@@ -72,7 +72,8 @@ def splits_table(numbers: Numbers, _: Path) -> str:
         runs = [run for model in MAIN_MODELS for run in numbers.select(name, model)]
         seeds = str(len({run.seed for run in runs}) or "")
         title = f"{split_title(name)} (`{name}`)"
-        middle = (*measured_bounds(numbers, name), p_values.get(name, ""))
+        p_value = format_p(beside[name].p_value) if name in beside else ""
+        middle = (*measured_bounds(numbers, name), p_value)
         lines.append(table_row(title, seeds, *rates["ood"], *middle, *rates["sanity"]))
     return "\n".join(lines)
 
@@ -97,13 +98,22 @@ def tasks_table(numbers: Numbers, _: Path) -> str:
 
 def looks_table(numbers: Numbers, _: Path) -> str:
     """The policies that were trained where looks vary, side by side."""
-    lines = table_head("trained on, tested on", "policy", "seeds", "steps", "in dist.", "held out")
-    for here, split, model in varied_rows(numbers):
+    lines = table_head(
+        *("task", "trained on, tested on", "policy", "seeds", "steps", "in dist.", "held out"),
+        "PARA minus it",
+    )
+    rows = list(varied_rows(numbers))
+    first = MAIN_MODELS[0]
+    beside = adjusted(
+        {k: here.comparison(s, first, m) for k, (here, s, m) in enumerate(rows) if m != first}
+    )
+    for k, (here, split, model) in enumerate(rows):
         runs = here.select(split, model)
         steps = ", ".join(sorted({str(run.data["training"]["steps"]) for run in runs}))
         rates = (in_words(here.number(split, model, test)) for test in TEST_WORDS.values())
-        first = f"{split_title(split)} (`{split}`)", model_style(model).label
-        lines.append(table_row(*first, str(len(runs)), steps, *rates))
+        told = f"`{here.setting.task}`", f"{split_title(split)} (`{split}`)"
+        tried = model_style(model).label, str(len(runs)), steps
+        lines.append(table_row(*told, *tried, *rates, str(beside.get(k, ""))))
     return "\n".join(lines)
 
 
@@ -119,8 +129,10 @@ def theta_table(numbers: Numbers, _: Path) -> str:
             f"{100 * n.rate.value:.0f} % [{n.low:.0f}, {n.high:.0f}]" if n else "not run"
             for n in found
         ]
-        count = next((n.rate.n for n in found if n), 0)
-        lines.append(table_row(f"{model_style(model).label}, n={count} each", *cells))
+        rate = next((n.rate for n in found if n), Rate(0, 0))
+        seeds = len(rate.seeds) or 1
+        each = f"n={seeds}x{rate.n // seeds} each"
+        lines.append(table_row(f"{model_style(model).label}, {each}", *cells))
     return "\n".join(lines)
 
 
@@ -185,19 +197,22 @@ def recipe_table(numbers: Numbers, _: Path, name: str) -> str:
 def video_pairs_table(numbers: Numbers, _: Path) -> str:
     """Paired comparisons of policies on the video backbone, and their p values by Holm's method."""
     of_sweep = ((split, *pair) for pair in SWEEP_PAIRS for split in sweep_splits().values())
-    rows, found = [], []
+    rows: list[list[str]] = []
+    found: dict[int, Comparison | None] = {}
     for split, first, second in (*VIDEO_PAIRS, *of_sweep):
         tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
         for test in tests:
             where = load_split(split).test_titles[test]
             rows.append([f"`{split}`", f"`{first}`", f"`{second}`", where])
-            found.append(numbers.comparison(split, first, second, test=test))
-    adjusted = iter(holm([comparison.p_value for comparison in found if comparison]))
+            found[len(found)] = numbers.comparison(split, first, second, test=test)
+    beside = adjusted(found)
     lines = table_head(
         "split", "first", "second", "test", "difference on the same starts", "p (Holm)"
     )
-    for row, comparison in zip(rows, found, strict=True):
-        words = (str(comparison), format_p(next(adjusted))) if comparison else ("not run", "")
+    for k, row in enumerate(rows):
+        words = ("not run", "")
+        if k in beside:
+            words = str(beside[k].comparison), format_p(beside[k].p_value)
         lines.append(table_row(*row, *words))
     return "\n".join(lines)
 

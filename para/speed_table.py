@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from para.errors import ResultError
-from para.evaluation.results import MAIN_MODELS
-from para.files import read_json
+from para.evaluation.results import MAIN_MODELS, benchmark
 from para.markdown import table_head, table_row
-
-
-def benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
-    """What benchmarks/<name>.py wrote, if it was run."""
-    path = results_dir / "benchmarks" / f"{name}.json"
-    if not os.path.lexists(path):
-        return None
-    return read_json(path, ResultError, f"Run: python benchmarks/{name}.py")
 
 
 def speed_table(results_dir: Path) -> str:

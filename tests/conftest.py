@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import envs  # noqa: F401  (chooses the rendering backend before any test imports mujoco)
+from benchmarks.warm import Nursery, spawn_by
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OUTPUTS = tuple(str(_ROOT / name / "_")[:-1] for name in ("data", "runs", "outputs"))
@@ -50,6 +52,16 @@ def pytest_testnodedown(node: Any, error: object) -> None:
             process.wait(10)
         status = process.returncode
         sys.stderr.write(f"\n[{node.gateway.id}] exit status {status}\n")
+
+
+@cache
+def _nursery() -> Nursery:
+    return Nursery.open({})
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What tests spawn begins with its imports done, which took it six seconds of a core."""
+    spawn_by(_nursery)
 
 
 @pytest.fixture

@@ -113,5 +113,6 @@ def test_policies_stand_side_by_side_where_looks_vary(tmp_path: Path):
         result["environment"] |= place
         write_result(tmp_path, result | {"layout": "independent"})
     rows = fill(text, tmp_path).splitlines()[3:-1]
-    assert [row.split(" | ")[1] for row in rows] == ["PARA", "Keypoint"], "floors learn nothing"
-    assert all(row.startswith("| Left to right (`lr`) | ") and " n=96 |" in row for row in rows)
+    assert [row.split(" | ")[2] for row in rows] == ["PARA", "Keypoint"], "floors learn nothing"
+    told = "| `bowl_on_plate` | Left to right (`lr`) | "
+    assert all(row.startswith(told) and " n=96 |" in row for row in rows)

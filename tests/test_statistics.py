@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t, ttest_1samp
 
 from para.statistics import (
     Rate,
@@ -26,6 +26,8 @@ def test_wilson_is_symmetric_and_contains_the_rate(case):
     successes, n = case
     low, high = wilson(successes, n)
     assert 0 <= low <= successes / n <= high <= 1
+    expected = binomtest(successes, n).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx(tuple(expected), abs=1e-12)
     mirrored = wilson(n - successes, n)
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-12)
 
@@ -148,6 +150,35 @@ def test_intervals_over_seeds_cover_the_truth_in_92_to_98_of_100_studies():
         low, high = hierarchical_interval(outcomes, draws=300)
         covered += low <= truth <= high
     assert 0.92 <= covered / studies <= 0.98
+
+
+def test_intervals_near_the_edge_cover_too():
+    """98.5 of 100 succeed: one failure of 300 must not look surer than none."""
+    rng = np.random.default_rng(11)
+    covered, studies = 0, 400
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    truth = float(weights @ expit(4.2 + 0.3 * nodes) / weights.sum())
+    for _ in range(studies):
+        effects = 4.2 + 0.3 * rng.standard_normal((3, 1))
+        low, high = hierarchical_interval(rng.random((3, 100)) < expit(effects), draws=300)
+        covered += low <= truth <= high
+    assert covered / studies >= 0.97  # resampling alone: 0.95
+    almost = np.ones((3, 100), bool)
+    almost[0, 0] = False
+    assert hierarchical_interval(almost)[0] <= wilson(299, 300)[0]
+
+
+def test_few_seeds_that_differ_have_the_wide_tails_of_t():
+    """Where only seeds differ, the interval is that of Student's t over them."""
+    rates = np.array([0.3, 0.5, 0.6])
+    outcomes = np.arange(200) < 200 * rates[:, None]
+    rng = np.random.default_rng(0)
+    shuffled = np.stack([rng.permutation(row) for row in outcomes])
+    low, high = hierarchical_interval(shuffled)
+    half = t.ppf(0.975, 2) * rates.std(ddof=1) / math.sqrt(3)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.15)
+    p_value = compare_over_seeds(shuffled.tolist(), np.zeros_like(shuffled).tolist()).p_value
+    assert p_value == pytest.approx(ttest_1samp(rates, 0).pvalue)
 
 
 def test_paired_differences_over_seeds():

@@ -13,6 +13,7 @@ from para.cli import load_config
 from para.errors import ConfigError
 from para.evaluation.config import EvalConfig
 from para.fields import check
+from para.figures.study import THREE_WAY_MODELS
 from para.places import ROOT
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
@@ -56,6 +57,11 @@ def test_a_recipe_has_learning_rates_of_its_own(tmp_path):
 
 
 RECORDS = sorted((ROOT / "results" / "tuning").glob("*/*/*/*.json"))
+
+
+def test_every_policy_that_is_compared_has_a_record():
+    compared = {f"{model}-seed0" for model in (*THREE_WAY_MODELS, "act", "act_camera")}
+    assert compared <= {path.stem for path in RECORDS}
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)

@@ -7,6 +7,7 @@ What they hold: para/evaluation/schema.py. Where a file lies is said by
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -253,3 +254,11 @@ def _validate(result: Result, source: str) -> None:
 def _schema(result: Result) -> int | None:
     number = result.get("schema")
     return number if type(number) is int else None
+
+
+def benchmark(results_dir: Path, name: str) -> dict[str, Any] | None:
+    """What benchmarks/<name>.py wrote, if it was run."""
+    path = results_dir / "benchmarks" / f"{name}.json"
+    if not os.path.lexists(path):
+        return None
+    return read_json(path, ResultError, f"Run: python benchmarks/{name}.py")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from para.cli import load_config
 from para.common import CommonConfig
 from para.places import typed
 from para.runs.config import TrainConfig
 from para.runs.folders import run_id
-from para.runs.labels import PROFILE, usual_augment, usual_backbone
+from para.runs.labels import PROFILE, usual, usual_augment, usual_backbone
 
 
 def command(script: str, cfg: TrainConfig) -> str:
@@ -28,16 +27,16 @@ def command_of(script: str, cfg: CommonConfig, *words: str) -> str:
 
     That is its profile, setting, seed, environment and folders; named only where they are unusual.
     """
-    usual = load_config(type(cfg), [f"profile={cfg.profile}"])
+    plain = usual(type(cfg), cfg.profile)
     named = [f"profile={cfg.profile}"] if cfg.profile != PROFILE else []
-    named += [f"task={cfg.task.name}"] if cfg.task.name != usual.task.name else []
+    named += [f"task={cfg.task.name}"] if cfg.task.name != plain.task.name else []
     folders = ("data_dir", "runs_dir", "results_dir", "reference_dir", "outputs_dir")
     tested = ("starts",) if script == "eval" and hasattr(cfg, "starts") else ()
     for key in ("robot", "layout", "appearance", "seed", *tested, *folders):
-        if getattr(cfg, key) != getattr(usual, key):
+        if getattr(cfg, key) != getattr(plain, key):
             named.append(f"{key}={getattr(cfg, key)}")
     for item in fields(cfg.env):
         value = getattr(cfg.env, item.name)
-        if value != getattr(usual.env, item.name):
+        if value != getattr(plain.env, item.name):
             named.append(f"env.{item.name}={value}")
     return " ".join([typed(script), *words, *named])

@@ -8,6 +8,7 @@ from functools import cache
 from omegaconf import OmegaConf
 
 from para.cli import load_config
+from para.compose import Config
 from para.places import typed
 from para.policies.base import POLICIES
 from para.registry import config_folders, options
@@ -19,19 +20,23 @@ PROFILE = "laptop"
 
 
 @cache
+def usual(config_class: type[Config], profile: str) -> Config:
+    """A script's keys as a profile has them, where nothing else is said; not to be changed."""
+    return load_config(config_class, [f"profile={profile}"])
+
+
 def usual_backbone(profile: str) -> str:
     """The backbone that a profile trains unless told otherwise; labels do not name it."""
-    return load_config(TrainConfig, [f"profile={profile}"]).backbone.name
+    return usual(TrainConfig, profile).backbone.name
 
 
-@cache
 def usual_augment(profile: str, kind: str) -> str:
     """What a kind of policy follows of the augmentation that a profile trains with.
 
     Labels do not name it.
     """
-    augment = load_config(TrainConfig, [f"profile={profile}"]).augment
-    return augment.followed(POLICIES[kind].follows).name
+    followed = usual(TrainConfig, profile).augment.followed(POLICIES[kind].follows)
+    return followed.name
 
 
 def run_label(run: RunId | ResultId, kind: str) -> str:

@@ -9,15 +9,13 @@ can go on with another number of processes, or with none of this.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from para.errors import ConfigError
@@ -61,6 +59,9 @@ def shard(losses: nn.Module, policy: Policy, average: Policy, device_type: str) 
         average: Its moving average, which is asked for `loss` and `predict` only.
         device_type: "cuda" or "cpu"; the tensors move there block by block.
     """
+    from torch.distributed.device_mesh import init_device_mesh  # these take a second: see _is_split
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     # blocks of the UNet return views, which is a trap only where they are written to in place
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device_type, (dist.get_world_size(),))
@@ -83,9 +84,15 @@ def _blocks(policy: Policy) -> Iterator[nn.Module]:
             yield video.image_encoder
 
 
+def _is_split(tensor: Tensor) -> bool:
+    """Is it a DTensor? None exists before their module does, which few runs need."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
 def whole(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be split; all processes must call this."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_split(tensor) else tensor
 
 
 def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
@@ -105,11 +112,13 @@ def gathered(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
 
 def local(tensor: Tensor) -> Tensor:
     """This process's part of a tensor; the tensor itself if it is not split."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if _is_split(tensor) else tensor
 
 
 def split_moments(moments: Mapping[str, Tensor], optimizer: Optimizer) -> dict[str, Tensor]:
     """Moments named <parameter index>.<name>, split as their parameters are."""
+    from torch.distributed.tensor import distribute_tensor
+
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     split = {}
     for name, moment in moments.items():

@@ -28,11 +28,13 @@ from para.statistics import Rate, format_p
 from para.website import content, media
 from para.website.content import Number, Numbers
 from para.website.demo import Demo
+from para.website.differences import differences
 from para.website.folder import MARKER, replaced_folder
 from para.website.libero import VIEWS, libero_rows
 from para.website.longer import FILE as LONGER_FILE
 from para.website.longer import longer
 from para.website.many_tasks import task_rows, varied_rows
+from para.website.opponents import opponent_rows, three_way_differences
 
 SOURCE = shipped("website")
 OWN = "own"
@@ -210,6 +212,7 @@ def render(
         "anchor": content.anchor,
         "format_p": format_p,
         "points": points,
+        "differences": differences,
         "backbone": content.backbone,
         "stage_steps": stage_steps,
         "quote": quote,
@@ -241,6 +244,8 @@ def render(
         three_way=content.three_way(numbers),
         three_way_splits=study.THREE_WAY_SPLITS,
         three_way_layout=study.LAYOUT,
+        three_way_differences=three_way_differences(numbers),
+        opponents=[*opponent_rows(numbers, gallery.results_dir)],
         longer_trainings=longer(numbers, gallery.results_dir),
         longer_file=f"results/{LONGER_FILE}",
         task_rows=[*task_rows(numbers)],

@@ -73,6 +73,14 @@ class Number:
         return href(self.runs[0]) if len(self.runs) == 1 else f"#{anchor(self.runs[0])}"
 
     @property
+    def trainings(self) -> str:
+        """'one training', or how each of several did; '' for floors and the expert."""
+        if self.model in FLOORS:
+            return ""
+        each = ", ".join(f"{100 * rate:.0f}" for rate in self.rate.seeds)
+        return f"{len(self.rate.seeds)} trainings: {each}" if each else "one training"
+
+    @property
     def percent(self) -> str:
         """'97.9 %'."""
         return percent(self.rate.value)
