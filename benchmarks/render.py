@@ -2,15 +2,18 @@
 
     python benchmarks/render.py [results_dir=results]
 
-One process, whole frames (scene update, drawing, reading back) in the middle of an episode.
+One process, whole frames (scene update, drawing, reading back) in the middle of an episode; then
+frames of fixed and of varied looks, in turns.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
+import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from envs.base import Environment, load_task  # noqa: E402
+from envs.base import Environment, Task, load_task  # noqa: E402
+from envs.episodes import FIXED, VARIED  # noqa: E402
 from envs.table import MAIN_TASK  # noqa: E402
 from envs.table.rendering import PRESETS  # noqa: E402
 from envs.table.robots import ROBOTS  # noqa: E402
@@ -29,6 +33,8 @@ from para.system import git_hash, hardware, versions  # noqa: E402
 
 SIZES = (128, 224, 448)
 SECONDS = 3.0
+LOOKS, TURNS, FRAMES = 3, 20, 10
+"""Varied looks, turns of each and of the fixed one, and frames a turn."""
 
 
 def frames_per_second(env: Environment, preset: str, size: int) -> dict[str, float]:
@@ -41,6 +47,32 @@ def frames_per_second(env: Environment, preset: str, size: int) -> dict[str, flo
     return {
         "fps": round(count / (time.perf_counter() - wall), 1),
         "fps_per_cpu": round(count / (time.process_time() - cpu), 1),
+    }
+
+
+def varied_looks(task: Task, size: int) -> dict[str, float]:
+    """What a frame of varied looks takes [ms], and how often the time of one of fixed looks."""
+    start = task.grid(119)
+    looks = [replace(start, appearance=VARIED, look=k) for k in range(LOOKS)]
+    times: dict[str, list[float]] = {FIXED: [], VARIED: []}
+    envs = [task.environment("panda", "together") for _ in (start, *looks)]
+    for env, condition in zip(envs, (start, *looks), strict=True):
+        env.begin(condition)
+        env.frame("fast", size)  # makes the renderer
+    for _ in range(TURNS):
+        for env in envs:
+            begin = time.perf_counter()
+            for _ in range(FRAMES):
+                env.frame("fast", size)
+            took = 1000 * (time.perf_counter() - begin) / FRAMES
+            times[env.condition.appearance].append(took)
+    fixed, varied = (statistics.median(times[looks]) for looks in (FIXED, VARIED))
+    return {
+        "size": size,
+        "n": len(times[VARIED]),
+        "fixed_ms": round(fixed, 2),
+        "varied_ms": round(varied, 2),
+        "ratio": round(varied / fixed, 2),
     }
 
 
@@ -69,6 +101,7 @@ def main() -> None:
             "versions": versions(),
             "load_average": round(os.getloadavg()[0], 1),
             "rows": rows,
+            "looks": [varied_looks(task, size) for size in SIZES],
         },
     )
 

