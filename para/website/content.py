@@ -74,11 +74,11 @@ class Number:
 
     @property
     def trainings(self) -> str:
-        """'one training', or how each of several did; '' for floors and the expert."""
+        """'one training seed', or how each of several did; '' for floors and the expert."""
         if self.model in FLOORS:
             return ""
         each = ", ".join(f"{100 * rate:.0f}" for rate in self.rate.seeds)
-        return f"{len(self.rate.seeds)} trainings: {each}" if each else "one training"
+        return f"{len(self.rate.seeds)} seeds: {each}" if each else "one training seed"
 
     @property
     def percent(self) -> str:
