@@ -2,7 +2,8 @@
 
 As there: spatial tokens, a CVAE, 4 encoder and 7 decoder layers, L1 over real steps, KL weight 10,
 the prior's mean at inference. Smaller by default: chunks of 12 instead of 100, hidden 128 (512),
-4 heads (8), feed-forward 512 (3200). Its temporal ensembling is `ensemble=true` in an evaluation.
+4 heads (8), feed-forward 512 (3200), 4 x 4 tokens of a 128 px image (15 x 20; `cells` takes more).
+Its temporal ensembling is `ensemble=true` in an evaluation.
 
 A DETR-like encoder reads every cell of the backbone's last map with 2D sine position embeddings,
 the proprioception and the latent of a CVAE; see `baselines/detr.py`.

@@ -3,8 +3,9 @@
 As there: a 1D U-Net with FiLM (`baselines/unet.py`), squared-cosine DDPM of 100 steps that predicts
 the noise, group norm in every layer of the backbones that are trained from scratch (a moving
 average of weights and batch norm do not go together), the trainer's moving average, DDIM at
-inference. Different: one observation instead of two, its feature is the pooled one that global
-regression reads, positions are normalised by mean and deviation instead of range, several draws of
+inference. Different: one observation instead of two, its feature is the one that global regression
+reads (4 x 4 cells, flattened; there a spatial softmax), no random crops for who cannot follow them,
+positions are normalised by mean and deviation instead of range, several draws of
 noise and step share one pass of the backbone; AdamW's first beta is the trainer's 0.9, not 0.95.
 profile=paper with the published sizes:
 

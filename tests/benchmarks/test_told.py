@@ -13,7 +13,7 @@ from para.places import ROOT
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("latency.py", "profle=smoke"), "Unknown key 'profle'"),
+        (("coverage.py", "profle=smoke"), "Unknown key 'profle'"),
         (("coverage.py", "--studies", "0"), "--studies 0: at least 1"),
         (("tuning.py", "models=[parra]", "splits=[lr]"), "Unknown model 'parra'"),
     ],
