@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import envs  # noqa: F401  (chooses the rendering backend before any test imports mujoco)
 from benchmarks.warm import Nursery, spawn_by
 
+_SPAWN = util.spawnv_passfds
 _ROOT = Path(__file__).resolve().parents[1]
 _OUTPUTS = tuple(str(_ROOT / name / "_")[:-1] for name in ("data", "runs", "outputs"))
 _EVENTS = {"open", "os.listdir", "os.scandir", "os.mkdir"}
@@ -62,6 +64,12 @@ def _nursery() -> Nursery:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """What tests spawn begins with its imports done, which took it six seconds of a core."""
     spawn_by(_nursery)
+
+
+@pytest.fixture
+def really_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this test spawns starts as it does for users: their memory is that of processes."""
+    monkeypatch.setattr(util, "spawnv_passfds", _SPAWN)
 
 
 @pytest.fixture
