@@ -66,7 +66,7 @@ def varied_looks(task: Task, size: int) -> dict[str, float]:
                 env.frame("fast", size)
             took = 1000 * (time.perf_counter() - begin) / FRAMES
             times[env.condition.appearance].append(took)
-    fixed, varied = (statistics.median(times[looks]) for looks in (FIXED, VARIED))
+    fixed, varied = (statistics.median(times[kind]) for kind in (FIXED, VARIED))
     return {
         "size": size,
         "n": len(times[VARIED]),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from para.figures.splits import split_title
-from para.figures.study import THREE_WAY_SPLITS
+from para.figures.study import LAYOUT, THREE_WAY_SPLITS
 from para.figures.style import model_style
 from para.markdown import table_head, table_row
 from para.website.content import TEST_WORDS, Numbers, in_words, three_way
+from para.website.differences import Cell, Difference, differences
 from para.website.longer import longer
 from para.website.opponents import TUNED_ON, opponent_rows, three_way_differences
 
@@ -24,13 +26,15 @@ def opponents_table(numbers: Numbers, results_dir: Path) -> str:
         *(f"{split_title(TUNED_ON)}, in dist.", *held_out, *MINUS),
         *("peak rate", "parameters", "minutes", "ms"),
     )
-    for row in opponent_rows(numbers, results_dir):
+    rows = list(opponent_rows(numbers, results_dir))
+    beside = differences(numbers.laid(LAYOUT), THREE_WAY_SPLITS, [row.label for row in rows])
+    for row in rows:
         lines.append(
             table_row(
                 *(model_style(row.label).label, row.told, row.answer),
                 f"`{row.augment}`" if row.augment else "not run",
                 *map(in_words, (row.sanity, *row.held_out)),
-                *(str(difference or "") for difference in row.minus),
+                *_minus(beside, row.label),
                 *(row.rate, row.parameters, row.minutes, row.milliseconds),
             )
         )
@@ -54,10 +58,15 @@ def three_way_table(numbers: Numbers, _: Path) -> str:
                 *(model_style(row.model).label, "yes" if row.told else "no"),
                 *("pixels" if row.pixel else "world x, y, z", augmented),
                 *map(in_words, found),
-                *(str(beside.get((split, row.label, None), "")) for split in THREE_WAY_SPLITS),
+                *_minus(beside, row.label),
             )
         )
     return "\n".join(lines)
+
+
+def _minus(beside: Mapping[Cell, Difference], label: str | None) -> list[str]:
+    """PARA minus a policy on each split; empty where there is nothing to compare."""
+    return [str(beside.get((split, label, None), "")) for split in THREE_WAY_SPLITS]
 
 
 def more_steps_table(numbers: Numbers, results_dir: Path) -> str:

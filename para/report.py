@@ -45,7 +45,7 @@ from para.markdown import table_head, table_row
 from para.opponent_table import more_steps_table, opponents_table, three_way_table
 from para.places import ROOT
 from para.speed_table import speed_table
-from para.statistics import Comparison, Rate, format_p
+from para.statistics import Rate, format_p
 from para.website.content import TEST_WORDS, Numbers, in_words
 from para.website.differences import adjusted
 from para.website.first_campaign import then_and_now
@@ -197,15 +197,14 @@ def recipe_table(numbers: Numbers, _: Path, name: str) -> str:
 def video_pairs_table(numbers: Numbers, _: Path) -> str:
     """Paired comparisons of policies on the video backbone, and their p values by Holm's method."""
     of_sweep = ((split, *pair) for pair in SWEEP_PAIRS for split in sweep_splits().values())
-    rows: list[list[str]] = []
-    found: dict[int, Comparison | None] = {}
+    rows, found = [], []
     for split, first, second in (*VIDEO_PAIRS, *of_sweep):
         tests = ("ood", "sanity") if split == RECIPE_SPLIT else ("ood",)
         for test in tests:
             where = load_split(split).test_titles[test]
             rows.append([f"`{split}`", f"`{first}`", f"`{second}`", where])
-            found[len(found)] = numbers.comparison(split, first, second, test=test)
-    beside = adjusted(found)
+            found.append(numbers.comparison(split, first, second, test=test))
+    beside = adjusted(dict(enumerate(found)))
     lines = table_head(
         "split", "first", "second", "test", "difference on the same starts", "p (Holm)"
     )

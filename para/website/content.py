@@ -126,6 +126,10 @@ class Numbers:
         self.every, self.setting, self.profile = every, setting or Setting(), profile
         self.results = every.of(self.setting, profile)
 
+    def laid(self, layout: str) -> Numbers:
+        """The same task's where objects stand otherwise."""
+        return Numbers(self.every, replace(self.setting, layout=layout), self.profile)
+
     @property
     def runs(self) -> list[StoredResult]:
         """All results: those of the tables first, splits in order, the main policies first."""
@@ -254,8 +258,7 @@ class Bounded:
 
 def three_way(numbers: Numbers) -> list[tuple[study.Factors, list[Number | None]]]:
     """Each combination of camera, pixels and augmentation, with its numbers; None: not run."""
-    setting = replace(numbers.setting, layout=study.LAYOUT)
-    here = Numbers(numbers.every, setting, numbers.profile)
+    here = numbers.laid(study.LAYOUT)
     return [
         (row, [row.label and here.number(split, row.label) for split in study.THREE_WAY_SPLITS])
         for row in study.three_way(here.results)

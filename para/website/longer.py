@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from para.errors import ResultError
@@ -48,7 +48,7 @@ def longer(numbers: Numbers, results_dir: Path) -> list[Longer]:
     path = results_dir / FILE
     if not path.exists():
         return []
-    here = Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
+    here = numbers.laid(LAYOUT)
     found = []
     for tried in read_json(path, ResultError)["tries"]:
         told = tried["split"], tried["model"], tried["seed"]

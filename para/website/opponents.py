@@ -10,9 +10,9 @@ from typing import Any
 
 from para.errors import ResultError
 from para.evaluation.results import benchmark, total_minutes
-from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers
+from para.figures.study import LAYOUT, THREE_WAY_SPLITS, followers, three_way
 from para.files import read_json
-from para.website.content import Number, Numbers, three_way
+from para.website.content import Number, Numbers
 from para.website.differences import Cell, Difference, differences
 
 TUNED_ON, TUNED_IN = THREE_WAY_SPLITS[0], "independent"
@@ -30,7 +30,6 @@ class OpponentRow:
         augment: What it followed of the augmentation; None: not run.
         sanity: In distribution on `TUNED_ON`; None: not run.
         held_out: On each of `THREE_WAY_SPLITS`; None: not run.
-        minus: PARA minus it on each of them; None: nothing to compare.
         rate: The peak learning rate that benchmarks/tuning.py chose, or that it chose none.
         parameters: Millions.
         minutes: Of one training on `TUNED_ON`, by processor.
@@ -44,7 +43,6 @@ class OpponentRow:
     augment: str | None
     sanity: Number | None
     held_out: tuple[Number | None, ...]
-    minus: tuple[Difference | None, ...]
     rate: str
     parameters: str
     minutes: str
@@ -53,24 +51,20 @@ class OpponentRow:
 
 def opponent_rows(numbers: Numbers, results_dir: Path) -> Iterator[OpponentRow]:
     """Every policy where objects stand together, and its controls, PARA first."""
-    here = _laid(numbers)
+    here = numbers.laid(LAYOUT)
     costs = {
         (row["model"], row["backbone"]): row
         for row in (benchmark(results_dir, "latency") or {"rows": []})["rows"]
         if (row["profile"], row["precision"]) == (here.profile, "fp32")
     }
-    labels = {model: _labels(here, model) for model, *_ in followers()}
-    everybody = [label for found in labels.values() for label in found]
-    beside = differences(here, THREE_WAY_SPLITS, everybody)
     for model, told, answer, _ in followers():
-        for label in labels[model]:
+        for label in _labels(here, model):
             runs = [run for split in THREE_WAY_SPLITS for run in here.select(split, label)]
             cost = costs.get((model, runs[0].id.backbone)) if runs else None
             yield OpponentRow(
                 *(label, told, answer, runs[0].id.augment if runs else None),
                 sanity=here.number(TUNED_ON, label, "sanity"),
                 held_out=tuple(here.number(split, label) for split in THREE_WAY_SPLITS),
-                minus=tuple(beside.get((split, label, None)) for split in THREE_WAY_SPLITS),
                 rate=_chosen(here, results_dir, model),
                 parameters=_parameters(cost),
                 minutes=_minutes(here, label),
@@ -80,13 +74,9 @@ def opponent_rows(numbers: Numbers, results_dir: Path) -> Iterator[OpponentRow]:
 
 def three_way_differences(numbers: Numbers) -> dict[Cell, Difference]:
     """PARA minus each row of the three-way table."""
-    labels = [row.label for row, _ in three_way(numbers) if row.label]
-    return differences(_laid(numbers), THREE_WAY_SPLITS, labels)
-
-
-def _laid(numbers: Numbers) -> Numbers:
-    """Those where objects stand as in these tables."""
-    return Numbers(numbers.every, replace(numbers.setting, layout=LAYOUT), numbers.profile)
+    here = numbers.laid(LAYOUT)
+    labels = [row.label for row in three_way(here.results) if row.label]
+    return differences(here, THREE_WAY_SPLITS, labels)
 
 
 def _labels(numbers: Numbers, model: str) -> list[str]:
