@@ -88,19 +88,25 @@ class Nursery:
         self._connection = connection
 
     @classmethod
-    def open(cls, environment: Mapping[str, str], imported: Sequence[str] = IMPORTED) -> Nursery:
+    def open(
+        cls,
+        environment: Mapping[str, str],
+        imported: Sequence[str] = IMPORTED,
+        root: Path = ROOT,
+    ) -> Nursery:
         """Start one, which imports first; it ends with this process.
 
         Args:
             environment: What its libraries are to find when they are loaded, beside ours.
             imported: Names of modules.
+            root: Checkout that they are of.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         number = str(theirs.fileno())
-        variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+        variables = os.environ | {"PYTHONPATH": str(root)} | environment
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.warm", number, *imported],
-            env=variables, cwd=ROOT, pass_fds=[theirs.fileno()],
+            env=variables, cwd=root, pass_fds=[theirs.fileno()],
         )  # fmt: skip
         theirs.close()
         return cls(ours)
@@ -204,6 +210,8 @@ def _begin(call: Call, files: Sequence[int]) -> None:
     os.environ.update(call.environment)
     tempfile.tempdir = None  # it was looked up in the environment before
     os.chdir(call.folder)
+    asked = call.environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [folder for folder in asked if folder and folder not in sys.path]
     if call.session:
         os.setsid()
 

@@ -28,6 +28,7 @@ import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -179,7 +180,7 @@ class Registry(Generic[T]):
                     inner = Registry.groups[f"{self.group}/{key}"]
                     parts.append({key: inner._read(option, files)})
             elif entry.endswith("_schema"):
-                parts.append(OmegaConf.structured(self.config(entry.removesuffix("_schema"))))
+                parts.append(_structured(self.config(entry.removesuffix("_schema"))))
             else:
                 parts.append(self._read(entry, files))
         return OmegaConf.merge(*parts)
@@ -207,6 +208,12 @@ class Registry(Generic[T]):
         for package in self.packages:
             import_all(package)
         load_installed_plugins()
+
+
+@cache
+def _structured(config: type) -> Any:
+    """A schema as merging takes it, to be copied: one is made for all files that begin with it."""
+    return OmegaConf.structured(config)
 
 
 def _stamps(files: Iterable[Path]) -> _Stamps:

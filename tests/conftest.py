@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cache
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 
 import envs  # noqa: F401  (chooses the rendering backend before any test imports mujoco)
-from benchmarks.warm import Nursery, spawn_by
+from benchmarks.warm import spawn_by
+from tests.warm_scripts import nursery
 
 _SPAWN = util.spawnv_passfds
 _ROOT = Path(__file__).resolve().parents[1]
@@ -56,14 +56,9 @@ def pytest_testnodedown(node: Any, error: object) -> None:
         sys.stderr.write(f"\n[{node.gateway.id}] exit status {status}\n")
 
 
-@cache
-def _nursery() -> Nursery:
-    return Nursery.open({})
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     """What tests spawn begins with its imports done, which took it six seconds of a core."""
-    spawn_by(_nursery)
+    spawn_by(nursery)
 
 
 @pytest.fixture

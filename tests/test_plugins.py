@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -17,6 +15,7 @@ from para.errors import ConfigError, UnknownNameError
 from para.executors import LocalConfig, build_executor
 from para.registry import Registry, RegistryError
 from para.runs.config import TrainConfig, train_config_from_dict
+from tests import warm_scripts
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ROOT / "tests" / "plugins"
@@ -25,16 +24,11 @@ THEIRS = ("profile=smoke", "task=touch_block", "split=every_other")
 
 
 def run(script: str, *arguments: str, root: Path, plugin: tuple[str, ...] = (PLUGIN,)) -> str:
-    """Run a script with the plug-in on the path; its output, which must end well."""
+    """Run a script with the plug-in on the path; what it says, and it must end well."""
     folders = [f"{name}_dir={root / name}" for name in ("data", "runs", "results", "outputs")]
-    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *plugin, *arguments]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGES}", "COLUMNS": "200"}
-    done = subprocess.run(
-        [*command, *(folders if "--help" not in arguments else [])],
-        capture_output=True, text=True, cwd=root, env=environment, timeout=280,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    words = [*plugin, *arguments, *(folders if "--help" not in arguments else [])]
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGES}", "COLUMNS": "200"}
+    return warm_scripts.run(f"scripts/{script}.py", *words, cwd=root, environment=environment)
 
 
 @pytest.fixture(scope="module")

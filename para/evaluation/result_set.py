@@ -11,7 +11,7 @@ from typing import Any
 
 from para.errors import ParaError, ResultError
 from para.evaluation.results import Result, physics_version, read_result, result_id, world
-from para.files import not_a_file
+from para.files import not_a_file, without_collections
 from para.runs.identity import ResultId, Setting
 from para.statistics import Comparison, Rate, compare_over_seeds
 
@@ -126,6 +126,7 @@ class ResultSet:
     left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
+    @without_collections()
     def load(cls, folder: Path | str, *parts: Path | str) -> ResultSet:
         """Read every result file under `folder`, or under its `parts`; name what is unusable."""
         folder = Path(folder)

@@ -6,8 +6,6 @@ import dataclasses
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import namedtuple
@@ -32,8 +30,8 @@ from para.data.format import (
 from para.data.generate import GenerateConfig, ensure_dataset, generate, plan, record
 from para.errors import ConfigError, DataError, UnknownNameError
 from para.files import NoSpaceError
+from tests import warm_scripts
 
-ROOT = Path(__file__).parents[2]
 SIZE = 48
 LIMIT = 6
 TASK_CONFIG = TASKS.load("bowl_on_plate")
@@ -231,15 +229,13 @@ def test_damaged_and_missing_files_are_made_again_to_the_byte(copy):
 
 def test_sigkill_loses_only_what_was_in_flight(undisturbed, tmp_path):
     folder = folder_of(tmp_path)
-    command = [sys.executable, "scripts/generate_demos.py", "dataset=objpos", "robot=hand"]
-    command += [f"limit={LIMIT}", f"env.image_size={SIZE}", "workers=2", "preview=false"]
-    command += [f"data_dir={tmp_path}", f"outputs_dir={tmp_path}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    words = ["scripts/generate_demos.py", "dataset=objpos", "robot=hand"]
+    words += [f"limit={LIMIT}", f"env.image_size={SIZE}", "workers=2", "preview=false"]
+    words += [f"data_dir={tmp_path}", f"outputs_dir={tmp_path}"]
+    process = warm_scripts.start(*words, cwd=tmp_path)
     while len(contents(folder)) < 2 and process.poll() is None:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL  # else it had finished already
+    assert process.kill() == -signal.SIGKILL  # else it had finished already
     time.sleep(1.0)  # the workers notice and leave
     survivors = contents(folder)
     time.sleep(1.0)
@@ -248,10 +244,7 @@ def test_sigkill_loses_only_what_was_in_flight(undisturbed, tmp_path):
     assert check_dataset(folder)  # what is there is complete
 
     stamps = {name: (folder / name).stat().st_mtime_ns for name in survivors}
-    finished = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
+    warm_scripts.run(*words, cwd=tmp_path)
     assert contents(folder) == contents(folder_of(undisturbed))
     assert {name: (folder / name).stat().st_mtime_ns for name in survivors} == stamps
     assert not list(folder.glob(".demo_*"))

@@ -4,13 +4,9 @@ What the policies do is nonsense; that they do the same thing again is what is t
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -32,9 +28,9 @@ from para.runs.policy_file import read_policy_meta, save_policy
 from para.text import TEXTS
 from para.training.stages import stage_configs
 from para.video import probe_video
+from tests import warm_scripts
 from tests.runs_fixture import policy_meta
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["profile=smoke", "env.max_steps=40"]
 SETTING = "bowl_on_plate-hand-together/smoke"
 FINAL = "starts=final"
@@ -203,18 +199,14 @@ def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
     _, done = evaluated
     _train(tmp_path, "model=para")
     arguments = [*SMALL, "episodes=5", "batch=2", "video=0", "workers=1", *_folders(tmp_path)]
-    command = [sys.executable, "scripts/eval.py", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with open(tmp_path / "log", "w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        journal = tmp_path / "outputs" / "unfinished" / JOURNAL
-        deadline = time.monotonic() + 240
-        while not journal.exists() or journal.read_text().count("\n") < 2:
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = warm_scripts.start("scripts/eval.py", *arguments, cwd=tmp_path)
+    journal = tmp_path / "outputs" / "unfinished" / JOURNAL
+    deadline = time.monotonic() + 240
+    while not journal.exists() or journal.read_text().count("\n") < 2:
+        assert process.poll() is None, process.said()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert process.kill() == -signal.SIGKILL
     assert not list((tmp_path / "results").rglob("*.json"))
 
     resumed = evaluate(_config(tmp_path))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +19,13 @@ from envs.base import load_task
 from para.data.dataset import DemoDataset
 from para.data.format import dataset_dir, episode_path, write_episode
 from para.data.generate import plan
-from para.places import ROOT
 from para.policies.base import Policy
 from para.runs.identity import RunId, Setting
 from para.training import loop
 from para.training.log import read_log
 from para.training.loop import train
 from para.training.step import NonFiniteError
+from tests import warm_scripts
 
 FILES = ("policy", "checkpoint/policy", "checkpoint/ema", "checkpoint/optimizer")
 TIMES = ("minutes", "samples_per_s")
@@ -154,37 +152,35 @@ def test_sigkill_ends_in_the_same_files(tmp_path):
     for demo in plan("objpos", load_task("bowl_on_plate"), limit=8):
         write_episode(episode_path(folder, demo.index), make_episode(demo.index))
 
-    def start(runs: str) -> subprocess.Popen:
+    def start(runs: str) -> warm_scripts.Script:
         overrides = (
             "profile=smoke robot=panda env.max_steps=600 limit=8 workers=1 training.steps=24 "
             "training.batch_size=4 training.checkpoint_every=2 "
             f"data_dir={tmp_path}/data runs_dir={tmp_path / runs}"
         )
-        command = [sys.executable, str(ROOT / "scripts" / "train.py"), *overrides.split()]
-        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        return warm_scripts.start("scripts/train.py", *overrides.split(), cwd=tmp_path)
 
     def run_of(runs: str) -> Path:
         run = RunId(Setting(robot="panda"), "smoke", "left", "para", "resnet10", "camera", seed=0)
         return run.folder(tmp_path / runs)
 
     undisturbed = start("a")
-    assert undisturbed.wait() == 0, undisturbed.stderr.read()
+    assert undisturbed.wait() == 0, undisturbed.said()
     rng = random.Random(0)
     state = run_of("b") / "checkpoint" / "state.json"
     before = ""
     for _ in range(2):
         process = start("b")
         while not state.exists() or state.read_text() == before:  # until it saved a checkpoint
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.said()
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.1))
         process.kill()
-        process.communicate()
         # The kill may have hit the moment between two renames.
         saved = state if state.exists() else run_of("b") / "checkpoint.previous" / "state.json"
         before = saved.read_text()
     process = start("b")
-    assert process.wait() == 0, process.stderr.read()
+    assert process.wait() == 0, process.said()
     for name in FILES:
         a, b = (run_of(runs) / f"{name}.safetensors" for runs in "ab")
         assert a.read_bytes() == b.read_bytes(), name
