@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from para.places import ROOT, typed
 from para.registry import options
 from para.runs.config import TrainConfig
 from para.runs.folders import run_dir
+from tests.executors.clusters import until
 from tests.results_fixture import make_result, write_result
 
 
@@ -346,19 +346,12 @@ def test_a_campaign_that_ends_lets_its_jobs_save_and_takes_them_along(
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    wait_until(lambda: (tmp_path / "pid").exists())
+    until(lambda: (tmp_path / "pid").exists(), 120)
     pid = int((tmp_path / "pid").read_text())
     # Ctrl-C goes to all processes of a terminal
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     _, messages = process.communicate(timeout=60)
-    wait_until(lambda: not psutil.pid_exists(pid))
+    until(lambda: not psutil.pid_exists(pid))
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "ctrl-c").exists()
     assert messages.count("Traceback") == (number == signal.SIGINT)  # the parent's own
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from para.errors import ConfigError
 from para.executors import here
 
@@ -101,3 +103,19 @@ def _work(task: tuple[str, Any]) -> Any:
 def _note(path: Path, what: str = "once") -> None:
     with path.open("a") as file:
         file.write(f"{what}\n")
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def process_of_submitit() -> psutil.Process:
+    """The one that does the job which submitit's stand-in for Slurm runs on this machine."""
+    commands = {p: " ".join(p.cmdline()) for p in psutil.Process().children()}
+    (controller,) = (process for process, command in commands.items() if "_local" in command)
+    (job,) = controller.children()
+    return job

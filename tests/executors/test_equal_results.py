@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,16 @@ from typing import Any
 import pytest
 
 from para.campaign.config import ReproduceConfig
+from para.campaign.job import Job, log_file, run_script
 from para.campaign.plan import plan
 from para.campaign.run import CampaignRun
 from para.cli import load_config
 from para.evaluation.config import EvalConfig
 from para.evaluation.runner import evaluate
-from para.executors import ExecutorConfig, LocalConfig, build_executor
+from para.executors import Cargo, ExecutorConfig, LocalConfig, build_executor, stateless
 from para.executors.ray import RayConfig
 from para.executors.slurm import SlurmConfig
+from tests.executors.clusters import process_of_submitit, until
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +121,41 @@ def test_jobs_of_submitit(alone):
     root, expected = alone
     slurm = SlurmConfig(name="slurm", cluster="local", folder=str(root / "slurm" / "jobs"))
     assert run_campaign(root, "slurm", slurm, 2) == expected
+
+
+def test_a_training_that_is_requeued_is_the_same_to_the_bit(alone):
+    """Its job has to leave, as Slurm lets it near the time limit: it saves, comes back, goes on."""
+    root, _ = alone
+
+    def train(name: str, executor: ExecutorConfig, leaves: bool) -> str:
+        """Train into root/name; what the job wrote."""
+        place = root / name
+        asked = ["profile=smoke", "split=distractor", "appearance=varied", *MORE["train"]]
+        asked += ["training.steps=40", "training.checkpoint_every=4", "workers=1"]
+        asked += [f"data_dir={root / 'data'}", f"runs_dir={place / 'runs'}"]
+        job = Job("train", "train", "train", tuple(asked))
+        setup, cargo = stateless(run_script, place), Cargo([place, root / "data"])
+        with build_executor(executor, 1).start(setup, whole_scripts=True, cargo=cargo) as crew:
+            crew.submit(job)
+            ended = crew.wait(timeout=0)
+            if leaves:
+                until(lambda: list(place.rglob("checkpoint/state.json")), 240)
+                process_of_submitit().send_signal(signal.SIGUSR2)
+            (done,) = ended or crew.wait(timeout=240)
+        assert done.error is None
+        return log_file(place, job).read_text()
+
+    train("undisturbed", LocalConfig(name="local"), leaves=False)
+    slurm = SlurmConfig(name="slurm", cluster="local", folder=str(root / "requeued" / "jobs"))
+    said = train("requeued", slurm, leaves=True)
+    (step,) = map(int, re.findall(r"Resuming .* at step (\d+)", said))
+    assert 0 < step < 40
+    for name in ("policy", "checkpoint/policy", "checkpoint/ema", "checkpoint/optimizer"):
+        (a,), (b,) = (
+            root.glob(f"{place}/runs/*/*/*/*/seed0/{name}.safetensors")
+            for place in ("undisturbed", "requeued")
+        )
+        assert a.read_bytes() == b.read_bytes(), name
 
 
 def test_chunks_of_an_evaluation_on_two_nodes(alone, cluster):

@@ -6,16 +6,14 @@ import importlib.util
 import shutil
 import signal
 import stat
-import time
 
-import psutil
 import pytest
 
 from para.errors import ConfigError
 from para.executors import Cargo, WorkerDied, WorkerError
 from para.executors.slurm import AT_A_TIME, SlurmConfig, SlurmExecutor
 from para.fields import check
-from tests.executors.clusters import setup
+from tests.executors.clusters import process_of_submitit, setup, until
 
 
 def config(tmp_path, cluster="local", **changes) -> SlurmConfig:
@@ -54,12 +52,8 @@ def test_a_job_that_must_leave_is_requeued_with_what_is_left(tmp_path):
         for task in tasks:
             crew.submit(task)
         assert crew.wait(timeout=0) == []
-        _until(note.exists)
-        (controller,) = (
-            p for p in psutil.Process().children() if "_local" in " ".join(p.cmdline())
-        )
-        (job,) = controller.children()
-        job.send_signal(signal.SIGUSR2)
+        until(note.exists)
+        process_of_submitit().send_signal(signal.SIGUSR2)
         ended = crew.wait(timeout=60)
     assert [one.value for one in ended] == [25, "waited", 36]
     assert note.read_text().splitlines() == ["once", "once"]
@@ -71,22 +65,11 @@ def test_a_job_that_is_killed_is_told(tmp_path):
     with SlurmExecutor(config(tmp_path), workers=1).start(setup) as crew:
         crew.submit(("note and wait", str(note)))
         assert crew.wait(timeout=0) == []
-        _until(note.exists)
-        (controller,) = (
-            p for p in psutil.Process().children() if "_local" in " ".join(p.cmdline())
-        )
-        (job,) = controller.children()
-        job.kill()
+        until(note.exists)
+        process_of_submitit().kill()
         (done,) = crew.wait(timeout=60)
     assert isinstance(done.error, WorkerDied)
     assert "has left no result; see " in str(done.error)
-
-
-def _until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_no_slurm_is_said_at_once(tmp_path, monkeypatch):
