@@ -1,6 +1,6 @@
-"""Every task of the registry done by its scripted expert: one row of moments each.
+"""Every task of the registry done by its scripted expert: one picture of some moments each.
 
-python -m para.figures.task_sheet     draws docs/tasks.png anew
+python -m para.figures.task_sheet     draws docs/tasks/<task>.png anew
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from envs.base import EnvConfig, Environment, load_task
 from envs.table.expert import run_expert
 from envs.table.task import table_tasks
 from para.places import ROOT
-from para.video import draw_text, write_picture
+from para.video import write_picture
 
-SIDE, GAP, MOMENTS = 320, 6, 6
-"""Of a frame and between frames [px]; frames in a row."""
+SIDE, GAP, MOMENTS = 256, 6, 3
+"""Of a frame and between frames [px]; frames in a row: as many as are seen in a cell of a table."""
 CAMERA = EnvConfig(image_size=SIDE, camera_distance=1.05)
 """Nearer than the policies' camera, so that small objects are seen."""
 START = 0
@@ -47,15 +47,7 @@ def task_row(name: str, robot: str = "panda") -> np.ndarray:
     row = np.full((SIDE, MOMENTS * (SIDE + GAP) - GAP, 3), 255, np.uint8)
     for column, frame in enumerate(chosen):
         row[:, column * (SIDE + GAP) :][:, :SIDE] = frame
-    draw_text(row, name, (10, 8), size=18, bold=True, outline=2)
     return row
-
-
-def task_sheet(path: Path) -> Path:
-    """Draw the rows of all tasks below each other."""
-    rows = [task_row(name) for name in table_tasks()]
-    gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
-    return write_picture(path, np.concatenate([part for row in rows for part in (row, gap)][:-1]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m para.figures.task_sheet", description="Every task, done by its expert."
     )
-    parser.add_argument("path", type=Path, nargs="?", default=ROOT / "docs" / "tasks.png")
-    task_sheet(parser.parse_args(arguments).path)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "tasks")
+    folder = parser.parse_args(arguments).folder
+    for name in table_tasks():
+        write_picture(folder / f"{name}.png", task_row(name))
 
 
 if __name__ == "__main__":
