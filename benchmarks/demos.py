@@ -1,6 +1,7 @@
-"""Demos per minute: `python benchmarks/demos.py [robot=hand] [limit=32]`.
+"""Demos per minute: `python benchmarks/demos.py [task=stack_blocks] [robot=hand] [limit=32]`.
 
-Takes the keys of scripts/generate_demos.py, writes <results_dir>/benchmarks/demos-<robot>.json.
+Takes the keys of scripts/generate_demos.py, writes
+<results_dir>/benchmarks/demos_<task>-<robot>.json.
 Generates into a temporary folder, as scripts/generate_demos.py does; the start of the worker
 processes is part of the time, so a larger `limit` is closer to a full set.
 """
@@ -27,7 +28,10 @@ def main() -> None:
         size = sum(episode_path(summary.folder, m.index).stat().st_size for m in summary.metas)
     frames = sum(meta.num_samples for meta in summary.metas)
     result = {
-        **provenance("benchmarks/demos.py", [f"robot={cfg.robot}", f"limit={cfg.limit}"]),
+        **provenance(
+            "benchmarks/demos.py",
+            [f"task={cfg.task.name}", f"robot={cfg.robot}", f"limit={cfg.limit}"],
+        ),
         "dataset": cfg.dataset,
         "task": cfg.task.name,
         "robot": cfg.robot,
@@ -42,7 +46,7 @@ def main() -> None:
         "kilobytes_per_demo": round(size / summary.made / 1e3, 1),
         "kilobytes_per_frame": round(size / frames / 1e3, 2),
     }
-    path = f"{cfg.results_dir}/benchmarks/demos-{cfg.robot}.json"
+    path = f"{cfg.results_dir}/benchmarks/demos_{cfg.task.name}-{cfg.robot}.json"
     atomic_write_json(path, result)
     print(f"{result['demos_per_minute']} demos per minute (n = {summary.made}); {path}")
 
