@@ -194,11 +194,10 @@ def save_figure(figure: Figure, stem: Path, theme: Theme, dpi: int = 200) -> lis
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     with atomic_write(svg) as aside:
         aside.write_text(_photographs_as_jpeg(buffer.getvalue().decode()), encoding="utf-8")
+    figure.set_layout_engine("none")  # where things are has been found
+    figure.set(dpi=dpi, facecolor=theme.surface)
     with atomic_write(png) as aside:
-        FigureCanvasAgg(figure)
-        figure.savefig(
-            aside, dpi=dpi, facecolor=theme.surface, metadata={"Software": None}, format="png"
-        )
+        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
     return [svg, png]
 
 
