@@ -9,7 +9,7 @@ import numpy as np
 
 from envs.base import Condition, EnvConfig, Task
 from envs.table.viewpoints import PHIS, PHIS_DEG, THETAS, thetas_deg
-from envs.table.workspace import GRID, grid_positions
+from envs.table.workspace import GRID, grid_positions, somewhere
 
 SIDES = (("near", "far"), ("left", "right"))
 """Lower and upper half of a workspace along x and along y."""
@@ -83,7 +83,7 @@ class SameHalf(ObjPos):
         rng = np.random.default_rng([self.total, index, self.axis])
         first = grid_positions()[index]
         side = half(task, SIDES[self.axis][int(first[self.axis] > 0)])
-        return task.draw(lambda anchor: rng.uniform(*side) if anchor else first, layout, rng)
+        return task.draw(lambda anchor: somewhere(rng, *side) if anchor else first, layout, rng)
 
 
 class Viewpoints(DemoSet):
@@ -154,7 +154,7 @@ class Drawn(DemoSet):
             return task.grid(index, layout)
         rng = np.random.default_rng([self.total, index])
         low, high = half(task, self.part)
-        return task.draw(lambda _: rng.uniform(low, high), layout, rng)
+        return task.draw(lambda _: somewhere(rng, low, high), layout, rng)
 
 
 def half(task: Task, part: str) -> tuple[np.ndarray, np.ndarray]:

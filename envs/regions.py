@@ -96,17 +96,25 @@ def grid_indices(region: RegionConfig) -> list[int]:
 
 def nearest_grid_distance(positions: np.ndarray) -> np.ndarray:
     """Distance (...) [m] of positions (..., 2) to the nearest position of the training grid."""
-    return np.linalg.norm(positions[..., None, :] - ws.grid_positions(), axis=-1).min(axis=-1)
+    x, y = (np.abs(positions[..., k, None] - _LINES[k]).min(axis=-1) for k in range(2))
+    return np.sqrt(x**2 + y**2)
+
+
+_LINES = ws.grid_positions()[:: ws.GRID, 0], ws.grid_positions()[: ws.GRID, 1]
+"""Where lines of the grid cross the x and the y axis [m]."""
 
 
 def inside(region: RegionConfig, positions: np.ndarray) -> np.ndarray:
     """Whether positions (n, 2) lie in a region that is not a choice of grid positions."""
+    half = _half(region)
+    return np.ones(len(positions), bool) if half is None else half[1] * positions[:, half[0]] > 0
+
+
+def _half(region: RegionConfig) -> tuple[int, int] | None:
+    """Axis and sign of the half of the table that a region is; None: it is all of it."""
     if region.kind not in REGIONS:
         raise UnknownNameError("region", region.kind, REGIONS)
-    if region.kind not in _HALVES:
-        return np.ones(len(positions), bool)
-    axis, sign = _HALVES[region.kind]
-    return sign * positions[:, axis] > 0
+    return _HALVES.get(region.kind)
 
 
 def spread(views: ViewConfig, env: EnvConfig) -> list[tuple[float, float]]:
@@ -137,11 +145,13 @@ def draw(
     low, half_cell = -high, high / (ws.GRID - 1)
     if around is not None:
         low, high = np.maximum(low, around - half_cell), np.minimum(high, around + half_cell)
+    half = _half(region) if around is None else None
     for _ in range(TRIES):
-        position = rng.uniform(low, high)
-        fits = around is not None or inside(region, position[None]).all()
-        avoided = (np.abs(avoid - position) <= half_cell).all(axis=-1).any()
-        if fits and not avoided and nearest_grid_distance(position) >= OFF_GRID:
+        position = ws.somewhere(rng, low, high)
+        if half is not None and half[1] * position[half[0]] <= 0:
+            continue
+        avoided = len(avoid) and (np.abs(avoid - position) <= half_cell).all(axis=-1).any()
+        if not avoided and nearest_grid_distance(position) >= OFF_GRID:
             return position
     raise ConfigError(
         f"No start lies in region {region.kind} and outside what is avoided: none of {TRIES} draws."

@@ -108,7 +108,7 @@ class TableTask(Task, ABC):
 
     def random(self, rng: np.random.Generator, layout: str, **view: Any) -> Condition:
         """See `Task`."""
-        return self.draw(lambda _: rng.uniform(*ws.CORNERS), layout, rng, **view)
+        return self.draw(lambda _: ws.somewhere(rng, *ws.CORNERS), layout, rng, **view)
 
     def grid(self, index: int, layout: str | None = None, **view: Any) -> Condition:
         """See `Task`: the other anchors are drawn from a generator seeded with `index`.
@@ -118,7 +118,7 @@ class TableTask(Task, ABC):
         rng = np.random.default_rng([ws.GRID**2, index])
         first = ws.grid_positions()[index]
         return self.draw(
-            lambda k: rng.uniform(*ws.CORNERS) if k else first,
+            lambda k: ws.somewhere(rng, *ws.CORNERS) if k else first,
             layout or self.layouts[0],
             rng,
             **view,

@@ -162,6 +162,14 @@ def test_halves_hold_all_objects_when_they_are_independent(name, axis, trained, 
         assert set(np.sign(task.where(condition, layout)[:, axis])) == {-trained}
 
 
+def test_points_are_those_that_uniform_draws():
+    """Published starts were drawn by it."""
+    first, second = (np.random.default_rng(3) for _ in range(2))
+    for _ in range(1000):
+        np.testing.assert_array_equal(ws.somewhere(first, *ws.CORNERS), second.uniform(*ws.CORNERS))
+    assert first.random() == second.random()
+
+
 def test_demos_of_one_half_are_those_of_the_grid_where_objects_stand_together():
     together, apart = (load_split("lr").dataset_for(TASK, layout) for layout in TASK.layouts)
     assert (together, apart) == ("objpos", "objpos_lr")
