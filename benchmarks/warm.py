@@ -88,25 +88,19 @@ class Nursery:
         self._connection = connection
 
     @classmethod
-    def open(
-        cls,
-        environment: Mapping[str, str],
-        imported: Sequence[str] = IMPORTED,
-        root: Path = ROOT,
-    ) -> Nursery:
+    def open(cls, environment: Mapping[str, str], imported: Sequence[str] = IMPORTED) -> Nursery:
         """Start one, which imports first; it ends with this process.
 
         Args:
             environment: What its libraries are to find when they are loaded, beside ours.
             imported: Names of modules.
-            root: Checkout that they are of.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         number = str(theirs.fileno())
-        variables = os.environ | {"PYTHONPATH": str(root)} | environment
+        variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.warm", number, *imported],
-            env=variables, cwd=root, pass_fds=[theirs.fileno()],
+            env=variables, cwd=ROOT, pass_fds=[theirs.fileno()],
         )  # fmt: skip
         theirs.close()
         return cls(ours)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ import pytest
 from para.evaluation.results import read_result
 from para.places import ROOT
 from para.video import probe_video
-from tests import warm_scripts
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,21 +45,32 @@ def test_from_nothing_to_a_website_and_git_sees_nothing_of_it(tmp_path: Path):
     for step in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
         _git(checkout, *step)
     smoke = checkout / "outputs" / "smoke"
-    run = partial(warm_scripts.run, cwd=checkout, root=checkout)
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
 
     def command(script: str, *arguments: str) -> list[str]:
-        return [f"scripts/{script}.py", "profile=smoke", *arguments]
+        return [sys.executable, f"scripts/{script}.py", "profile=smoke", *arguments]
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            words, cwd=checkout, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
 
     run(*command("generate_demos", "dataset=objpos", "limit=6", "preview=false"))
     files = {path: path.read_bytes() for path in (smoke / "data").rglob("*.hdf5")}
     assert len(files) == 6
 
     train = ("model=para", "limit=6", "training.checkpoint_every=10", "training.steps=60")
-    training = warm_scripts.start(*command("train", *train), cwd=checkout, root=checkout)
+    training = subprocess.Popen(
+        command("train", *train), cwd=checkout, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     while not list((smoke / "runs").rglob("checkpoint/state.json")):
         assert training.poll() is None, "training ended before its first checkpoint"
         time.sleep(0.05)
-    training.kill()
+    training.send_signal(signal.SIGKILL)
+    training.wait()
     done = [json.loads(path.read_text()) for path in (smoke / "runs").rglob("policy.json")]
     assert not any(meta["finished"] for meta in done), "it had finished before it was killed"
 
@@ -97,8 +107,5 @@ def test_from_nothing_to_a_website_and_git_sees_nothing_of_it(tmp_path: Path):
     for name in (mine, "outputs/results/x.json", "data/x.hdf5", "runs/x/policy.json"):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text('{"schema": 2, "episodes": [')
-    readme = [sys.executable, "-m", "pytest", "-q", "tests/test_readme.py"]
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
-    done = subprocess.run(readme, cwd=checkout, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    run(sys.executable, "-m", "pytest", "-q", "tests/test_readme.py")
     assert _git(checkout, "status", "--porcelain") == ""

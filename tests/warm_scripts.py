@@ -1,7 +1,7 @@
 """Scripts in processes of their own, as if typed, that begin with their imports done.
 
-Each would spend six seconds of a core on them (benchmarks/warm.py). What is tested about starting
-itself, or in another checkout, starts as users do, by subprocess.
+Each would spend six seconds of a core on them (benchmarks/warm.py). That they also start as users
+start them is tested in test_end_to_end.py, by subprocess.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from para.places import ROOT
 
 
 @cache
-def nursery(root: Path = ROOT) -> Nursery:
-    """Of this test process, with the modules of a checkout."""
-    return Nursery.open({}, root=root)
+def nursery() -> Nursery:
+    """Of this test process."""
+    return Nursery.open({})
 
 
 class Script(Process):
     """A script that was started."""
 
-    def __init__(self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], root: Path):
+    def __init__(self, words: Sequence[str], cwd: Path, environment: Mapping[str, str]):
         self._written = [tempfile.TemporaryFile() for _ in ("stdout", "stderr")]  # noqa: SIM115
-        variables = os.environ | {"PYTHONPATH": str(root)} | environment
-        call = Call([str(root / words[0]), *words[1:]], variables, str(cwd), [0, 1, 2], True)
+        variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+        call = Call([str(ROOT / words[0]), *words[1:]], variables, str(cwd), [0, 1, 2], True)
         with open(os.devnull) as nothing:
             files = [file.fileno() for file in (nothing, *self._written)]
-            super().__init__(nursery(root).start(call, files))
+            super().__init__(nursery().start(call, files))
 
     def poll(self) -> int | None:
         """Exit status, or None while it runs."""
@@ -62,18 +62,18 @@ def _content(file: IO[bytes]) -> str:
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
 
 
-def start(
-    *words: str, cwd: Path, environment: Mapping[str, str] | None = None, root: Path = ROOT
-) -> Script:
-    """Begin a script: its path below `root`, and its arguments."""
-    return Script(words, cwd, environment or {}, root)
+def start(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) -> Script:
+    """Begin a script: its path in this checkout, and its arguments."""
+    return Script(words, cwd, environment or {})
 
 
-def run(
-    *words: str, cwd: Path, environment: Mapping[str, str] | None = None, root: Path = ROOT
-) -> str:
+def run(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
     """Run a script, which must end well; what it printed."""
-    script = start(*words, cwd=cwd, environment=environment, root=root)
-    status = script.wait(280)
+    script = start(*words, cwd=cwd, environment=environment)
+    try:
+        status = script.wait(280)
+    except subprocess.TimeoutExpired:
+        script.kill()
+        raise
     assert status == 0, script.said()[-3000:]
     return script.printed()
