@@ -1,4 +1,5 @@
-# make setup | try | train | libero | test | test-slow | fuzz | lint | format | smoke | doctor | clean
+# make setup | try | train | libero | test | test-slow | test-long | fuzz | lint | format | smoke |
+#      doctor | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
@@ -9,7 +10,7 @@ ALONE := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE LP_NUM_THREADS=1
 PYTEST := $(ALONE) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 ARGS ?=
 
-.PHONY: setup try train libero test test-slow fuzz lint format smoke doctor clean
+.PHONY: setup try train libero test test-slow test-long fuzz lint format smoke doctor clean
 
 setup: .venv/.installed
 
@@ -48,13 +49,18 @@ libero: setup
 	$(call install,libero)
 	$(PY) scripts/eval.py task=libero_spatial_0 split=libero_id model=expert tests=[ood] episodes=5 $(ARGS)
 
-# All but the tests marked slow: under ten minutes on two cores.
+# What takes longest is left out: under ten minutes on two cores.
 test: setup
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not long" $(ARGS)
 
-# Those: several processes that train, models of true size, random and repeated damage.
+# Several processes that train, simulators, clusters and browsers of extras. CI runs these, too.
 test-slow: setup
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m "slow and not long" $(ARGS)
+
+# What repeats at length, or at true size, what the others do once: before a release, and by those
+# who change what it is about.
+test-long: setup
+	$(PYTEST) -m long $(ARGS)
 
 # 500 random command lines per script (the suite takes 60).
 fuzz: setup

@@ -51,6 +51,7 @@ from para.compose import (
 from para.diagnosis import diagnose
 from para.errors import ConfigError, ParaError, UnknownNameError, did_you_mean, one_line
 from para.fields import check
+from para.files import without_collections
 from para.places import typed
 from para.refusals import refusal
 from para.search_path import View, searching
@@ -75,7 +76,7 @@ def load_config(config_class: type[Config], overrides: Iterable[str] = ()) -> Co
     plugins = plugins_of(config_class, overrides)
     overrides = config_class.completed(list(overrides), plugins)
     view = View(config_class, plugins)
-    with composing(view) as compose:
+    with without_collections(), composing(view) as compose:
         try:
             return instance(config_class, compose(overrides))
         except Exception as error:

@@ -61,6 +61,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     spawn_by(nursery)
 
 
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Networks that a test makes are the same, whatever ran before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 @pytest.fixture
 def really_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this test spawns starts as it does for users: their memory is that of processes."""

@@ -252,7 +252,7 @@ def test_values_that_cannot_work_are_refused(arguments, quick):
     assert outcome(config_class, overrides) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("config_class", SCRIPTS, ids=lambda cls: cls.script)
 def test_random_command_lines(config_class, quick):

@@ -6,8 +6,10 @@ timm takes four seconds to import, so only those who build a network pay.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING, OmegaConf
@@ -47,10 +49,25 @@ class TimmConfig(BackboneConfig):
         super().rules(key, run)
         if self.timm_name in _names_in_our_files():
             return
-        import timm
-
+        timm = _timm()
         if not timm.is_model(self.timm_name):
             raise UnknownNameError("timm model", self.timm_name, timm.list_models())
+
+
+def _timm() -> ModuleType:
+    """The package, imported without wandb, which it takes for tables that it could write.
+
+    wandb is an eighth of all that a process which builds a network imports.
+    """
+    withheld = "wandb" not in sys.modules
+    if withheld:
+        sys.modules["wandb"] = None  # type: ignore[assignment]
+    try:
+        import timm
+    finally:
+        if withheld:
+            del sys.modules["wandb"]
+    return timm
 
 
 @cache
@@ -63,7 +80,7 @@ def _names_in_our_files() -> frozenset[str]:
 @BACKBONES.register("timm", TimmConfig)
 def timm_backbone(cfg: TimmConfig, image_size: int, map_size: int | None) -> Backbone:
     """See `build_backbone`."""
-    import timm
+    timm = _timm()
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
 

@@ -9,7 +9,7 @@ from benchmarks import nonsense
 EVERY = 131
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nonsense_is_refused_in_one_sentence():
     every_case = list(nonsense.cases())
     chosen = every_case[5::EVERY]

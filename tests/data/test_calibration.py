@@ -140,6 +140,7 @@ def test_the_command_reads_points_and_images_of_a_board(tmp_path, capsys):
     assert "lacks the columns u, v" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_marker_in_the_hand_of_recorded_demos_calibrates_their_camera(tmp_path, capsys):
     marker.record(tmp_path, 0, views=14)
     offset = ",".join(map(str, marker.OFFSET))

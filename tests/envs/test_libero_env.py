@@ -143,6 +143,7 @@ def test_the_expert_succeeds_and_an_untrained_policy_is_judged(name):
 
 
 @pytest.mark.parametrize(("name", "index"), [("libero_spatial_7", 0), ("libero_spatial_2", 8)])
+@pytest.mark.long
 def test_the_expert_takes_a_bowl_again_that_slips_from_its_fingers(name, index):
     """When they close (task 7), or on the way to the plate (task 2)."""
     task = load_task(name)

@@ -11,6 +11,7 @@ from benchmarks.scaling import SleepingExecutor, measure, plot
 from para.executors.ray import RayConfig, RayExecutor, connect
 
 
+@pytest.mark.long
 def test_simulated_workers_sleep_side_by_side(cluster, tmp_path):
     import ray
 

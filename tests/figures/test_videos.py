@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,10 @@ def set_outcomes(result, test, successes):
         episode |= {"success": success, "stage": "PLACE" if success else "GRASP"}
 
 
-@pytest.fixture
-def sources(tmp_path):
-    """Results of two policies on three splits, and the runs that they came from."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with results of two policies on three splits, and the runs they came from."""
+    folder = tmp_path_factory.mktemp("made")
     for split in ("lr", "nf", "vp_lr"):
         for model in ("para", "regression"):
             result = full_result(split, model)
@@ -69,14 +71,20 @@ def sources(tmp_path):
             if split == "nf":
                 set_outcomes(result, "ood", [True] * 64)
             set_outcomes(result, "sanity", [True] * 8)
-            write_result(tmp_path / "results", result)
-            run = tmp_path / "runs" / HERE / split / f"{model}-resnet10-colour" / "seed0"
+            write_result(folder / "results", result)
+            run = folder / "runs" / HERE / split / f"{model}-resnet10-colour" / "seed0"
             run.mkdir(parents=True)
             training = result["training"] | {"samples_per_s": 50.0}
             asked = [f"model={model}", f"split={split}", "augment=colour"]
             cfg = load_config(TrainConfig, asked)
             save_policy(run, {}, policy_meta(cfg, training=training))
             (run / "policy.safetensors").write_bytes(model.encode())
+    return folder
+
+
+@pytest.fixture
+def sources(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return Sources.open(tmp_path / "results", tmp_path / "runs", tmp_path / "data")
 
 

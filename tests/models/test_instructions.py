@@ -64,6 +64,7 @@ def test_a_policy_that_cannot_listen_says_so():
         Policy._listen(_policy("para", None), channels=4)
 
 
+@pytest.mark.long
 def test_para_learns_two_targets_of_each_instruction_on_one_image_and_composes_them():
     """Waypoints 1 and 2 go to the named bowl, 3 and 4 to the named plate; the pair of green and
     black is never trained.

@@ -238,6 +238,7 @@ SHALLOW = {"dropout": 0.0, "encoder_layers": 2, "decoder_layers": 2}
         ("diffusion_camera", 2e-3, {"widths": [128]}),
     ],
 )
+@pytest.mark.long
 def test_overfits_one_batch(model, rate, sizes):
     """Four samples, learned by heart: what is left is a fraction of where it began."""
     policy, batch = build(model, **sizes), make_batch(4, HORIZON, SIZE)

@@ -45,7 +45,10 @@ READERS = ("para", "regression", "act")
 """They read a map made for them, the pooled feature, the cells of the last map."""
 PAIRS = [(model, "resnet10_narrow") for model in MODELS]
 PAIRS += [
-    (model, name) for model in READERS for name in BACKBONE_NAMES if (model, name) not in PAIRS
+    pytest.param(model, name, marks=() if model == "para" else pytest.mark.long)
+    for model in READERS
+    for name in BACKBONE_NAMES
+    if (model, name) not in PAIRS
 ]
 
 

@@ -35,7 +35,7 @@ def test_it_has_the_published_size():
     assert build_meta().backbone.pooled_channels == 7 * (1280 + 640) * 16
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_one_joint_step_and_one_prediction():
     """Two small frames: 14 GB. Full frames need a GPU, see benchmarks/video_latency.py."""

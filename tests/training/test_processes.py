@@ -95,7 +95,7 @@ def assert_close(a: Path, b: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["image", "video"])
+@pytest.mark.parametrize("kind", ["image", pytest.param("video", marks=pytest.mark.long)])
 def test_sharded_training_is_training(kind, request, tmp_path):
     """It agrees with unsharded training, resumes to the bit, and its checkpoints are like any."""
     if kind == "image":
@@ -107,7 +107,7 @@ def test_sharded_training_is_training(kind, request, tmp_path):
     assert_close(lab.of("whole"), lab.of("mixed"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_accelerates_fsdp_file_shards(images):
     file = str(ROOT / "configs" / "accelerate" / "fsdp.yaml")
     words = ("accelerate.commands.launch", "--config_file", file, "--num_processes", "2")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import functools
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,22 +64,43 @@ def datasets(tmp_path_factory):
     return tuple(DemoDataset(folder, indices, 4, 3, clip=(3, 6)) for indices in (range(3), [3]))
 
 
+@functools.cache
+def stage_names(recipe):
+    return tuple(load_config(TrainConfig, ["backbone=svd_tiny", f"recipe={recipe}"]).recipe.stages)
+
+
+def small_config(runs_dir, recipe, *overrides):
+    """A small training with a recipe (or None)."""
+    words = ["backbone=svd_tiny", *SMALL, f"runs_dir={runs_dir}"]
+    if recipe:
+        words.append(f"recipe={recipe}")
+        for name in stage_names(recipe):
+            words.append(f"recipe.stages.{name}.steps={STEPS[name]}")
+            words.append(f"recipe.stages.{name}.batch_size=2")
+    return load_config(TrainConfig, [*words, *overrides])
+
+
 @pytest.fixture
 def config(tmp_path):
-    """config("two_stage", "seed=1", runs="b"): a small training with a recipe (or None)."""
+    """config("two_stage", "seed=1"): see `small_config`; runs in a folder of the test's own."""
+    return lambda *words: small_config(tmp_path / "runs", *words)
 
-    def make(recipe, *overrides, runs="runs"):
-        words = ["backbone=svd_tiny", *SMALL, f"runs_dir={tmp_path / runs}"]
-        if recipe:
-            words.append(f"recipe={recipe}")
-            for name in load_config(
-                TrainConfig, ["backbone=svd_tiny", f"recipe={recipe}"]
-            ).recipe.stages:
-                words.append(f"recipe.stages.{name}.steps={STEPS[name]}")
-                words.append(f"recipe.stages.{name}.batch_size=2")
-        return load_config(TrainConfig, [*words, *overrides])
 
-    return make
+@pytest.fixture(scope="module")
+def two_stages(tmp_path_factory, datasets):
+    """Configuration and summary of `recipe=two_stage`, trained without a stop."""
+    cfg = small_config(tmp_path_factory.mktemp("two_stages") / "runs", "two_stage")
+    return cfg, train(cfg, progress=False, datasets=datasets)
+
+
+@pytest.fixture
+def trained(two_stages, config):
+    """The summary of `two_stages`, whose runs lie in the test's own folder."""
+    cfg, summary = two_stages
+    mine = config("two_stage")
+    shutil.copytree(cfg.runs_dir, mine.runs_dir)
+    folder = Path(mine.runs_dir) / summary.folder.relative_to(cfg.runs_dir)
+    return dataclasses.replace(summary, folder=folder)
 
 
 def test_stages_are_runs_with_names_of_their_own(config):
@@ -126,8 +149,8 @@ def test_the_video_stage_depends_on_neither_policy_nor_reading(config):
     assert start_folder(everywhere[1]) == run_dir(everywhere[0])
 
 
-def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets):
-    summary = train(config("two_stage"), progress=False, datasets=datasets)
+def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets, trained):
+    summary = trained
     video = run_dir(stage_configs(config("two_stage"))[0])
     assert {"policy", "video", "heatmap", "val_error_mm"} <= {
         key for row in read_log(summary.folder) for key in row
@@ -140,16 +163,16 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets):
     assert (video / "policy.safetensors").stat().st_mtime_ns == before
     assert train(config("two_stage"), progress=False, datasets=datasets).already_trained
 
-    trained = load_file(video / "policy.safetensors")
+    video_only = load_file(video / "policy.safetensors")
     after = load_file(frozen.folder / "policy.safetensors")
-    unet = [key for key in trained if key.startswith("backbone.video.")]
-    assert all(torch.equal(after[key], trained[key]) for key in unet)
+    unet = [key for key in video_only if key.startswith("backbone.video.")]
+    assert all(torch.equal(after[key], video_only[key]) for key in unet)
     meta = json.loads((summary.folder / "policy.json").read_text())
     assert meta["start"]["run"] == "video-svd_tiny-camera/seed0"
     assert meta["start"]["training"]["steps"] == 5
     policy, _ = load_policy(summary.folder)
     assert policy.backbone.video.codec.std.max() < 10
-    moved = [k for k in unet if not torch.equal(policy.state_dict()[k], trained[k])]
+    moved = [k for k in unet if not torch.equal(policy.state_dict()[k], video_only[k])]
     assert len(moved) > 50
     names = [
         f.parent.name for f in find_runs(summary.folder.parents[4], Setting(), "laptop", "left")
@@ -157,10 +180,10 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets):
     assert names == ["para_frozen-svd_tiny-camera", "para_two_stage-svd_tiny-camera"]
 
 
-def test_resume_is_exact_inside_and_between_stages(config, datasets, monkeypatch):
+def test_resume_is_exact_inside_and_between_stages(config, datasets, monkeypatch, two_stages):
     """Killed in the first stage, then in the second."""
-    whole = train(config("two_stage", runs="a"), progress=False, datasets=datasets)
-    stages = stage_configs(config("two_stage", runs="b"))
+    undisturbed, whole = two_stages
+    stages = stage_configs(config("two_stage"))
     for stage in stages:
         with monkeypatch.context() as patch:
             original, kill_in = loop.optimise, stage.model.name
@@ -172,14 +195,15 @@ def test_resume_is_exact_inside_and_between_stages(config, datasets, monkeypatch
 
             patch.setattr(loop, "optimise", dying)
             with pytest.raises(SystemError):
-                train(config("two_stage", runs="b"), progress=False, datasets=datasets)
+                train(config("two_stage"), progress=False, datasets=datasets)
         torch.manual_seed(99)
-    resumed = train(config("two_stage", runs="b"), progress=False, datasets=datasets)
-    for a, b in zip(stage_configs(config("two_stage", runs="a")), stages, strict=True):
+    resumed = train(config("two_stage"), progress=False, datasets=datasets)
+    for a, b in zip(stage_configs(undisturbed), stages, strict=True):
         assert_same(run_dir(a), run_dir(b))
     assert resumed.losses == whole.losses
 
 
+@pytest.mark.long
 def test_global_regression_on_video_features(config, datasets):
     """`model=regression backbone=svd_tiny` needs no code of its own, with a recipe or without."""
     for recipe in (None, "two_stage"):
@@ -238,8 +262,8 @@ def test_two_losses_are_divided_by_their_running_means(config, datasets):
     assert scalars["loss"] == pytest.approx(scalars["policy"] / 3.98 + scalars["video"] / 0.5)
 
 
+@pytest.mark.usefixtures("trained")
 def test_a_start_of_another_size_is_refused_before_training(config, datasets):
-    train(config("two_stage"), progress=False, datasets=datasets)
     wider = config("two_stage", "backbone.unet.block_out_channels=[32,64]")
     with pytest.raises(ConfigError, match=r"video-svd_tiny.*another configuration.*block_out"):
         train(wider, progress=False, datasets=datasets)
@@ -261,6 +285,7 @@ def test_an_unfinished_stage_is_not_a_start(config, datasets, monkeypatch):
         train(second, progress=False, datasets=datasets)
 
 
+@pytest.mark.long
 def test_two_recipes_at_once_train_the_shared_stage_once(config, datasets, monkeypatch):
     """The second process finds the folder taken, waits, and then finds the stage finished."""
     waited = []

@@ -225,7 +225,7 @@ def test_what_it_needs_is_said(browser, address, site):
     context.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_objects_that_stand_apart_are_dragged_one_by_one(browser, tmp_path, monkeypatch):
     monkeypatch.setattr("para.website.demo_scene.DRAWN", 8)
     words = ["profile=smoke", "env.image_size=32", "robot=hand", "model=regression"]

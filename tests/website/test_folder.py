@@ -39,8 +39,18 @@ def test_a_folder_that_is_no_site_is_never_replaced(tmp_path):
     assert precious.read_text() == "years of work"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with results, and a site of them."""
+    folder = tmp_path_factory.mktemp("made")
+    results = folder / "outputs" / "results"
+    write_results(results, ["lr"], ["para"])
+    build_site(results, folder, [], folder / "site")
+    return folder
+
+
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(made, tmp_path, monkeypatch):
     """A user's folder with results and a site, and a failing test if anything is drawn."""
 
     def draw(*_, **__):
@@ -48,8 +58,7 @@ def here(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(make, "build_assets", draw)
-    write_results(tmp_path / "outputs" / "results", ["lr"], ["para"])
-    build_site("outputs/results", tmp_path, [], "site")
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").write_text("years of work")
     (tmp_path / "empty").mkdir()
