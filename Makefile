@@ -53,7 +53,7 @@ libero: setup
 test: setup
 	$(PYTEST) -m "not slow and not long" $(ARGS)
 
-# Several processes that train, simulators, clusters and browsers of extras. CI runs these, too.
+# The pipeline by its scripts, figures, simulators, clusters, browsers. CI runs these, too.
 test-slow: setup
 	$(PYTEST) -m "slow and not long" $(ARGS)
 

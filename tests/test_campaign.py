@@ -112,7 +112,7 @@ def test_every_job_comes_after_what_it_needs():
 NAMED = [f"{group}={name}" for group in GROUPS for name in options(group)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("named", NAMED)
 def test_every_campaign_can_be_planned(named):
     """Each training and each evaluation once; their calls are those of the cells."""

@@ -121,6 +121,7 @@ FLAGS = {
 }
 
 
+@pytest.mark.slow
 def test_flags_of_hydra(tmp_path):
     """One after the other in one process: they end without doing any work."""
     train = str(ROOT / "scripts" / "train.py")
@@ -199,10 +200,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("launcher", "package"),
-    [pytest.param("joblib", "joblib", marks=pytest.mark.long), ("submitit_local", "submitit")],
+    [("joblib", "joblib"), ("submitit_local", "submitit")],
 )
 def test_launchers_run_the_jobs_of_a_sweep(launcher, package, tmp_path):
     pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="extra: launchers")

@@ -21,7 +21,7 @@ from para.evaluation.results import read_result
 from para.places import ROOT
 from para.video import probe_video
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _not_code(folder: str, names: list[str]) -> list[str]:

@@ -41,6 +41,7 @@ def trained(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_plugin_is_trained_evaluated_and_shown(trained):
     table = run("eval", *THEIRS, "episodes=2", "video=0", "workers=2", root=trained)

@@ -18,6 +18,7 @@ SAMPLE = 12
 """Cut and altered files per kind, besides all that can lie in the place of a file."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_damaged_files_are_named_or_repaired(kind, tmp_path):
     campaign = Campaign(kind, tmp_path)

@@ -102,6 +102,7 @@ def test_one_process_leaves_weights_and_results(alone):
     ]
 
 
+@pytest.mark.long
 def test_two_processes(alone):
     root, expected = alone
     assert run_campaign(root, "two", LocalConfig(), 2) == expected

@@ -24,6 +24,7 @@ def config(cluster=None, **changes) -> RayConfig:
     return RayConfig(name="ray", address=cluster and cluster.address, **changes)
 
 
+@pytest.mark.slow
 def test_two_nodes_do_everything_once_and_files_travel(cluster, tmp_path, caplog):
     """No file is shared (carry), one process is killed, and one task cannot be done."""
     source, target = tmp_path / "in" / "a.txt", tmp_path / "out"
@@ -60,6 +61,7 @@ def test_two_nodes_do_everything_once_and_files_travel(cluster, tmp_path, caplog
     assert said.endswith("Doing it again (1 of 3).")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -34,7 +34,9 @@ from tests.runs_fixture import save_untrained
 from tests.serving.served import SMALL
 
 
-@pytest.fixture(scope="module", params=["factorised", "sharp"])
+@pytest.fixture(
+    scope="module", params=["factorised", pytest.param("sharp", marks=pytest.mark.long)]
+)
 def folder(request, tmp_path_factory) -> Path:
     """A policy that turns the hand and has learned nothing."""
     folder = tmp_path_factory.mktemp("exported") / "small"

@@ -32,6 +32,7 @@ def test_the_names_of_the_published_page_are_registered():
             assert f"{split}_{model}_rollout_grid" in ASSETS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FIGURES) - NEED_MORE))
 def test_every_figure_is_made_in_both_themes(name, figures, figures_dir):
     asset = figures[name]
@@ -68,6 +69,7 @@ def test_every_word_is_readable_on_a_phone(name, sources):
     assert smallest.get_fontsize() * scale >= 9, smallest.get_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NEED_MORE & set(FIGURES)))
 def test_what_cannot_be_drawn_says_how_to_get_it(name, figures):
     asset = figures[name]
@@ -76,6 +78,7 @@ def test_what_cannot_be_drawn_says_how_to_get_it(name, figures):
     assert asset.media == ()
 
 
+@pytest.mark.slow
 def test_a_second_build_draws_nothing(campaign, figures, figures_dir, monkeypatch):
     def never(*_):
         raise AssertionError("drawn again")

@@ -25,7 +25,7 @@ def test_positions_are_drawn_where_things_are_in_the_top_view():
     assert np.abs(np.array(centre) / 2 - expected).max() < 0.15 * radius
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_has_rendered_can_load_a_policy():
     """Mesa and triton both bring LLVM; loaded in the wrong order the process dies."""
     code = (

@@ -12,6 +12,7 @@ from envs.base import load_task
 from para.figures import swap_sheet, task_sheet
 
 
+@pytest.mark.slow
 def test_a_row_shows_an_episode_from_start_to_end(monkeypatch):
     monkeypatch.setattr(task_sheet, "SIDE", 48)
     monkeypatch.setattr(task_sheet, "CAMERA", replace(task_sheet.CAMERA, image_size=48))

@@ -93,9 +93,9 @@ def assert_close(a: Path, b: Path) -> None:
     assert apart.max() < 5e-3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["image", pytest.param("video", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["image", "video"])
 def test_sharded_training_is_training(kind, request, tmp_path):
     """It agrees with unsharded training, resumes to the bit, and its checkpoints are like any."""
     if kind == "image":
@@ -121,7 +121,7 @@ def test_deepspeed_is_refused(config, monkeypatch):
         train(config(), progress=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_are_one_that_accumulates(images):
     """The batches of one step are the same, whoever computes them."""
     images.start("image", 1, ("one", None, ["training.accumulate=2"]))

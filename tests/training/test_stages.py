@@ -149,6 +149,7 @@ def test_the_video_stage_depends_on_neither_policy_nor_reading(config):
     assert start_folder(everywhere[1]) == run_dir(everywhere[0])
 
 
+@pytest.mark.slow
 def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets, trained):
     summary = trained
     video = run_dir(stage_configs(config("two_stage"))[0])
@@ -180,6 +181,7 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets, t
     assert names == ["para_frozen-svd_tiny-camera", "para_two_stage-svd_tiny-camera"]
 
 
+@pytest.mark.slow
 def test_resume_is_exact_inside_and_between_stages(config, datasets, monkeypatch, two_stages):
     """Killed in the first stage, then in the second."""
     undisturbed, whole = two_stages
@@ -262,6 +264,7 @@ def test_two_losses_are_divided_by_their_running_means(config, datasets):
     assert scalars["loss"] == pytest.approx(scalars["policy"] / 3.98 + scalars["video"] / 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_a_start_of_another_size_is_refused_before_training(config, datasets):
     wider = config("two_stage", "backbone.unet.block_out_channels=[32,64]")

@@ -182,7 +182,7 @@ def test_the_page_predicts_as_onnx_runtime_does(browser, address, demo):
                 require_same(chunk, theirs)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_predicts_as_pytorch_does(browser, tmp_path):
     folder = policy_folder("para_lr")
     demo = read_demo(make_demo([folder], tmp_path / "made", Grid(2, 2, (0.0, 20.0), (0.0,))))
