@@ -305,14 +305,8 @@ def test_a_failure_is_named_and_the_rest_goes_on(
     assert not (tmp_path / "after-bad.log").exists()
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_campaign_that_ends_lets_its_jobs_save_and_takes_them_along(
     tmp_path: Path, job: Callable[..., Job], number: signal.Signals
 ):

@@ -35,6 +35,7 @@ def script(config_class: type[CommonConfig], body):
     return para_main(config_class, examples=[])(main)
 
 
+@pytest.mark.slow
 def test_multirun_understands_globs_and_ranges_and_keeps_its_file_in_outputs(tmp_path):
     seen = []
     script(EvalConfig, lambda cfg: seen.append((cfg.split.name, cfg.seed)))(

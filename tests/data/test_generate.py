@@ -227,6 +227,7 @@ def test_damaged_and_missing_files_are_made_again_to_the_byte(copy):
     assert not list(folder.glob(".demo_*"))
 
 
+@pytest.mark.slow
 def test_sigkill_loses_only_what_was_in_flight(undisturbed, tmp_path):
     folder = folder_of(tmp_path)
     words = ["scripts/generate_demos.py", "dataset=objpos", "robot=hand"]

@@ -194,6 +194,7 @@ def test_final_starts_are_published_from_a_commit_only(tmp_path, monkeypatch):
         evaluate(_config(tmp_path, *asked))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_undisturbed(evaluated, tmp_path):
     """SIGKILL in the middle, then the same command: the same files as without it."""
     _, done = evaluated

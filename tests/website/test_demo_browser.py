@@ -118,6 +118,7 @@ def wait_for(page, policy: str, view: int, *places: int) -> None:
     page.wait_for_selector(f"#demo[data-shown='{' '.join(map(str, (policy, view, *places)))}']")
 
 
+@pytest.mark.slow
 def test_a_visitor_drags_turns_and_switches(browser, address, demo):
     loaded: list[str] = []
     with opened(browser, address) as page:
@@ -170,6 +171,7 @@ def test_a_visitor_drags_turns_and_switches(browser, address, demo):
         assert page.evaluate("document.documentElement.scrollWidth") == 1280
 
 
+@pytest.mark.slow
 def test_the_page_predicts_as_onnx_runtime_does(browser, address, demo):
     places = [(0, (3, 4)), (0, (10, 27)), (len(demo.facts.views) - 1, (16, 12))]
     asked, seen = asked_and_seen(demo, places)
@@ -199,6 +201,7 @@ def test_the_page_predicts_as_pytorch_does(browser, tmp_path):
         require_same(chunk, theirs, scale_mm=0.1)  # the shipped weights are 16-bit floats already
 
 
+@pytest.mark.slow
 def test_what_it_needs_is_said(browser, address, site):
     with opened(browser, address) as page:  # it can run: a picture, no film
         assert page.locator("#demo-start").is_visible()

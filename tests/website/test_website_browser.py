@@ -145,6 +145,7 @@ POSITIONS = """
 """Positions of the videos of a group [s], read in the page every 40 ms while all play."""
 
 
+@pytest.mark.slow
 def test_every_video_plays_and_pairs_stay_together(browser, address):
     with opened(browser, address) as page:
         count = page.locator(".sync").count()
@@ -301,6 +302,7 @@ def test_axe_finds_no_violation(browser, address, theme):
         assert not words, "\n".join(words)
 
 
+@pytest.mark.slow
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser, address):
     with opened(browser, address, reduced_motion="reduce") as page:
         expected = page.evaluate(
