@@ -122,7 +122,7 @@ FLAGS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flags_of_hydra(tmp_path):
     """One after the other in one process: they end without doing any work."""
     train = str(ROOT / "scripts" / "train.py")

@@ -18,7 +18,7 @@ from para.places import ROOT
         (("tuning.py", "models=[parra]", "splits=[lr]"), "Unknown model 'parra'"),
     ],
 )
-@pytest.mark.slow
+@pytest.mark.long
 def test_mistakes_are_one_sentence(tmp_path, words, said):
     command = [sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]]
     done = subprocess.run(

@@ -267,7 +267,7 @@ def test_a_probe_of_a_backend_that_does_not_exist_says_why():
     assert "nonsense" in result["reason"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_osmesa_draws_or_is_refused_in_one_sentence():
     """Software rendering without EGL, where its library is installed."""
     code = (

@@ -147,7 +147,7 @@ def test_the_same_chunk_gives_the_same_numbers_whatever_ran_before(envs):
     assert outcomes(conditions[::-1], envs) == first[::-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["together", "independent"])
 def test_the_expert_solves_every_split(envs, layout):
     """What the servo and the budget allow: nearly every start of every test."""

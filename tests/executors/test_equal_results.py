@@ -124,6 +124,7 @@ def test_jobs_of_submitit(alone):
     assert run_campaign(root, "slurm", slurm, 2) == expected
 
 
+@pytest.mark.long
 def test_a_training_that_is_requeued_is_the_same_to_the_bit(alone):
     """Its job has to leave, as Slurm lets it near the time limit: it saves, comes back, goes on."""
     root, _ = alone

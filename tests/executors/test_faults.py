@@ -155,6 +155,7 @@ def test_a_node_with_a_full_disk_is_left_alone(cluster, tmp_path, caplog, full_d
     assert "has 0 MB free" in said(caplog, "gets no more tasks")[0]
 
 
+@pytest.mark.long
 def test_a_driver_that_is_interrupted_or_killed_goes_on(cluster, tmp_path):
     """`generate_demos.py executor=ray`, ended by Ctrl-C, then by SIGKILL, then left alone."""
     folder = tmp_path / "data" / "bowl_on_plate-hand-together" / "objpos-48px"

@@ -30,7 +30,7 @@ def test_simulated_workers_sleep_side_by_side(cluster, tmp_path):
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_longer_evaluation_needs_no_more_memory_or_files(tmp_path, really_spawned):
     """160 episodes; 10,000 are benchmarks/long_evaluation.py."""
     folders = [f"{name}_dir={tmp_path / name}" for name in ("runs", "results", "outputs", "data")]

@@ -128,7 +128,7 @@ def test_those_that_regress_answer_as_the_policy(model, tmp_path):
             np.testing.assert_allclose(found["pixels"][i], ours.pixels, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_onnx_of_half_the_size_answers_as_the_policy_with_such_weights(tmp_path):
     whole, turning = tmp_path / "whole", ["model=regression", "model.rotations=true"]
     save_untrained(whole, ["profile=smoke", "env.image_size=32", *turning])

@@ -12,7 +12,7 @@ from envs.base import load_task
 from para.figures import swap_sheet, task_sheet
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_row_shows_an_episode_from_start_to_end(monkeypatch):
     monkeypatch.setattr(task_sheet, "SIDE", 48)
     monkeypatch.setattr(task_sheet, "CAMERA", replace(task_sheet.CAMERA, image_size=48))
@@ -24,7 +24,7 @@ def test_a_row_shows_an_episode_from_start_to_end(monkeypatch):
     assert min(changes) > 40  # in every frame something has moved
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scene_stands_over_its_swap(monkeypatch):
     monkeypatch.setattr(swap_sheet, "SIDE", 96)
     both = swap_sheet.pair(load_task("libero_spatial_3")).astype(int)

@@ -376,14 +376,14 @@ def test_a_recorded_episode_is_filmed_from_start_to_end(camera, tmp_path):
     assert np.abs(frames[0].astype(int) - frames[len(frames) // 2]).max() > 50  # something moves
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_outcome_than_the_recorded_one_is_an_error(camera, tmp_path):
     with pytest.raises(RerunError, match=r"lr/para/seed0.json: ood episode 7 ended in PLACE"):
         camera._film(hand_task(tmp_path, stage="MISS", steps=600))
     assert "evaluate again" in camera(hand_task(tmp_path, stage="MISS", steps=600))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_expert_repeats_its_demo(camera, tmp_path):
     task = hand_task(tmp_path, run_dir=None, test="demo")
     assert camera(task) is None

@@ -94,7 +94,7 @@ def test_batches_are_balanced_and_say_what_is_to_be_done(data, tmp_path):
     assert len(demos.batch(samples)["instruction"]) == size
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_policy_resumes_exactly_and_has_a_result_of_each_task(data, tmp_path, monkeypatch):
     whole = train(_config(data, tmp_path / "a"), progress=False)
     with monkeypatch.context() as patch:

@@ -25,7 +25,7 @@ build_site(f"{root}/results", root, [], f"{root}/site", *shown)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_results_of_a_plugin_are_shown(tmp_path, monkeypatch):
     monkeypatch.setitem(RATES, "every_other", (0.5, 0.5))
     environment = {"task": "touch_block", "robot": "hand", "layout": "together"}
