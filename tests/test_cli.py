@@ -374,7 +374,7 @@ def test_evaluation_takes_any_name_of_a_trained_policy(name):
     assert (cfg.model, cfg.backbone) == (name, "svd_tiny")
 
 
-def test_a_configuration_does_without_what_only_networks_need():
+def test_a_configuration_does_without_what_only_networks_need_and_they_without_wandb():
     """timm takes four seconds to import, diffusers one or two, and every script composes."""
     code = (
         "import sys\n"
@@ -384,6 +384,12 @@ def test_a_configuration_does_without_what_only_networks_need():
         "cfg = load_config(TrainConfig, ['model=diffusion'])\n"
         "check(cfg)\n"
         "print({'torch', 'timm', 'torchvision', 'diffusers'} & set(sys.modules))\n"
+        "from para.backbones import build_backbone\n"
+        "build_backbone(cfg.backbone, 32, None)\n"
+        "print({'timm', 'wandb'} & set(sys.modules))\n"
+        "import wandb\n"
+        "wandb.init\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "{'torch'}\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "{'torch'}\n{'timm'}\n"
