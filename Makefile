@@ -49,7 +49,7 @@ libero: setup
 	$(call install,libero)
 	$(PY) scripts/eval.py task=libero_spatial_0 split=libero_id model=expert tests=[ood] episodes=5 $(ARGS)
 
-# What takes longest is left out: under ten minutes on two cores.
+# What takes longest is left out: ten minutes of two threads of one core, less of two cores.
 test: setup
 	$(PYTEST) -m "not slow and not long" $(ARGS)
 
