@@ -80,6 +80,7 @@ def test_from_nothing_to_a_website_and_git_sees_nothing_of_it(tmp_path: Path):
     rows = (meta.parent / "log.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[0]) for row in rows]
     assert steps == sorted(set(steps)), "no step was logged twice"
+    assert "lready trained" in run(*command("train", *train))
 
     short = ("episodes=2", "batch=2", "env.max_steps=40", "workers=1")  # films of a second
     printed = run(*command("eval", "model=para", "video=1", *short))

@@ -55,10 +55,7 @@ class TimmConfig(BackboneConfig):
 
 
 def _timm() -> ModuleType:
-    """The package, imported without wandb, which it takes for tables that it could write.
-
-    wandb is an eighth of all that a process which builds a network imports.
-    """
+    """The package, imported without wandb: a seventh of the time, for tables that nobody writes."""
     withheld = "wandb" not in sys.modules
     if withheld:
         sys.modules["wandb"] = None  # type: ignore[assignment]

@@ -154,8 +154,8 @@ def test_the_expert_solves_every_split(envs, layout):
     failed = []
     for name in split_names(TASK):
         split = load_split(name)
-        conditions = test_conditions(split, "ood", TASK, layout, episodes=1)
-        conditions += test_conditions(split, "sanity", TASK, layout, episodes=1)
+        conditions = test_conditions(split, "ood", TASK, layout, episodes=2)
+        conditions += test_conditions(split, "sanity", TASK, layout, episodes=2)
         for condition, run in zip(
             conditions, rollout(Oracle(envs), envs, conditions, Inference(execute=4)), strict=True
         ):

@@ -130,21 +130,25 @@ def test_those_that_regress_answer_as_the_policy(model, tmp_path):
 
 @pytest.mark.long
 def test_onnx_of_half_the_size_answers_as_the_policy_with_such_weights(tmp_path):
-    whole, turning = tmp_path / "whole", ["model=regression", "model.rotations=true"]
-    save_untrained(whole, ["profile=smoke", "env.image_size=32", *turning])
-    half = export(config(f"policy={whole}", f"outputs_dir={tmp_path}", "half=true"))
-    assert half.stat().st_size < 0.6 * (whole / "policy.safetensors").stat().st_size
+    turning = ["model=regression", "model.rotations=true"]
+    save_untrained(tmp_path / "whole", ["profile=smoke", "env.image_size=32", *turning])
+    overrides = [f"policy={tmp_path / 'whole'}", f"outputs_dir={tmp_path}"]
+    whole = export(config(*overrides))
+    half = export(config(*overrides, "half=true", f"out={tmp_path / 'half.onnx'}"))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
     assert b"site-packages" not in half.read_bytes()
-    policy, _ = load_policy(whole)
-    small = {k: v.float() for k, v in halved(policy.state_dict()).items()}
-    policy.load_state_dict(small)
-    for batch in (1, 3):
-        seen = observations(make_batch(batch, 12, 32, seed=batch))
-        ours, theirs = policy.predict(seen), OnnxPolicy(half).predict(seen)
-        for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(b.positions, a.positions, atol=1e-5)
-            np.testing.assert_allclose(b.rotations, a.rotations, atol=1e-4)
-            assert np.array_equal(a.gripper, b.gripper)
+    policy, _ = load_policy(tmp_path / "whole")
+    for path in (whole, half):
+        if path is half:
+            small = {k: v.float() for k, v in halved(policy.state_dict()).items()}
+            policy.load_state_dict(small)
+        for batch in (1, 3):
+            seen = observations(make_batch(batch, 12, 32, seed=batch))
+            ours, theirs = policy.predict(seen), OnnxPolicy(path).predict(seen)
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(b.positions, a.positions, atol=1e-5)
+                np.testing.assert_allclose(b.rotations, a.rotations, atol=1e-4)
+                assert np.array_equal(a.gripper, b.gripper)
 
 
 def test_the_inverse_that_is_written_out():

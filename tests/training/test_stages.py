@@ -151,10 +151,9 @@ def test_the_video_stage_depends_on_neither_policy_nor_reading(config):
 
 @pytest.mark.slow
 def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets, trained):
-    summary = trained
     video = run_dir(stage_configs(config("two_stage"))[0])
     assert {"policy", "video", "heatmap", "val_error_mm"} <= {
-        key for row in read_log(summary.folder) for key in row
+        key for row in read_log(trained.folder) for key in row
     }
     assert [row["step"] for row in read_log(video)] == [2, 4, 5]
     before = (video / "policy.safetensors").stat().st_mtime_ns
@@ -168,15 +167,15 @@ def test_two_stages_end_to_end_and_the_first_is_trained_once(config, datasets, t
     after = load_file(frozen.folder / "policy.safetensors")
     unet = [key for key in video_only if key.startswith("backbone.video.")]
     assert all(torch.equal(after[key], video_only[key]) for key in unet)
-    meta = json.loads((summary.folder / "policy.json").read_text())
+    meta = json.loads((trained.folder / "policy.json").read_text())
     assert meta["start"]["run"] == "video-svd_tiny-camera/seed0"
     assert meta["start"]["training"]["steps"] == 5
-    policy, _ = load_policy(summary.folder)
+    policy, _ = load_policy(trained.folder)
     assert policy.backbone.video.codec.std.max() < 10
     moved = [k for k in unet if not torch.equal(policy.state_dict()[k], video_only[k])]
     assert len(moved) > 50
     names = [
-        f.parent.name for f in find_runs(summary.folder.parents[4], Setting(), "laptop", "left")
+        f.parent.name for f in find_runs(trained.folder.parents[4], Setting(), "laptop", "left")
     ]
     assert names == ["para_frozen-svd_tiny-camera", "para_two_stage-svd_tiny-camera"]
 
