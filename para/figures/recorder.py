@@ -19,7 +19,16 @@ from envs.base import Environment
 from para.camera import Camera
 from para.figures.style import DARK, FAIL_RED, SUCCESS_GREEN, model_style
 from para.types import ActionChunk, Observation
-from para.video import Colour, draw_dot, draw_path, draw_text, open_video, overlay_heatmap, resize
+from para.video import (
+    Colour,
+    draw_dot,
+    draw_path,
+    draw_text,
+    open_video,
+    overlay_heatmap,
+    resize,
+    text_width,
+)
 
 FPS = 25
 STEPS_PER_FRAME = 2
@@ -121,7 +130,9 @@ class VideoRecorder:
     def _panel(self, env: Environment) -> np.ndarray:
         panel = np.full((MAIN, SIDE, 3), _SURFACE, np.uint8)
         top, x, size = VIEW
-        draw_text(panel, self._label, (x, 14), size=24, colour=_lighter(self._colour), bold=True)
+        whole = (s for s in range(24, 9, -1) if text_width(self._label, s, True) <= SIDE - 2 * x)
+        large = next(whole, 9)
+        draw_text(panel, self._label, (x, 14), large, _lighter(self._colour), bold=True)
         draw_text(panel, self._subtitle, (x, 48), size=14, colour=_MUTED)
         if self._observation is None:
             view = env.frame()

@@ -53,3 +53,15 @@ def test_a_long_instruction_takes_two_lines_and_no_more(tmp_path: Path, words: l
     assert told.endswith(" ...")
     assert max(map(len, told.splitlines())) <= module.TOLD
     recorder.discard()
+
+
+@pytest.mark.parametrize("model", ["para", "para_lr-resnet18@colour", "diffusion_camera-resnet18"])
+def test_the_whole_name_of_a_policy_is_read(tmp_path: Path, model: str):
+    env = load_task("bowl_on_plate").environment("hand", "together", EnvConfig(image_size=32))
+    env.begin(env.task.random(np.random.default_rng(0), "together"))
+    recorder = VideoRecorder(tmp_path, "film", model, "a test", "")
+    name = recorder._panel(env)[8:45]
+    margin = module.VIEW[1]
+    assert (name[:, margin:-margin] != name[0, 0]).any()
+    assert (name[:, -margin:] == name[0, 0]).all()
+    recorder.discard()
