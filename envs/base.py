@@ -87,6 +87,7 @@ class Environment(Protocol):
         condition: Start of the current episode.
         camera: The one that takes policy images.
         told: The one that policies are told, which need not be the true one.
+        usual_camera: Where `camera` stands unless the condition says otherwise.
         steps: Control steps used so far.
     """
 
@@ -98,6 +99,10 @@ class Environment(Protocol):
     camera: Camera
     told: Camera
     steps: int
+
+    @property
+    def usual_camera(self) -> Camera:
+        """See above."""
 
     def begin(self, condition: Condition) -> None:
         """Start an episode without rendering anything."""

@@ -41,14 +41,16 @@ def libero_table(numbers: Numbers) -> str:
 
 
 def libero_cameras_table(numbers: Numbers) -> str:
-    """Success of the main policies by where the camera stands."""
+    """Success of the main policies by where the camera stands, PARA also with aligned views."""
     titles = [model_style(model).label for model in MAIN_MODELS]
-    lines = table_head("task", "demos", "camera", *titles)
+    lines = table_head("task", "demos", "camera", *titles, f"{titles[0]}, `align_view=true`")
     rows = [row for row in libero_rows(numbers) if row.turned]
     for row in rows:
         for title in VIEWS:
-            rates = (in_words(row.seen(model, title)) for model in MAIN_MODELS)
-            lines.append(table_row(f"`{row.setting.task}`", row.demos, title, *rates))
+            rates = [row.seen(model, title) for model in MAIN_MODELS]
+            rates.append(row.aligned.seen(MAIN_MODELS[0], title))
+            words = map(in_words, rates)
+            lines.append(table_row(f"`{row.setting.task}`", row.demos, title, *words))
     if not rows:
         return "not run: `python scripts/eval.py task=libero_spatial_0 split=libero_cameras`"
     return "\n".join(lines)

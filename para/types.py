@@ -68,9 +68,12 @@ class Inference:
         subcell: Refine the argmax by a local soft-argmax, for pixels and for heights.
         precision: Of the network: fp32 | bf16 (autocast).
         ensemble: Average each plan with what earlier ones predicted for the same waypoints.
+        align_view: Show it each view turned, shifted and zoomed towards the environment's usual one
+            (`para.evaluation.aligned`).
     """
 
     execute: int = 4
     subcell: bool = True
     precision: str = "fp32"
     ensemble: bool = False
+    align_view: bool = False

@@ -203,7 +203,11 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("launcher", "package"), [("joblib", "joblib"), ("submitit_local", "submitit")]
+    ("launcher", "package"),
+    [
+        pytest.param("joblib", "joblib", marks=pytest.mark.long),
+        ("submitit_local", "submitit"),
+    ],
 )
 def test_launchers_run_the_jobs_of_a_sweep(launcher, package, tmp_path):
     pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="extra: launchers")

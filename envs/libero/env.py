@@ -61,6 +61,11 @@ class LiberoEnv:
         self._glide = Glide(SPEED, ACCELERATION)
         self.begin(task.random(np.random.default_rng(0), layout))
 
+    @property
+    def usual_camera(self) -> Camera:
+        """LIBERO's own; see `envs.base.Environment`."""
+        return AgentView.of(self.sim.model, self.data).camera(self.config)
+
     # Episodes -------------------------------------------------------------------------------------
 
     def begin(self, condition: Condition) -> None:

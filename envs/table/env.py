@@ -120,6 +120,11 @@ class TableEnv(gymnasium.Env):
             self._worlds[key] = world, mujoco.MjData(world.model)
         self.world, self.data = self._worlds[key]
 
+    @property
+    def usual_camera(self) -> Camera:
+        """See `envs.base.Environment`."""
+        return viewpoint_camera(self.config, 0.0, 0.0)
+
     # Episodes -------------------------------------------------------------------------------------
 
     def begin(self, condition: Condition) -> None:

@@ -53,6 +53,9 @@ class EvalConfig(CommonConfig):
     ensemble: bool = False
     """Average each plan with what earlier ones predicted for the same waypoints (temporal
     ensembling, Zhao et al., 2023); they overlap where `execute` is below the model's horizon."""
+    align_view: bool = False
+    """Show policies each view turned, shifted and zoomed towards the usual one, camera and all
+    (`para.evaluation.aligned`). Their results go to <results_dir>/aligned."""
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
     video: int = number(1, least=0, most=100_000)
@@ -85,7 +88,7 @@ class EvalConfig(CommonConfig):
     @property
     def inference(self) -> Inference:
         """How the policies are run."""
-        return Inference(self.execute, self.subcell, self.precision, self.ensemble)
+        return Inference(self.execute, self.subcell, self.precision, self.ensemble, self.align_view)
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""

@@ -16,7 +16,7 @@ from envs.splits import TESTS
 from para.errors import ResultError
 from para.evaluation.config import EvalConfig
 from para.evaluation.journal import Episodes, Journal
-from para.evaluation.result_set import sweep_dir
+from para.evaluation.result_set import ALIGNED, sweep_dir
 from para.evaluation.results import SCHEMA, Result, read_result, write_result
 from para.evaluation.rollout import rollout
 from para.evaluation.trained import TrainedRun
@@ -46,10 +46,11 @@ class PolicyEvaluation:
         origins = {start.origin for starts in conditions.values() for start in starts}
         self.sources = build_task(cfg.task).sources(sorted(origins))
         self.key = outcome_key(cfg, run, self.sources)
-        swept = f"{cfg.sweep.name}_" if cfg.sweep else ""
+        part = [ALIGNED] * cfg.align_view + ([cfg.sweep.name] if cfg.sweep else [])
+        name = "_".join([*part, f"{run.id.stem}.jsonl"])
         unfinished = Path(cfg.outputs_dir) / "unfinished"
         self.stages = [stage.name for stage in TASKS[cfg.task.kind].stages]
-        self.journal = Journal(unfinished / f"{swept}{run.id.stem}.jsonl", self.key, self.stages)
+        self.journal = Journal(unfinished / name, self.key, self.stages)
         if cfg.fresh:
             self.journal.chunks.clear()
         found = self._result_before()
@@ -258,8 +259,9 @@ def outcome_key(cfg: EvalConfig, run: TrainedRun, sources: Mapping[str, str]) ->
 
 
 def results_root(cfg: EvalConfig) -> Path:
-    """Folder of an evaluation's results: <results_dir>, or sweeps/<sweep> in it."""
-    return sweep_dir(cfg.results_dir, cfg.sweep.name if cfg.sweep else None)
+    """Folder of an evaluation's results: <results_dir>, aligned in it, sweeps/<sweep> in either."""
+    folder = Path(cfg.results_dir, ALIGNED) if cfg.align_view else Path(cfg.results_dir)
+    return sweep_dir(folder, cfg.sweep.name if cfg.sweep else None)
 
 
 def films_dir(cfg: EvalConfig) -> Path:

@@ -18,9 +18,11 @@ from para.statistics import Comparison, Rate, compare_over_seeds
 Episode = dict[str, Any]
 """The record of an episode, as result files hold it."""
 
-OTHER_FOLDERS = ("benchmarks", "curves", "sweeps", "tuning")
-"""Folders among the results that hold no result files: timings, logs of training runs, and
-sweeps, each of which is a results folder of its own."""
+ALIGNED = "aligned"
+"""The results folder, in another one, of policies that were shown each view as the usual one."""
+OTHER_FOLDERS = ("benchmarks", "curves", "sweeps", "tuning", ALIGNED)
+"""Folders among the results that hold no result files: timings, logs of training runs, and those
+that are results folders of their own: each sweep, and aligned views."""
 
 
 def sweep_dir(results_dir: Path | str, sweep: str | None) -> Path:
@@ -128,7 +130,10 @@ class ResultSet:
     @classmethod
     @without_collections()
     def load(cls, folder: Path | str, *parts: Path | str) -> ResultSet:
-        """Read every result file under `folder`, or under its `parts`; name what is unusable."""
+        """Read every result file under `folder`, or under its `parts`; name what is unusable.
+
+        Of a whole folder also what is unusable in its `aligned`, whose results are its own.
+        """
         folder = Path(folder)
         results, left_out = [], []
         for path in sorted(p for part in parts or ("",) for p in (folder / part).rglob("*.json")):
@@ -140,7 +145,15 @@ class ResultSet:
             except ParaError as error:
                 reason = str(error).replace(str(path), "the file").replace(f"{folder}/", "")
                 left_out.append(LeftOut(place.as_posix(), reason, folder))
+        if not parts and (folder / ALIGNED).is_dir():
+            for item in cls.load(folder / ALIGNED).left_out:
+                left_out.append(LeftOut(f"{ALIGNED}/{item.name}", item.reason, folder))
         return cls(folder, tuple(results), tuple(left_out))
+
+    @property
+    def aligned(self) -> ResultSet:
+        """Those of policies that were shown each view as the usual one (`align_view`)."""
+        return ResultSet.load(self.folder / ALIGNED)
 
     def of(self, setting: Setting, profile: str) -> ResultSet:
         """The results of one setting and profile."""

@@ -16,6 +16,7 @@ import numpy as np
 from envs.base import Condition, Environment
 from envs.perturbations import latency_steps
 from para.errors import CheckpointError, ConfigError
+from para.evaluation.aligned import aligned
 from para.evaluation.ensemble import Ensemble
 from para.types import ActionChunk, Inference, Observation
 
@@ -64,7 +65,8 @@ def rollout(
     The first `inference.execute` waypoints of each plan are servoed to, then the policy plans
     again, until the env says that the episode is over (success, or its control steps used up).
     A plan with a miss among them (`ActionChunk.missed`) goes nowhere: the robot holds still, and
-    the policy plans again. With `inference.ensemble` a plan is first averaged with those before it.
+    the policy plans again. With `inference.ensemble` a plan is first averaged with those before it,
+    with `inference.align_view` the policy, and the film, is shown each view as the usual one.
 
     Args:
         policy: Asked for all episodes that go on at once.
@@ -93,6 +95,11 @@ def rollout(
     while active := [i for i in range(len(conditions)) if not envs[i].done]:
         begin = time.perf_counter()
         observations = [envs[i].observe() for i in active]
+        if inference.align_view:
+            observations = [
+                aligned(seen, envs[i].usual_camera, envs[i].task.workspace)
+                for i, seen in zip(active, observations, strict=True)
+            ]
         chunks = policy.predict(observations, inference)
         shared = (time.perf_counter() - begin) / len(active)
         for i, observation, chunk in zip(active, observations, chunks, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from envs.base import Condition, load_task
 from envs.libero.splits import AZIMUTHS_DEG, DISTANCES_M, RAISED_DEG, ROLLS_DEG, WHAT, View, view_of
@@ -111,6 +112,15 @@ class LiberoRow(Bounded):
     def turned(self) -> bool:
         """Is it held-out cameras that test it?"""
         return load_split(self.split).held_out == "cameras"
+
+    @cached_property
+    def aligned(self) -> LiberoRow:
+        """The same where policies were shown each view turned, shifted and zoomed to the usual one.
+
+        See `para.evaluation.aligned`.
+        """
+        numbers = Numbers(self.numbers.every.aligned, self.setting, self.numbers.profile)
+        return LiberoRow(numbers, self.split)
 
     def seen(self, model: str, title: str) -> Number | None:
         """Success of a policy as seen by some of the cameras, by its title in VIEWS."""

@@ -16,6 +16,7 @@ from para.cli import load_config
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
 from para.evaluation.job import PolicyEvaluation
+from para.evaluation.result_set import ResultSet
 from para.evaluation.results import read_result
 from para.evaluation.runner import evaluate, planned
 from para.evaluation.trained import next_step, trained_runs
@@ -138,6 +139,23 @@ def test_what_is_done_is_not_done_again(evaluated, monkeypatch):
         cfg = _config(root, change)
         job = PolicyEvaluation(cfg, trained_runs(cfg)[0], {"ood": [], "sanity": []})
         assert job.before is None
+
+
+def test_aligned_views_are_results_of_their_own(evaluated, tmp_path):
+    """From the usual camera there is nothing to align, and all goes as it does without."""
+    root, done = evaluated
+    asked = ["model=para", "align_view=true", "episodes=2", "tests=[ood]"]
+    cfg = _config(root, *asked, f"results_dir={tmp_path}")
+    ((name, path),) = evaluate(cfg).paths.items()
+    beside = done.paths[name].relative_to(root / "results")
+    assert path == tmp_path / "aligned" / beside
+    episodes = [
+        [{k: v for k, v in e.items() if k != "seconds"} for e in read_result(file)["episodes"][:2]]
+        for file in (path, done.paths[name])
+    ]
+    assert episodes[0] == episodes[1]
+    assert not ResultSet.load(tmp_path).results
+    assert len(ResultSet.load(tmp_path / "aligned").results) == 1
 
 
 def test_chunks_of_a_longer_evaluation_are_kept_by_a_shorter_one(evaluated, tmp_path):

@@ -160,6 +160,7 @@ def test_a_training_that_is_requeued_is_the_same_to_the_bit(alone):
         assert a.read_bytes() == b.read_bytes(), name
 
 
+@pytest.mark.long
 def test_chunks_of_an_evaluation_on_two_nodes(alone, cluster):
     """`eval.py executor=ray`: chunks of one policy, side by side, end in the same result."""
     root, expected = alone

@@ -81,6 +81,7 @@ def _collect(crew: Any, ended: dict[Any, Any], until: Callable[[], bool]) -> Non
             ended[done.task] = done.value
 
 
+@pytest.mark.long
 def test_a_process_is_killed_twenty_times(cluster, tmp_path, caplog):
     tasks = [("die", (str(tmp_path / f"task{i}"), 5)) for i in range(4)]
     values = dict(RayExecutor(config(cluster, retries=5)).run(setup, tasks))

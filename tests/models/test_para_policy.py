@@ -245,7 +245,7 @@ def test_a_prediction_is_consistent_with_its_pixels(model):
         assert (chunk.positions[:, 2] <= 0.32).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_overfits_one_batch_to_millimetres():
     policy = build()
     batch = make_batch(4, HORIZON, SIZE)

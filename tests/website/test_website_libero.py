@@ -97,6 +97,14 @@ def test_success_by_camera_counts_each_episode_by_where_its_camera_stood(tmp_pat
     assert rates["15° higher alone"].endswith("n=1")
     assert rates["roll of 10°"] == "not run"
     assert rates["all"].endswith("n=20")
+    assert {line.split(" | ")[5].rstrip(" |") for line in lines} == {"not run"}
+    for episode in episodes:
+        episode |= {"success": True, "stage": "PLACE"}
+    write_result(tmp_path / "aligned", result)
+    lines = libero_cameras_table(Numbers(ResultSet.load(tmp_path))).splitlines()[2:]
+    row = next(line.split(" | ") for line in lines if "orbit of 45°" in line)
+    assert row[3].startswith("0.0 %")
+    assert row[5].startswith("100.0 %"), "results with aligned views are mixed into no others"
 
 
 def test_the_film_is_of_the_most_demos_that_both_policies_were_run_with(tmp_path):
