@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from envs.splits import TESTS, load_split
+from para.aligned_table import aligned_table
 from para.errors import ResultError
 from para.evaluation.result_set import ResultSet, StoredResult
 from para.evaluation.results import (
@@ -287,6 +288,7 @@ TABLES: dict[str, Table] = {
     "opponents": opponents_table,
     "three_way": three_way_table,
     "more_steps": more_steps_table,
+    "aligned": lambda numbers, _: aligned_table(numbers),
     "libero": lambda numbers, _: libero_table(numbers),
     "libero_cameras": lambda numbers, _: libero_cameras_table(numbers),
     "libero_expert": lambda _, results_dir: libero_expert_table(results_dir),

@@ -32,6 +32,24 @@ def test_pages_are_up_to_date_with_the_results(page):
     assert fill(text, ROOT / "results") == text, "run: python -m para.report"
 
 
+def test_aligned_views_stand_beside_those_as_seen(tmp_path: Path):
+    text = "<!-- aligned -->\n<!-- /aligned -->\n"
+    assert "not run: `python scripts/eval.py" in fill(text, tmp_path)
+    write(tmp_path, "para", seed=0, successes=3)
+    write(tmp_path / "aligned", "para", seed=0, successes=9)
+    write(tmp_path / "aligned", "regression", seed=0, successes=5)
+    rows = fill(text, tmp_path).splitlines()[3:5]
+    cells = [[cell.strip() for cell in row.split("|")[3:-1]] for row in rows]
+    dev = " n=10 (dev starts)"
+    assert cells == [
+        ["PARA", f"30.0 % [10.8, 60.3]{dev}", f"90.0 % [59.6, 98.2]{dev}"],
+        ["Global regression", "not run", f"50.0 % [23.7, 76.3]{dev}"],
+    ]
+    result_path(tmp_path / "aligned", make_result("lr", "para")).write_text("{")
+    with pytest.raises(ResultError, match="aligned/bowl_on_plate.*damaged"):
+        fill(text, tmp_path)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_in_a_page(name):
     assert any(f"<!-- {name} -->" in (ROOT / page).read_text(encoding="utf-8") for page in PAGES)
