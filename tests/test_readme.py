@@ -46,7 +46,7 @@ def test_aligned_views_stand_beside_those_as_seen(tmp_path: Path):
         ["Global regression", "not run", f"50.0 % [23.7, 76.3]{dev}"],
     ]
     result_path(tmp_path / "aligned", make_result("lr", "para")).write_text("{")
-    with pytest.raises(ResultError, match="aligned/bowl_on_plate.*damaged"):
+    with pytest.raises(ResultError, match=r"aligned/bowl_on_plate.*damaged"):
         fill(text, tmp_path)
 
 

@@ -100,6 +100,10 @@ class EvalConfig(CommonConfig):
             self.sweep is None or self.split.simulated,
             f"sweep= disturbs simulated episodes, and split={self.split.name} has none.",
         )
+        require(
+            not self.align_view or self.split.simulated,
+            f"align_view=true turns simulated views, and split={self.split.name} has none.",
+        )
         require(bool(self.tests), "tests=[] leaves nothing to evaluate; use [ood,sanity].")
         require(
             len(set(self.tests)) == len(self.tests),

@@ -55,8 +55,8 @@ class FloorRun(TrainedRun):
         return [self.folder.absolute()] if self.demos else []
 
     def inference(self, asked: Inference) -> Inference:
-        """See `TrainedRun`: a floor's plan is executed as a whole, and it sees what there is."""
-        return replace(asked, execute=WHOLE, ensemble=False, align_view=False)
+        """See `TrainedRun`: a floor's plan is executed as a whole."""
+        return replace(asked, execute=WHOLE, ensemble=False)
 
     def require_known(self, instructions: Collection[str]) -> None:
         """See `TrainedRun`: what a task may say is known."""
@@ -70,12 +70,18 @@ def floor_run(cfg: EvalConfig) -> FloorRun:
     """The floor that `cfg.model` names, on `cfg.split`.
 
     Raises:
-        ConfigError: It is asked for with a backbone, or of a task that has no expert.
+        ConfigError: It is asked for with a backbone or with aligned views, or of a task that has no
+            expert.
         DataError: It needs demos and they are not there; names the command that makes them.
     """
     name = str(cfg.model)
     require(
         cfg.backbone is None, f"model={name} learns nothing and has no backbone: leave it away."
+    )
+    require(
+        not cfg.align_view,
+        f"align_view=true is for policies that learned from a usual view, and model={name} "
+        "learned nothing: leave it away.",
     )
     setting = setting_of(cfg)
     task = build_task(cfg.task)

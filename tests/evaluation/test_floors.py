@@ -134,4 +134,6 @@ def test_floors_are_evaluated_like_any_other(tmp_path):
 def test_a_floor_has_no_backbone(tmp_path):
     with pytest.raises(ConfigError, match="model=colour learns nothing and has no backbone"):
         floor_run(_config(tmp_path, "model=colour", "backbone=resnet18"))
+    with pytest.raises(ConfigError, match="model=colour learned nothing"):
+        floor_run(_config(tmp_path, "model=colour", "align_view=true"))
     assert [name for name, floor in FLOORS.items() if floor.ceiling] == ["expert"]

@@ -117,6 +117,8 @@ def test_what_cannot_be_evaluated_is_one_sentence(trained, tmp_path):
         check(load_config(EvalConfig, ["data=here"]))
     with pytest.raises(ConfigError, match="sweep= disturbs simulated episodes"):
         check(load_config(EvalConfig, ["split=own", "data=here", "sweep=noise"]))
+    with pytest.raises(ConfigError, match="align_view=true turns simulated views"):
+        check(load_config(EvalConfig, ["split=own", "data=here", "align_view=true"]))
     with pytest.raises(DataError, match="has no demos"):
         held_out_policies(evaluated(cfg, data=tmp_path))
     other = own_set(tmp_path / "own/tuesday", 3)
