@@ -28,7 +28,7 @@ from envs.libero.package import require_package
 from envs.libero.scenes import load_scene, split_origin
 from envs.libero.starts import BOWL, PLATE, RADII, TOLD_APART, TRAINED, WORKSPACE
 from para.errors import ConfigError, UnknownNameError
-from para.fields import choice, word
+from para.fields import choice, require, word
 
 OFFICIAL, VARIED = "official", "varied"
 TABLE, FIXTURE, IN_DRAWER = "table", "fixture", "drawer"
@@ -37,6 +37,8 @@ GRASP = Stage("GRASP", "lifted, not placed", "lifted")
 PLACE = Stage("PLACE", "placed", "placed on the plate")
 LIFTED = 0.04
 """The bowl counts as lifted when it is so much higher than at the start [m]."""
+CAMERA_KEYS = "camera_distance", "camera_elevation_deg", "camera_fovy_deg", "theta_max_deg"
+"""Of `EnvConfig`: where the table's camera stands."""
 COLOURS = {
     BOWL: (0.13, 0.13, 0.14),
     TOLD_APART: (0.35, 0.35, 0.37),
@@ -64,8 +66,16 @@ class LiberoConfig(TaskConfig):
     """The hand leans where the arm would be stretched: for bowls that stand far away or high."""
 
     def rules(self, key: str, run: Any) -> None:
-        """LIBERO is there, and has the scene."""
+        """LIBERO is there, and has the scene; nobody moves a camera that is not used."""
         super().rules(key, run)
+        usual = EnvConfig()
+        for name in CAMERA_KEYS:
+            asked = getattr(getattr(run, "env", usual), name)
+            require(
+                asked == getattr(usual, name),
+                f"env.{name}={asked:g} moves the table's camera, and LIBERO's stands where its "
+                "scene has it: leave it away. split=libero_cameras tests other cameras.",
+            )
         require_package()
         load_scene(self.suite, self.problem)
 

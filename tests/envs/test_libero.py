@@ -221,6 +221,18 @@ def test_unknown_suites_scenes_and_starts_are_named():
         TASK.check(load_task("bowl_on_plate").grid(0, "together"))
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["camera_distance=2", "camera_elevation_deg=40", "camera_fovy_deg=32", "theta_max_deg=5"],
+)
+def test_a_camera_that_is_not_used_is_not_moved(asked):
+    said = ["task=libero_spatial_0", f"env.{asked}"]
+    split = "split=libero_id"
+    for config, words in ((TrainConfig, [split]), (EvalConfig, [split]), (GenerateConfig, [])):
+        with pytest.raises(ConfigError, match=f"env.{asked} moves the table's camera"):
+            check(load_config(config, [*said, *words]))
+
+
 def test_splits_and_data_sets_of_the_other_simulator_are_refused():
     with pytest.raises(ConfigError, match="it has no demos called objpos, but libero"):
         check(load_config(TrainConfig, ["task=libero_spatial_0", "split=lr"]))
