@@ -162,7 +162,7 @@ def _write_page(
 ) -> None:
     """A page and all that it needs, in a folder of its own."""
     shutil.copytree(SOURCE / "static", folder / "static")
-    for run in numbers.runs:
+    for run in (*numbers.runs, *numbers.every.aligned.results):
         _copy(run.path, folder / "results" / content.folder(run))
     if (gallery.results_dir / LONGER_FILE).exists():
         _copy(gallery.results_dir / LONGER_FILE, folder / "results" / LONGER_FILE)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from baselines.floors import FLOORS
 from envs.splits import TESTS
-from para.evaluation.result_set import ResultSet, StoredResult, at_theta, theta_of
+from para.evaluation.result_set import ALIGNED, ResultSet, StoredResult, at_theta, theta_of
 from para.evaluation.results import (
     MAIN_MODELS,
     model_order,
@@ -31,7 +31,8 @@ from para.statistics import Comparison, Rate
 
 def folder(run: StoredResult) -> str:
     """Where a result lies below the results folder, which is its path on the site, too."""
-    return run.id.path("").as_posix()
+    asked = run.data["config"].get("evaluation", {})
+    return run.id.path(ALIGNED if asked.get("align_view") else "").as_posix()
 
 
 def href(run: StoredResult) -> str:

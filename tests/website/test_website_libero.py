@@ -100,11 +100,18 @@ def test_success_by_camera_counts_each_episode_by_where_its_camera_stood(tmp_pat
     assert {line.split(" | ")[5].rstrip(" |") for line in lines} == {"not run"}
     for episode in episodes:
         episode |= {"success": True, "stage": "PLACE"}
-    write_result(tmp_path / "aligned", result)
+    result["config"]["evaluation"] = {"align_view": True}
+    shown = write_result(tmp_path / "aligned", result)
     lines = libero_cameras_table(Numbers(ResultSet.load(tmp_path))).splitlines()[2:]
     row = next(line.split(" | ") for line in lines if "orbit of 45°" in line)
     assert row[3].startswith("0.0 %")
     assert row[5].startswith("100.0 %"), "results with aligned views are mixed into no others"
+    build_site(tmp_path, tmp_path, [], tmp_path / "out")
+    page = parse((tmp_path / "out" / "index.html").read_text())
+    rows = page.find(data_table="libero-cameras-1")[0].find("tbody")[0].find("tr")
+    (cells,) = (row.find("td") for row in rows if "orbit of 45°" in row.text)
+    links = [tmp_path / "out" / cells[k].find("a")[0].attributes["href"] for k in (0, 2)]
+    assert [link.read_bytes() == shown.read_bytes() for link in links] == [False, True]
 
 
 def test_the_film_is_of_the_most_demos_that_both_policies_were_run_with(tmp_path):
