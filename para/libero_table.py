@@ -60,7 +60,7 @@ def libero_expert_table(results_dir: Path) -> str:
     """The scripted expert on official starts, by task, and what a step costs."""
     result = benchmark(results_dir, "libero")
     if result is None:
-        return "not run: `python benchmarks/libero.py`"
+        return "not run: `python benchmarks/libero_tasks.py`"
     titles = "task", "instruction", "expert", "control steps", "CPU s an episode"
     lines = table_head(*titles, "expert, swapped", "moved in the swapped scene")
     for name, row in result["tasks"].items():

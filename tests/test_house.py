@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import packages_distributions
+
 import pytest
 
 from para.places import ROOT
@@ -17,3 +20,11 @@ def test_a_module_is_one_idea_of_at_most_so_many_lines(folder, most):
 def test_scripts_only_wire():
     for path in (ROOT / "scripts").glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 20, path
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "scripts", "examples"])
+def test_no_script_hides_a_package(folder):
+    """Python looks for packages in the folder of the script that it runs first of all."""
+    names = {path.stem for path in (ROOT / folder).glob("*.py")}
+    assert names
+    assert names & {*packages_distributions(), *sys.stdlib_module_names} == set()

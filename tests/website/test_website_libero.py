@@ -123,7 +123,7 @@ def test_the_film_is_of_the_most_demos_that_both_policies_were_run_with(tmp_path
 
 
 def test_the_expert_is_shown_task_by_task(tmp_path):
-    assert libero_expert_table(tmp_path) == "not run: `python benchmarks/libero.py`"
+    assert libero_expert_table(tmp_path) == "not run: `python benchmarks/libero_tasks.py`"
     row = {"instruction": "put it", "successes": 47, "n": 50, "steps": 252.4, "cpu_seconds": 3.66}
     speed = {"control_step_ms": 12.64, "robosuite_step_ms": 12.0, "ratio": 1.053}
     speed |= {"picture_128px_ms": 62.9, "reset_ms": 295.4, "memory_gb": 2.17}

@@ -1,6 +1,6 @@
 """LIBERO: can the expert do the ten tasks, and what does a step cost?
 
-    python benchmarks/libero.py [--starts N] [--swapped M] [task=NAME] [results_dir=results]
+    python benchmarks/libero_tasks.py [--starts N] [--swapped M] [task=NAME] [results_dir=results]
 
 Writes <results_dir>/benchmarks/libero.json: per task the expert's success on N official starts
 (50: all of them), control steps and CPU seconds an episode, the same on M starts of LIBERO-PRO's
@@ -21,21 +21,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[0] = str(ROOT)  # in the place of this folder, where this file would hide LIBERO's package
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from envs.base import EnvConfig, load_task  # noqa: E402
-from envs.libero.env import LiberoEnv  # noqa: E402
-from envs.libero.splits import STATES, SWAPPED  # noqa: E402
-from envs.libero.task import LiberoTask, libero_tasks  # noqa: E402
-from envs.table.expert import run_expert  # noqa: E402
-from para.errors import ResultError  # noqa: E402
-from para.evaluation.config import EvalConfig  # noqa: E402
-from para.files import atomic_write_json, read_json  # noqa: E402
-from para.statistics import Rate  # noqa: E402
-from para.system import git_hash, provenance, versions  # noqa: E402
+from envs.base import EnvConfig, load_task
+from envs.libero.env import LiberoEnv
+from envs.libero.splits import STATES, SWAPPED
+from envs.libero.task import LiberoTask, libero_tasks
+from envs.table.expert import run_expert
+from para.errors import ResultError
+from para.evaluation.config import EvalConfig
+from para.files import atomic_write_json, read_json
+from para.statistics import Rate
+from para.system import git_hash, provenance, versions
 
 REPEATS = 100
 EPISODES = 10
@@ -134,7 +131,7 @@ def main() -> None:
     before = read_json(path, ResultError) if path.exists() else {}
     made: dict[str, Any] = {"tasks": {}, "swapped": {}, **before}
     if arguments.starts:
-        made |= {**provenance("benchmarks/libero.py", sys.argv[1:]), "versions": versions()}
+        made |= {**provenance("benchmarks/libero_tasks.py", sys.argv[1:]), "versions": versions()}
         made["speed"] = speed(environment("libero_spatial_0"))
     for name in names:
         env = environment(name)
