@@ -265,7 +265,7 @@ def coverage_table(_: Numbers, results_dir: Path) -> str:
     """How often intervals over seeds and starts hold the truth, in simulated studies."""
     result = benchmark(results_dir, "coverage")
     if not result:
-        return "not run: `python benchmarks/coverage.py`"
+        return "not run: `python benchmarks/interval_coverage.py`"
     titles = ("seeds", "true rate", "sd between seeds", "between starts", "covered", "mean width")
     lines = table_head(*titles)
     for row in result["rows"]:

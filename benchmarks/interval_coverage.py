@@ -1,6 +1,6 @@
 """Do the 95 % intervals over seeds and starts cover?
 
-    python benchmarks/coverage.py [--studies 2000] [results_dir=results]
+    python benchmarks/interval_coverage.py [--studies 2000] [results_dir=results]
 
 Writes <results_dir>/benchmarks/coverage.json.
 
@@ -91,7 +91,12 @@ def main() -> None:
         sys.stdout.write(f"{row}\n")
     path = f"{results_dir}/benchmarks/coverage.json"
     atomic_write_json(
-        path, {**provenance("benchmarks/coverage.py", sys.argv[1:]), "starts": STARTS, "rows": rows}
+        path,
+        {
+            **provenance("benchmarks/interval_coverage.py", sys.argv[1:]),
+            "starts": STARTS,
+            "rows": rows,
+        },
     )
 
 
