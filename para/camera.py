@@ -41,6 +41,15 @@ def _matvec(matrix: Array, vector: Array) -> Array:
     return (matrix @ vector[..., None])[..., 0]
 
 
+def between_centres(homography: np.ndarray) -> np.ndarray:
+    """A map of pixel coordinates (..., 3, 3) for cv2, which counts from the centre of a pixel.
+
+    The centre of pixel (i, j) is (u, v) = (j + 0.5, i + 0.5); in cv2's coordinates it is (j, i).
+    """
+    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return np.linalg.inv(centre) @ homography @ centre
+
+
 @dataclass(frozen=True)
 class Camera:
     """A pinhole camera, or a batch of them.

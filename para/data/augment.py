@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from para.camera import Camera
+from para.camera import Camera, between_centres
 from para.data.config import AugmentConfig
 from para.doubles import double_array
 
@@ -72,8 +72,6 @@ def redraw(
 ) -> Tensor:
     """Warp, recolour and roughen frames (B, F, 3, H, W) in [0, 1]; those of a sample change alike.
 
-    The centre of pixel (i, j) is (u, v) = (j + 0.5, i + 0.5); in cv2's coordinates it is (j, i).
-
     Args:
         frames: On the CPU; they are not modified.
         new_to_old: Homographies (B, 3, 3) of pixel coordinates; edges repeat.
@@ -87,8 +85,7 @@ def redraw(
     new = np.empty_like(old)
     count, length, height, width, _ = old.shape
     if new_to_old is not None:
-        centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        maps = np.linalg.inv(centre) @ double_array(new_to_old) @ centre
+        maps = between_centres(double_array(new_to_old))
         warped = np.empty_like(old[0])
     for i in range(count):
         drawn = old[i]

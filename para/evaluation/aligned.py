@@ -15,7 +15,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from para.camera import Camera
+from para.camera import Camera, between_centres
 from para.types import Observation
 
 STEP = 0.05
@@ -42,10 +42,9 @@ def aligned(
     new_from_old = alignment(camera, usual, workspace)
     if np.abs(new_from_old - np.eye(3)).max() < SAME:
         return observation
-    corner = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # cv2 counts from a pixel's centre
     image = cv2.warpPerspective(
         observation.image,
-        np.linalg.inv(corner) @ new_from_old @ corner,
+        between_centres(new_from_old),
         (camera.width, camera.height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
