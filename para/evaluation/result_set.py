@@ -96,6 +96,11 @@ def _read(path: Path, folder: Path, _: tuple[int, ...]) -> StoredResult:
     if found.path(folder) != path:
         expected = found.path(folder).relative_to(folder).as_posix()
         raise ResultError(f"{path} says that it is {expected}, but lies elsewhere.")
+    if data["config"].get("evaluation", {}).get("align_view") and ALIGNED not in path.parts:
+        raise ResultError(
+            f"{path} is of views that were shown as the usual one (align_view=true), and would be "
+            f"taken for one of views as they are: move it to {found.path(folder / ALIGNED)}."
+        )
     return StoredResult(path, found, data)
 
 

@@ -422,6 +422,21 @@ def test_a_set_of_results_is_narrowed_before_anything_is_pooled(tmp_path):
     assert laptop.models("vp_io") == ["regression"]
 
 
+def test_a_result_of_aligned_views_is_taken_for_no_other(tmp_path):
+    result = make_result("lr", "regression")
+    result["config"]["evaluation"] = {"align_view": True}
+    path = write_result_file(tmp_path, result)
+    found = ResultSet.load(tmp_path)
+    assert not found.results
+    assert f"move it to aligned/{path.relative_to(tmp_path)}." in found.left_out[0].reason
+    path.unlink()
+    write_result_file(tmp_path / "aligned", result)
+    found = ResultSet.load(tmp_path)
+    assert not found.results
+    assert not found.left_out
+    assert len(found.aligned.results) == 1
+
+
 def test_budgets_count_every_stage():
     result = make_result("lr", "para")
     assert (total_steps(result), total_minutes(result)) == (1500, 3.5)
