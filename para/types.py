@@ -70,6 +70,7 @@ class Inference:
         ensemble: Average each plan with what earlier ones predicted for the same waypoints.
         align_view: Show it each view turned, shifted and zoomed towards the environment's usual one
             (`para.evaluation.aligned`).
+        tta: Looks at each image that a plan is the median of (`para.policies.tta`); 1: as it is.
     """
 
     execute: int = 4
@@ -77,3 +78,4 @@ class Inference:
     precision: str = "fp32"
     ensemble: bool = False
     align_view: bool = False
+    tta: int = 1

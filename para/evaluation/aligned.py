@@ -10,12 +10,10 @@ relative to the camera, needs no correction. What only another eye would see sta
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import cv2
 import numpy as np
 
-from para.camera import Camera, between_centres
+from para.camera import Camera
+from para.policies.tta import seen_through
 from para.types import Observation
 
 STEP = 0.05
@@ -38,18 +36,10 @@ def aligned(
         Image and camera after the map of `alignment`; edges repeat. The observation itself where
         there is nothing to do.
     """
-    camera = observation.camera
-    new_from_old = alignment(camera, usual, workspace)
+    new_from_old = alignment(observation.camera, usual, workspace)
     if np.abs(new_from_old - np.eye(3)).max() < SAME:
         return observation
-    image = cv2.warpPerspective(
-        observation.image,
-        between_centres(new_from_old),
-        (camera.width, camera.height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return replace(observation, image=image, camera=camera.warped(new_from_old))
+    return seen_through(observation, new_from_old)
 
 
 def alignment(

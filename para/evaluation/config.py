@@ -56,6 +56,10 @@ class EvalConfig(CommonConfig):
     align_view: bool = False
     """Show policies each view turned, shifted and zoomed towards the usual one, camera and all
     (`para.evaluation.aligned`). Their results go to <results_dir>/aligned."""
+    tta: int = number(1, least=1, most=256)
+    """Test-time augmentation: looks at each image, shifted, turned and zoomed, that a plan is the
+    median of (`para.policies.tta`); 1: the image as it is. Policies that were not trained on images
+    that move with the camera get 1. The YAML file takes what the task usually has."""
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
     video: int = number(1, least=0, most=100_000)
@@ -88,7 +92,10 @@ class EvalConfig(CommonConfig):
     @property
     def inference(self) -> Inference:
         """How the policies are run."""
-        return Inference(self.execute, self.subcell, self.precision, self.ensemble, self.align_view)
+        return Inference(
+            *(self.execute, self.subcell, self.precision, self.ensemble, self.align_view),
+            self.tta,
+        )
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""

@@ -22,7 +22,7 @@ from para.data.own import OwnSet, open_own
 from para.doubles import double_array
 from para.errors import CheckpointError, ConfigError
 from para.evaluation.config import EvalConfig
-from para.evaluation.trained import training_command
+from para.evaluation.trained import training_command, usable
 from para.files import atomic_write_json
 from para.policies.base import Policy
 from para.pretrained import policy_folder
@@ -150,10 +150,11 @@ class HeldOut:
     def _predicted(
         self, dataset: DemoDataset, cfg: EvalConfig
     ) -> Iterator[tuple[dict[str, torch.Tensor], list[Observation], list[ActionChunk]]]:
+        inference = usable(cfg.inference, self.trained)
         for samples in np.split(np.arange(len(dataset)), range(BATCH, len(dataset), BATCH)):
             batch = dataset.batch(samples)
             observations = observations_of(batch, dataset.instructions(samples))
-            yield batch, observations, self.policy.predict(observations, cfg.inference)
+            yield batch, observations, self.policy.predict(observations, inference)
 
 
 def held_out_policies(cfg: EvalConfig) -> list[HeldOut]:

@@ -21,7 +21,9 @@ from para.evaluation.rollout import Predicts
 from para.executors import here
 from para.heads import HEADS
 from para.policies.base import POLICIES
+from para.policies.tta import NEEDED
 from para.runs.commands import command_of
+from para.runs.config import TrainConfig
 from para.runs.contents import POLICY, POLICY_META
 from para.runs.folders import find_runs, run_id, setting_of, trained_setting
 from para.runs.identity import ResultId
@@ -70,7 +72,7 @@ class TrainedRun:
 
     def inference(self, asked: Inference) -> Inference:
         """How it is run where `asked` is what the command line says."""
-        return asked
+        return usable(asked, policy_config(self.folder, self.meta))
 
     def require_known(self, instructions: Collection[str]) -> None:
         """Raise `ConfigError` unless the policy knows the instructions that it will be told."""
@@ -89,6 +91,14 @@ class TrainedRun:
         head = [HEADS[model["head"]["kind"]]] if "head" in model else []
         told = [TEXTS[text["kind"]]] if (text := trained.get("text")) else []
         return [POLICIES[model["kind"]], BACKBONES[trained["backbone"]["kind"]], *head, *told]
+
+
+def usable(asked: Inference, trained: TrainConfig) -> Inference:
+    """What of `asked` a policy can be run with: test-time augmentation that it was trained with."""
+    follows = POLICIES[trained.model.kind].follows
+    if follows >= NEEDED and all(getattr(trained.augment, key) > 0 for key in NEEDED):
+        return asked
+    return replace(asked, tta=1)
 
 
 def trained_runs(cfg: EvalConfig) -> list[TrainedRun]:

@@ -55,8 +55,8 @@ class FloorRun(TrainedRun):
         return [self.folder.absolute()] if self.demos else []
 
     def inference(self, asked: Inference) -> Inference:
-        """See `TrainedRun`: a floor's plan is executed as a whole."""
-        return replace(asked, execute=WHOLE, ensemble=False)
+        """See `TrainedRun`: a floor's plan is executed as a whole, and sees no image."""
+        return replace(asked, execute=WHOLE, ensemble=False, tta=1)
 
     def require_known(self, instructions: Collection[str]) -> None:
         """See `TrainedRun`: what a task may say is known."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from para.backbones.weights import load_strict
 from para.errors import CheckpointError, ConfigError, ParaError
 from para.fields import LOCAL, marked, number, word
 from para.policies.frames import WORLD, Frame
+from para.policies.tta import NEEDED, agreed, looks
 from para.registry import Registry
 from para.text import Text, TextConfig, build_text
 from para.types import ActionChunk, Inference, Observation
@@ -172,6 +173,8 @@ class Policy(nn.Module, ABC):
                     f"This policy reads images {expected}, got {observation.image.shape}. Render "
                     f"with image_size={self.image_size}, or resize image and camera together."
                 )
+        if inference.tta > 1:
+            return self._agreed(observations, inference)
         device = self.ee_mean.device
         images = np.stack([observation.image for observation in observations])
         images = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
@@ -183,6 +186,20 @@ class Policy(nn.Module, ABC):
             chunks = self._predict(images, observations, inference)
         self.train(was_training)
         return chunks
+
+    def _agreed(
+        self, observations: Sequence[Observation], inference: Inference
+    ) -> list[ActionChunk]:
+        """`predict` from several looks at each observation."""
+        if not self.follows >= NEEDED:
+            raise ObservationError(
+                f"tta={inference.tta}: model={self.cfg.name} answers in coordinates that do "
+                "not follow a shifted, turned and zoomed image. Use tta=1."
+            )
+        count = inference.tta
+        seen = [look for observation in observations for look in looks(observation, count)]
+        chunks = self.predict(seen, replace(inference, tta=1))
+        return [agreed(chunks[i : i + count]) for i in range(0, len(chunks), count)]
 
     @abstractmethod
     def _predict(

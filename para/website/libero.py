@@ -72,11 +72,14 @@ class LiberoRow(Bounded):
 
     @property
     def demos(self) -> str:
-        """'32 varied': how many train it, of which regime; 'execute=8' if that is unusual."""
+        """'32 varied': how many train it, of which regime; 'execute=8', 'tta=8' if so."""
         task, layout = load_task(self.setting.task), self.setting.layout
         count = len(training_indices(load_split(self.split), task, layout))
-        asked = {run.data["config"].get("evaluation", {}).get("execute") for run in self.runs}
-        unusual = [f", execute={k}" for k in sorted(asked - {None, EvalConfig.execute})]
+        unusual = []
+        for key in ("execute", "tta"):
+            asked = {run.data["config"].get("evaluation", {}).get(key) for run in self.runs}
+            plain = {None, getattr(EvalConfig, key)}
+            unusual += [f", {key}={value}" for value in sorted(asked - plain)]
         return f"{count} {layout}{''.join(unusual)}"
 
     @property

@@ -28,6 +28,7 @@ from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta, save_policy
 from para.text import TEXTS
 from para.training.stages import stage_configs
+from para.types import Inference
 from para.video import probe_video
 from tests import warm_scripts
 from tests.runs_fixture import policy_meta
@@ -156,6 +157,16 @@ def test_aligned_views_are_results_of_their_own(evaluated, tmp_path):
     assert episodes[0] == episodes[1]
     assert not ResultSet.load(tmp_path).results
     assert len(ResultSet.load(tmp_path / "aligned").results) == 1
+
+
+def test_only_who_was_trained_on_moved_cameras_looks_several_times(evaluated, tmp_path):
+    root, _ = evaluated
+    _train(tmp_path, "model=para", "augment=colour")
+    asked = [f"results_dir={tmp_path}", "tta=3", "episodes=1", "tests=[ood]"]
+    for runs, expected in ((root, [3, 1]), (tmp_path, [1])):
+        cfg = _config(root, *asked, f"runs_dir={runs / 'runs'}")
+        assert [run.inference(cfg.inference).tta for run in trained_runs(cfg)] == expected
+        assert evaluate(cfg).new_episodes == len(expected)
 
 
 def test_chunks_of_a_longer_evaluation_are_kept_by_a_shorter_one(evaluated, tmp_path):

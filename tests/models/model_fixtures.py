@@ -39,6 +39,18 @@ def model_config(name: str, **changes: object) -> PolicyConfig:
     return OmegaConf.to_object(OmegaConf.merge(merged, values, changes))
 
 
+def turning_config(name: str, horizon: int) -> PolicyConfig:
+    """`model_config` of a policy that says how the hand turns."""
+    pixels = hasattr(model_config(name), "head")
+    changes = {"head": {"rotation_bins": 36}} if pixels else {"rotations": True}
+    return model_config(name, horizon=horizon, **changes)
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest angle between hands [rad]: half a turn is none."""
+    return float(np.abs((a - b + np.pi / 2) % np.pi - np.pi / 2).max())
+
+
 def backbone_config(name: str | None = None, **changes: object) -> BackboneConfig:
     """configs/backbone/<name>.yaml as its dataclass, with changes; None: a small one."""
     values, kind = SMALL, "timm"

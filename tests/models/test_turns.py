@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from model_fixtures import MODELS, backbone_config, make_batch, model_config, observations
+from model_fixtures import (
+    MODELS,
+    apart,
+    backbone_config,
+    make_batch,
+    model_config,
+    observations,
+    turning_config,
+)
 
 from baselines.coordinates import CoordinatesPolicy
 from para.camera import Camera
@@ -18,15 +26,9 @@ from para.policies.base import build_policy
 SIZE, HORIZON = 64, 3
 
 
-def config(model: str):
-    pixels = hasattr(model_config(model), "head")
-    changes = {"head": {"rotation_bins": 36}} if pixels else {"rotations": True}
-    return model_config(model, horizon=HORIZON, **changes)
-
-
 def build(model: str):
     torch.manual_seed(0)
-    return build_policy(config(model), backbone_config(), SIZE)
+    return build_policy(turning_config(model, HORIZON), backbone_config(), SIZE)
 
 
 def turned_batch(batch: int = 2) -> dict[str, torch.Tensor]:
@@ -41,14 +43,9 @@ def turned_batch(batch: int = 2) -> dict[str, torch.Tensor]:
     return made
 
 
-def apart(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest angle between hands: half a turn is none."""
-    return float(np.abs((a - b + np.pi / 2) % np.pi - np.pi / 2).max())
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_can_predict_rotation(model):
-    assert config(model).predicts_rotation
+    assert turning_config(model, HORIZON).predicts_rotation
     assert not model_config(model).predicts_rotation
 
 
