@@ -225,7 +225,8 @@ class PolicyEvaluation:
             "hardware": hardware(),
             "versions": versions(),
             "config": {
-                "evaluation": _portable(asdict(cfg)),
+                "evaluation": _portable(asdict(cfg))
+                | {"tta": self.run.inference(cfg.inference).tta},  # of what was asked, what it got
                 "training": _portable(meta["config"]),
             },
             "evaluation": {

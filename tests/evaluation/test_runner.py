@@ -166,7 +166,10 @@ def test_only_who_was_trained_on_moved_cameras_looks_several_times(evaluated, tm
     for runs, expected in ((root, [3, 1]), (tmp_path, [1])):
         cfg = _config(root, *asked, f"runs_dir={runs / 'runs'}")
         assert [run.inference(cfg.inference).tta for run in trained_runs(cfg)] == expected
-        assert evaluate(cfg).new_episodes == len(expected)
+        done = evaluate(cfg)
+        assert done.new_episodes == len(expected)
+        results = map(read_result, done.paths.values())
+        assert [result["config"]["evaluation"]["tta"] for result in results] == expected
 
 
 def test_chunks_of_a_longer_evaluation_are_kept_by_a_shorter_one(evaluated, tmp_path):
