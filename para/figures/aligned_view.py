@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from envs.base import EnvConfig, load_task
 from para.evaluation.aligned import aligned
-from para.figures.drawing import panel_title
+from para.figures.drawing import image_panel, panel_title
 from para.figures.style import LIGHT, PARA_BLUE, new_figure, themed
 from para.files import atomic_write
 from para.places import ROOT
@@ -88,15 +88,10 @@ def draw(path: Path = ROOT / "docs" / "aligned_view.png") -> None:
 
 
 def _panel(axes: Axes, view: Observation) -> None:
-    size = view.camera.width
-    axes.imshow(view.image, extent=(0, size, size, 0), interpolation="none")
+    image_panel(axes, view.image)
     start, end = arrow(view)
     style = {"arrowstyle": "-|>", "linewidth": 2, "color": PARA_BLUE, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", end, start, arrowprops=style)
-    axes.set_xlim(0, size)
-    axes.set_ylim(size, 0)
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 if __name__ == "__main__":

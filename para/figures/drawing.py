@@ -63,6 +63,13 @@ def rate_line(axes: Axes, model: str, xs: Sequence[float], rates: Sequence[Rate]
     )
 
 
+def image_panel(axes: Axes, image: np.ndarray) -> None:
+    """An image (H, W, 3) whose pixel coordinates (u, v) are the data coordinates."""
+    height, width = image.shape[:2]
+    axes.imshow(image, extent=(0, width, height, 0), interpolation="none")
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+
+
 def published_line(axes: Axes, model: str, xs: Sequence[float], values: Sequence[float]) -> None:
     """Published success rates [%]: thin, pale, hollow marks, never to be taken for measured."""
     style = model_style(model)

@@ -28,7 +28,6 @@ from para.runs.folders import run_dir
 from para.runs.policy_file import read_policy_meta, save_policy
 from para.text import TEXTS
 from para.training.stages import stage_configs
-from para.types import Inference
 from para.video import probe_video
 from tests import warm_scripts
 from tests.runs_fixture import policy_meta
