@@ -182,7 +182,6 @@ class Task(ABC):
         instruction: What a policy is told, `Observation.instruction`; see `instruct`.
         turns: The hand must turn: waypoints carry a yaw, and what a policy predicts is executed.
         settle_steps: Control steps for which the expert's hand rests before its fingers move.
-        tta: Looks at each image that plans are usually the median of (`para.policies.tta`).
         robots: Names of the robots that can do it.
         layouts: Ways in which its objects are placed; the first is the usual one.
         objects: Its objects, in the order of conditions.
@@ -201,7 +200,6 @@ class Task(ABC):
     instruction: ClassVar[str]
     turns: ClassVar[bool] = False
     settle_steps: ClassVar[int] = 0
-    tta: ClassVar[int] = 1
     robots: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[str, ...]]
     objects: ClassVar[tuple[TaskObject, ...]]

@@ -38,10 +38,6 @@ def _usual_dataset(*, _root_: DictConfig) -> str:
     return _task_of(_root_).datasets[0]
 
 
-def _usual_tta(*, _root_: DictConfig) -> int:
-    return _task_of(_root_).tta
-
-
 def _if_turns(yes: Any, no: Any, *, _root_: DictConfig) -> Any:
     return yes if _is_of_every_task(_root_) or _task_of(_root_).turns else no
 
@@ -72,15 +68,13 @@ def _of_model(table: DictConfig, *, _root_: DictConfig) -> Any:
     return table[kind] if kind in table else table["others"]
 
 
-# What YAML files say that depends on the chosen task or model: a task's usual layout, data set and
-# test-time augmentation, a value for tasks that turn the hand (envs.base.Task.turns) with another
-# for those that do not, one for varied looks with another for fixed ones (and the same where no
-# object is named by its colour), and a value of a table: for all tasks at once, tasks that turn the
-# hand, varied looks and tasks whose instruction names objects (the first that holds), or for kinds
-# of models.
+# What YAML files say that depends on the chosen task or model: a task's usual layout and data set,
+# a value for tasks that turn the hand (envs.base.Task.turns) with another for those that do not,
+# one for varied looks with another for fixed ones (and the same where no object is named by its
+# colour), and a value of a table: for all tasks at once, tasks that turn the hand, varied looks and
+# tasks whose instruction names objects (the first that holds), or for kinds of models.
 OmegaConf.register_new_resolver("usual_layout", _usual_layout, replace=True)
 OmegaConf.register_new_resolver("usual_dataset", _usual_dataset, replace=True)
-OmegaConf.register_new_resolver("usual_tta", _usual_tta, replace=True)
 OmegaConf.register_new_resolver("if_turns", _if_turns, replace=True)
 OmegaConf.register_new_resolver("if_varied", _if_varied, replace=True)
 OmegaConf.register_new_resolver("if_recoloured", _if_recoloured, replace=True)

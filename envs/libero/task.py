@@ -92,7 +92,6 @@ class LiberoTask(Task):
     description = "Take the black bowl from where the instruction says, and put it on the plate."
     instruction = "put the black bowl on the plate"
     robots = ("panda",)
-    tta = 8  # the rim of a bowl is grasped, to a few millimetres: docs/libero.md
     layouts = (VARIED, OFFICIAL, HUMAN)
     objects = tuple(TaskObject(name, RADII[name], COLOURS[name]) for name in RADII)
     stages = (MISS, GRASP, PLACE)

@@ -59,7 +59,7 @@ class EvalConfig(CommonConfig):
     tta: int = number(1, least=1, most=256)
     """Test-time augmentation: looks at each image, shifted, turned and zoomed, that a plan is the
     median of (`para.policies.tta`); 1: the image as it is. Policies that were not trained on images
-    that move with the camera get 1. The YAML file takes what the task usually has."""
+    that move with the camera get 1."""
     precision: str = choice("fp32", ("fp32", "bf16"))
     """Of inference: fp32 | bf16 (autocast; twice as fast for video backbones on a CPU)."""
     video: int = number(1, least=0, most=100_000)

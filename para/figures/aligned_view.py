@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from envs.base import EnvConfig, load_task
 from para.evaluation.aligned import aligned
 from para.figures.drawing import image_panel, panel_title
-from para.figures.style import LIGHT, PARA_BLUE, new_figure, themed
-from para.files import atomic_write
+from para.figures.style import LIGHT, PARA_BLUE, new_figure, save_picture, themed
 from para.places import ROOT
 from para.runs.identity import Setting
 from para.types import Observation
@@ -71,7 +69,6 @@ def draw(path: Path = ROOT / "docs" / "aligned_view.png") -> None:
     """Write the picture of docs/protocol.md."""
     with themed(LIGHT):
         figure = new_figure(7.2, 3.9)
-        FigureCanvasAgg(figure)
         grid = figure.add_gridspec(2, len(VIEWS_DEG))
         for k, pair in enumerate(pairs()):
             for row, view in enumerate((pair.seen, pair.shown)):
@@ -81,10 +78,7 @@ def draw(path: Path = ROOT / "docs" / "aligned_view.png") -> None:
                     panel_title(axes, pair.title, LIGHT)
                 if k == 0:
                     axes.set_ylabel(("as seen", "as shown")[row], fontsize=9.5)
-        with atomic_write(path) as aside:
-            figure.savefig(
-                aside, dpi=170, facecolor=LIGHT.surface, metadata={"Software": None}, format="png"
-            )
+        save_picture(figure, path)
 
 
 def _panel(axes: Axes, view: Observation) -> None:

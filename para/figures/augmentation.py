@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Polygon
 
 from envs.base import EnvConfig, load_task
@@ -22,8 +21,7 @@ from para.data.augment import augment
 from para.data.config import GEOMETRIC, AugmentConfig
 from para.figures.drawing import Drawing, panel_title
 from para.figures.sources import Sources
-from para.figures.style import LIGHT, PARA_BLUE, Theme, new_figure, themed
-from para.files import atomic_write
+from para.figures.style import LIGHT, PARA_BLUE, Theme, new_figure, save_picture, themed
 from para.places import CONFIGS, ROOT
 from para.runs.identity import Setting
 
@@ -179,11 +177,7 @@ def draw(path: Path = ROOT / "docs" / "augmentation.png") -> None:
     """Write the picture of docs/ and README.md."""
     with themed(LIGHT):
         figure = augmentation_figure(None, LIGHT).figure
-        FigureCanvasAgg(figure)
-        with atomic_write(path) as aside:
-            figure.savefig(
-                aside, dpi=170, facecolor=LIGHT.surface, metadata={"Software": None}, format="png"
-            )
+        save_picture(figure, path)
 
 
 if __name__ == "__main__":

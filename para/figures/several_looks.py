@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from envs.base import load_task
 from para.figures.drawing import image_panel, panel_title
-from para.figures.style import LIGHT, PARA_BLUE, new_figure, themed
-from para.files import atomic_write
+from para.figures.style import LIGHT, PARA_BLUE, new_figure, save_picture, themed
 from para.places import ROOT
 from para.policies.tta import agreed, looks
 from para.pretrained import policy_folder
@@ -64,7 +62,6 @@ def draw(path: Path = ROOT / "docs" / "several_looks.png") -> None:
     found = answers()
     with themed(LIGHT):
         figure = new_figure(7.2, 3.0)
-        FigureCanvasAgg(figure)
         grid = figure.add_gridspec(2, COUNT // 2 + 2)
         for k, (view, grasp) in enumerate(zip(found.seen, found.grasps, strict=True)):
             axes = figure.add_subplot(grid[k // (COUNT // 2), k % (COUNT // 2)])
@@ -73,10 +70,7 @@ def draw(path: Path = ROOT / "docs" / "several_looks.png") -> None:
             if k == 0:
                 panel_title(axes, "as seen", LIGHT)
         _all(figure.add_subplot(grid[:, COUNT // 2 :]), found)
-        with atomic_write(path) as aside:
-            figure.savefig(
-                aside, dpi=170, facecolor=LIGHT.surface, metadata={"Software": None}, format="png"
-            )
+        save_picture(figure, path)
 
 
 def _all(axes: Axes, found: Answers) -> None:

@@ -201,6 +201,15 @@ def save_figure(figure: Figure, stem: Path, theme: Theme, dpi: int = 200) -> lis
     return [svg, png]
 
 
+def save_picture(figure: Figure, path: Path, theme: Theme = LIGHT) -> None:
+    """Write a PNG for docs/; the same figure gives the same bytes."""
+    FigureCanvasAgg(figure)
+    with atomic_write(path) as aside:
+        figure.savefig(
+            aside, dpi=170, facecolor=theme.surface, metadata={"Software": None}, format="png"
+        )
+
+
 def _photographs_as_jpeg(svg: str) -> str:
     """Re-encode embedded opaque pictures as JPEG, about a sixth of their size as PNG."""
 
