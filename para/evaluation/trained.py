@@ -148,6 +148,12 @@ def trained_run(cfg: EvalConfig, folder: Path) -> TrainedRun:
             f"execute={cfg.execute}, but {folder} predicts {horizon} waypoints: only predicted "
             f"waypoints can be executed. Use execute={horizon} or less."
         )
+    if cfg.tta > usable(cfg.inference, trained).tta:
+        _logger.warning(
+            "tta=%d: %s was not trained on images that move with the camera (augment=%s), and gets "
+            "one look.",
+            *(cfg.tta, folder, trained.augment.name),
+        )
     if not meta["finished"]:
         _logger.warning("%s: training has not finished; evaluating what there is.", folder)
     found = ResultId(

@@ -1,10 +1,12 @@
 """One image as a policy is shown it with `tta=8`, and where each look says the bowl is grasped.
 
-python -m para.figures.several_looks    draws docs/several_looks.png
+python scripts/train.py model=para, then python -m para.figures.several_looks FOLDER, the folder of
+that run (runs/.../seed0), draws docs/several_looks.png.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +14,17 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from envs.base import load_task
+from para.errors import ConfigError
+from para.evaluation.trained import usable
 from para.figures.drawing import image_panel, panel_title
 from para.figures.style import LIGHT, PARA_BLUE, new_figure, save_picture, themed
 from para.places import ROOT
 from para.policies.tta import agreed, looks
-from para.pretrained import policy_folder
 from para.runs.policy_file import load_policy, policy_config
-from para.types import Observation
+from para.types import Inference, Observation
 
-POLICY = "para_lr"
 START = 216
-"""Of the training grid, on the half that this policy was not trained on."""
+"""Of the training grid, on the half that no demonstration of split=lr shows."""
 COUNT = 8
 ZOOM_PX = 7
 """Half the side of what the last panel shows."""
@@ -43,10 +45,20 @@ class Answers:
     median: np.ndarray
 
 
-def answers() -> Answers:
-    """The first plan of an episode."""
-    policy, meta = load_policy(policy_folder(POLICY))
-    trained = policy_config(policy_folder(POLICY), meta)
+def answers(folder: Path) -> Answers:
+    """The first plan of an episode, of the policy in a run's folder.
+
+    Raises:
+        ConfigError: It was not trained on images that move with the camera, so its looks say little
+            about each other.
+    """
+    policy, meta = load_policy(folder)
+    trained = policy_config(folder, meta)
+    if usable(Inference(tta=COUNT), trained).tta == 1:
+        raise ConfigError(
+            f"{folder} was trained with augment={trained.augment.name}, on images that do not move "
+            "with the camera: it takes one look. Give the folder of a run with augment=camera."
+        )
     task = load_task(trained.task.name)
     env = task.environment(trained.robot, trained.layout, trained.env)
     env.begin(task.grid(START, trained.layout))
@@ -57,9 +69,9 @@ def answers() -> Answers:
     return Answers(seen, np.array([c.positions[k] for c in chunks]), plan.positions[k])
 
 
-def draw(path: Path = ROOT / "docs" / "several_looks.png") -> None:
-    """Write the picture of docs/protocol.md."""
-    found = answers()
+def draw(folder: Path, path: Path = ROOT / "docs" / "several_looks.png") -> None:
+    """Write the picture of docs/protocol.md, with the policy of a run's folder."""
+    found = answers(folder)
     with themed(LIGHT):
         figure = new_figure(7.2, 3.0)
         grid = figure.add_gridspec(2, COUNT // 2 + 2)
@@ -94,4 +106,4 @@ def _mark(
 
 
 if __name__ == "__main__":
-    draw()
+    draw(Path(sys.argv[1]))

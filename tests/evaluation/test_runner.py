@@ -158,7 +158,7 @@ def test_aligned_views_are_results_of_their_own(evaluated, tmp_path):
     assert len(ResultSet.load(tmp_path / "aligned").results) == 1
 
 
-def test_only_who_was_trained_on_moved_cameras_looks_several_times(evaluated, tmp_path):
+def test_only_who_was_trained_on_moved_cameras_looks_several_times(evaluated, tmp_path, caplog):
     root, _ = evaluated
     _train(tmp_path, "model=para", "augment=colour")
     asked = [f"results_dir={tmp_path}", "tta=3", "episodes=1", "tests=[ood]"]
@@ -169,6 +169,9 @@ def test_only_who_was_trained_on_moved_cameras_looks_several_times(evaluated, tm
         assert done.new_episodes == len(expected)
         results = map(read_result, done.paths.values())
         assert [result["config"]["evaluation"]["tta"] for result in results] == expected
+    said = [line for line in caplog.messages if line.startswith("tta=3")]
+    assert len(said) == 4, "two policies, each looked up here and evaluated"
+    assert all("(augment=colour), and gets one look" in line for line in said)
 
 
 def test_chunks_of_a_longer_evaluation_are_kept_by_a_shorter_one(evaluated, tmp_path):
