@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -92,10 +92,7 @@ class EvalConfig(CommonConfig):
     @property
     def inference(self) -> Inference:
         """How the policies are run."""
-        return Inference(
-            *(self.execute, self.subcell, self.precision, self.ensemble, self.align_view),
-            self.tta,
-        )
+        return Inference(**{field.name: getattr(self, field.name) for field in fields(Inference)})
 
     def rules(self, key: str, run: Any) -> None:
         """Something is tested, once."""

@@ -226,7 +226,7 @@ class PolicyEvaluation:
             "versions": versions(),
             "config": {
                 "evaluation": _portable(asdict(cfg))
-                | {"tta": self.run.inference(cfg.inference).tta},  # of what was asked, what it got
+                | asdict(self.run.inference(cfg.inference)),  # as it was run, not as was asked
                 "training": _portable(meta["config"]),
             },
             "evaluation": {

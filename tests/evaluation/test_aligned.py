@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from para.camera import Camera
 from para.evaluation.aligned import STEP, aligned, alignment
 from para.evaluation.rollout import rollout
 from para.types import ActionChunk, Inference, Observation
+from tests.markers import drawn, found
 
 CONFIG = EnvConfig(image_size=96)
 USUAL = viewpoint_camera(CONFIG)
@@ -62,18 +62,11 @@ def test_what_is_drawn_moves_to_where_the_camera_says(azimuth_deg):
     corners = [MIDDLE, [*low, 0.0], [*high, 0.1]]
     for point in np.array(corners):
         (pixel,), _ = camera.project(point[None])
-        image = np.zeros((96, 96, 3), np.uint8)
-        # a pixel's centre is half a pixel from its corner; eight bits behind the point
-        centre = tuple(int(c) for c in np.round((pixel - 0.5) * 256))
-        cv2.circle(image, centre, 3 * 256, (255, 255, 255), -1, cv2.LINE_AA, 8)
-        shown = aligned(_seen_by(camera, image), USUAL, WORKSPACE)
+        shown = aligned(_seen_by(camera, drawn(pixel, 96)), USUAL, WORKSPACE)
         (expected,), _ = shown.camera.project(point[None])
         if ((expected < 5) | (expected > 91)).any():
             continue  # turned out of the image
-        weight = shown.image[..., 0].astype(float)
-        rows, columns = np.mgrid[:96, :96] + 0.5
-        found = [(columns * weight).sum(), (rows * weight).sum()] / weight.sum()
-        np.testing.assert_allclose(found, expected, atol=0.3)
+        np.testing.assert_allclose(found(shown.image), expected, atol=0.3)
 
 
 def test_the_usual_view_stays_to_the_bit():

@@ -403,6 +403,8 @@ def test_committed_results_are_valid():
     found = ResultSet.load(Path(__file__).parents[2] / "results")
     assert found.results
     assert found.left_out == ()
+    beside = Path(__file__).parents[2] / "results" / "tuning" / "test_time_augmentation"
+    assert {read_result(path)["config"]["evaluation"]["tta"] for path in beside.iterdir()} == {8}
 
 
 def test_a_set_of_results_is_narrowed_before_anything_is_pooled(tmp_path):

@@ -30,7 +30,8 @@ def test_rows_are_those_splits_that_were_run_and_regimes_are_never_mixed(tmp_pat
         ("libero_pro_swap", "official"),
     ):
         result = in_libero(split, "para", layout)
-        result["config"]["evaluation"] = {"execute": 8 if layout == "official" else 4}
+        unusual = layout == "official"
+        result["config"]["evaluation"] = {"execute": 8, "tta": 3} if unusual else {"execute": 4}
         write_result(tmp_path, result)
     write_result(tmp_path, make_result("lr"))
     rows = [*libero_rows(Numbers(ResultSet.load(tmp_path)))]
@@ -38,7 +39,7 @@ def test_rows_are_those_splits_that_were_run_and_regimes_are_never_mixed(tmp_pat
         ("libero_id", "64 varied"),
         ("libero_pro_swap", "64 varied"),
         ("libero_pro_swap_n4", "4 varied"),
-        ("libero_pro_swap", "45 official, execute=8"),
+        ("libero_pro_swap", "45 official, execute=8, tta=3"),
     ]
 
 
