@@ -22,7 +22,7 @@ class EvalConfig(CommonConfig):
     """scripts/eval.py"""
 
     script: ClassVar[str] = "eval"
-    packages: ClassVar[tuple[str, ...]] = ("para.executors",)
+    packages: ClassVar[tuple[str, ...]] = ("para.executors", "envs.perturbations")
 
     split: Any = MISSING
     data: str | None = folder(None)

@@ -1,5 +1,7 @@
 """What a level of a sweep does to image and told camera, and that no level does nothing."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -183,6 +185,17 @@ def test_every_sweep_can_be_asked_for(name):
     cfg = load_config(EvalConfig, [f"sweep={name}"])
     assert (cfg.sweep.name, cfg.tests, cfg.video) == (name, ["ood"], 0)
     check(cfg)
+
+
+def test_a_sweep_can_be_the_first_thing_that_is_asked_for():
+    """Other tests have imported what the sweeps are made of; a command has not."""
+    program = (
+        "from para.cli import load_config\n"
+        "from para.evaluation.config import EvalConfig\n"
+        "print(load_config(EvalConfig, ['sweep=bump']).sweep.name)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.stdout, run.returncode) == ("bump\n", 0), run.stderr
 
 
 @pytest.mark.parametrize(
