@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,8 @@ HUMAN = "human"
 """Layout of LIBERO's own demos."""
 IMPORTED_LAYOUTS = {HUMAN: "source=libero path=FILE.hdf5"}
 """Layouts whose demos nobody makes: they are imported -> what import_demos is told."""
+MISSED_BY = 0.02, 0.10
+"""How far a first grasp has missed in demonstrations of how to try again [m]."""
 DEMOS_PER_VIEW = 10
 """Demos of each of the 64 viewpoints in the data set viewpoints."""
 
@@ -157,6 +160,30 @@ class Drawn(DemoSet):
         return task.draw(lambda _: somewhere(rng, low, high), layout, rng)
 
 
+class Retried(DemoSet):
+    """As another set, but every second episode begins after a first grasp that has missed.
+
+    Args:
+        demos: The other one.
+    """
+
+    def __init__(self, demos: DemoSet):
+        self.demos = demos
+        self.total, self.whole, self.on_grid = demos.total, demos.whole, demos.on_grid
+
+    def view(self, index: int) -> tuple[int, int]:
+        """See `DemoSet`."""
+        return self.demos.view(index)
+
+    def condition(self, index: int, task: Task, layout: str, env: EnvConfig) -> Condition:
+        """See `DemoSet`."""
+        start = self.demos.condition(index, task, layout, env)
+        if index % 2 == 0:
+            return start
+        by = np.random.default_rng([self.total, index, len("missed")]).uniform(*MISSED_BY)
+        return replace(start, seed=index, perturbed={"missed_m": float(by)})
+
+
 def half(task: Task, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Corners (2,), (2,) [m] of a half of a task's workspace: left, right, near or far."""
     low, high = (corner.copy() for corner in task.workspace)
@@ -176,5 +203,8 @@ DEMO_SETS: dict[str, DemoSet] = {
     "libero": Drawn(),
     "libero_left": Drawn("left"),
     "libero_near": Drawn("near"),
+    "libero_retry": Retried(Drawn()),
+    "libero_left_retry": Retried(Drawn("left")),
+    "libero_near_retry": Retried(Drawn("near")),
 }
 """All data sets, by name."""

@@ -9,18 +9,19 @@ from the start's seed, the same at every level.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from omegaconf import MISSING
 from scipy.spatial.transform import Rotation
 
-from envs.base import EnvConfig
-from envs.episodes import CONTROL_DT, Condition
+from envs.base import EnvConfig, Environment, Task, build_task
+from envs.episodes import CONTROL_DT, Condition, Waypoint
 from para.camera import Camera
-from para.errors import UnknownNameError
+from para.errors import ConfigError, UnknownNameError
 from para.fields import LOCAL, marked, number, require, word
 from para.registry import Registry
 
@@ -36,12 +37,15 @@ KINDS: dict[str, tuple[float, float, str]] = {
     "noise": (0, 255, "standard deviation of image noise [of 255]"),
     "latency_s": (0, 60, "time from image to command [s]"),
     "bump_m_s": (0, 3, "speed that what is to be moved is bumped to, once [m/s]"),
+    "missed_m": (0, 0.2, "by how much a first grasp has missed [m]"),
 }
 """What can be perturbed: least and largest level, and what figures call it."""
 DRIFT_FROM, DRIFT_OVER = 50, 50
 """Control steps before the real camera begins to move, and in which it gets to its new place."""
 BUMP_FROM, BUMP_BEFORE = 40, 140
 """Control steps between which an object is bumped: 0.8 to 2.8 s."""
+MISSED_HEIGHT = 0.12
+"""Above the grasp, where the closed hand is after it has missed [m]."""
 
 
 @dataclass
@@ -73,6 +77,10 @@ class SweepConfig:
                     low <= level <= high,
                     f"{key}.levels.{name} has {level:g}, which must be from {low:g} to {high:g}.",
                 )
+        if "missed_m" in self.levels:
+            task = build_task(run.task)
+            start = task.random(np.random.default_rng(0), run.layout)
+            first_grasp(task, start.poses(), start.named)
         budget = run.env.max_steps * CONTROL_DT
         longest = max(self.levels.get("latency_s", [0.0]), default=0.0)
         require(
@@ -150,6 +158,39 @@ def bump(condition: Condition, steps: int) -> np.ndarray | None:
     rng = np.random.default_rng([condition.seed, len("bump")])
     when, way = rng.integers(BUMP_FROM, BUMP_BEFORE), rng.uniform(0, 2 * np.pi)
     return speed * np.array([np.cos(way), np.sin(way)]) if steps == when else None
+
+
+def begin_missed(env: Environment) -> bool:
+    """Where its start says so, an episode begins after a first grasp that has missed.
+
+    The hand is closed and lifted, `missed_m` beside where it should have been, in a direction of
+    the start's seed, and nothing was touched. Return whether it was moved there.
+    """
+    start = env.condition
+    distance = start.perturbed.get("missed_m", 0.0)
+    if not distance:
+        return False
+    grasp = first_grasp(env.task, env.objects(), start.named)
+    way = np.random.default_rng([start.seed, len("missed")]).uniform(0, 2 * np.pi)
+    beside = np.array([distance * np.cos(way), distance * np.sin(way), MISSED_HEIGHT])
+    env.servo_to(grasp.position + beside, 0.0, rotation=grasp.rotation)
+    return True
+
+
+def first_grasp(task: Task, objects: Mapping[str, np.ndarray], named: Sequence[str]) -> Waypoint:
+    """Where the expert closes its hand first.
+
+    Raises:
+        ConfigError: It never does, or there is no expert.
+    """
+    path = task.waypoints(objects, named)
+    for before, after in pairwise(path):
+        if before.gripper > 0.5 > after.gripper:
+            return after
+    raise ConfigError(
+        f"No grasp of task={task.cfg.name} can be missed (missed_m): no scripted expert of it "
+        "closes its hand on anything."
+    )
 
 
 def latency_steps(condition: Condition) -> int:

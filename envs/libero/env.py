@@ -91,9 +91,13 @@ class LiberoEnv:
         for _ in range(SETTLE_STEPS):
             self.sim.step(self.data, self._memory, np.zeros(3), opened=True)
         self._glide.reset(self.ee_position)
-        self.steps = 0
+        self._count_from_here()
+        if perturbations.begin_missed(self):
+            self._count_from_here()
+
+    def _count_from_here(self) -> None:
+        self.steps, self._success = 0, False
         self._judge = self.task.judge(self)
-        self._success = False
 
     def show(self, state: np.ndarray) -> None:
         """Be in a recorded state (1 + nq + nv,) of the scene; no step is counted."""

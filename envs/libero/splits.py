@@ -45,8 +45,13 @@ class LiberoSplitConfig(SplitConfig):
     sanity_episodes: int = number(60, least=1, most=100_000, mark=LOCAL)
     test_seed: int = number(20240, least=0, most=SEEDS, mark=LOCAL)
 
-    on_half: ClassVar[dict[str, str]] = {"libero_left": "right", "libero_near": "far"}
-    """Data set of one half -> the other half."""
+    on_half: ClassVar[dict[str, tuple[str, str]]] = {
+        "libero_left": ("left", "right"),
+        "libero_left_retry": ("left", "right"),
+        "libero_near": ("near", "far"),
+        "libero_near_retry": ("near", "far"),
+    }
+    """Data set of one half -> that half, and the other one."""
 
     @property
     def demos(self) -> int | None:
@@ -96,7 +101,7 @@ class LiberoSplit(Split):
     def _trained(self, rng: np.random.Generator) -> Condition:
         """A start like those of the demos, which is none of them."""
         if self.cfg.dataset in self.cfg.on_half:
-            return self._in_half(self.cfg.dataset.removeprefix("libero_"), rng)
+            return self._in_half(self.cfg.on_half[self.cfg.dataset][0], rng)
         return self.task.random(rng, self.layout)
 
     def _in_half(self, part: str, rng: np.random.Generator) -> Condition:
@@ -106,7 +111,7 @@ class LiberoSplit(Split):
     def _held_out(self, i: int, rng: np.random.Generator) -> Condition:
         what, final = self.cfg.held_out, self.starts == STARTS[1]
         if what == "half":
-            return self._in_half(self.cfg.on_half[self.cfg.dataset], rng)
+            return self._in_half(self.cfg.on_half[self.cfg.dataset][1], rng)
         if what == "swap":
             suite = self.task.cfg.suite + SWAPPED
             if i >= STATES // 2:

@@ -21,7 +21,7 @@ from envs.base import (
     TaskObject,
     Waypoint,
 )
-from envs.demos import HUMAN
+from envs.demos import DEMO_SETS, HUMAN
 from envs.libero import VERSION, expert, starts
 from envs.libero.env import HIGH, LOW, LiberoEnv
 from envs.libero.package import require_package
@@ -97,7 +97,7 @@ class LiberoTask(Task):
     stages = (MISS, GRASP, PLACE)
     metrics = (Metric("place_error_m", "Final distance from bowl to plate", "m"),)
     version = VERSION
-    datasets = ("libero", "libero_left", "libero_near")
+    datasets = tuple(name for name in DEMO_SETS if name.startswith("libero"))
     workspace = WORKSPACE
 
     cfg: LiberoConfig

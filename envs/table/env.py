@@ -166,6 +166,11 @@ class TableEnv(gymnasium.Env):
         self._glide.reset(ws.EE_START)
         self._feedback.reset()
         self._turning.reset()
+        self._count_from_here()
+        if perturbations.begin_missed(self):
+            self._count_from_here()
+
+    def _count_from_here(self) -> None:
         self.steps = 0
         self._judge = self.task.judge(self)
 

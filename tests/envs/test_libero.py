@@ -11,7 +11,7 @@ import json
 import numpy as np
 import pytest
 
-from envs.base import TASKS, Condition, load_task
+from envs.base import TASKS, Condition, EnvConfig, load_task
 from envs.demos import DEMO_SETS
 from envs.libero import package
 from envs.libero.camera import orbit
@@ -89,6 +89,31 @@ def test_halves_are_left_and_right_of_the_middle():
     trained = np.array([TASK.where(s, "varied") for s in training_conditions(cfg, TASK, "varied")])
     tested = np.array([TASK.where(s, "varied") for s in test_conditions(cfg, "ood", TASK)])
     assert trained[..., 1].max() < middle < tested[..., 1].min()
+
+
+@pytest.mark.parametrize("name", ["libero", "libero_left", "libero_near"])
+def test_retries_are_the_same_demos_and_every_second_one_has_missed_before(name):
+    env = EnvConfig()
+    plain, retried = (
+        [DEMO_SETS[each].condition(k, TASK, "varied", env) for k in range(8)]
+        for each in (name, f"{name}_retry")
+    )
+    for k, (before, after) in enumerate(zip(plain, retried, strict=True)):
+        assert dataclasses.replace(after, seed=before.seed, perturbed={}) == before
+        assert (after == before) == (k % 2 == 0)
+    missed = [start.perturbed["missed_m"] for start in retried[1::2]]
+    assert len({*missed}) == 4
+    assert all(0.02 <= by <= 0.10 for by in missed)
+
+
+def test_tests_are_the_same_with_and_without_retries_in_the_demos():
+    for name in ("libero_lr", "libero_nf", "libero_pro_swap"):
+        for test in ("ood", "sanity"):
+            with_, without = (
+                test_conditions(load_split(each), test, TASK, "varied", 3)
+                for each in (f"{name}_retry", name)
+            )
+            assert with_ == without
 
 
 def test_official_starts_are_divided():

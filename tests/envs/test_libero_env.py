@@ -88,6 +88,19 @@ def test_the_bowl_is_bumped_once_and_nothing_else_moves(env):
     assert np.linalg.norm(places[-1][PLATE] - places[20][PLATE]) < 1e-3
 
 
+def test_after_a_missed_grasp_the_hand_is_closed_beside_the_bowl(env):
+    start = TASK.grid(9, "varied")
+    env.begin(start)
+    before = env.objects()
+    env.begin(replace(start, seed=5, perturbed={"missed_m": 0.06}))
+    place = TASK.waypoints(before)[1].position
+    assert np.hypot(*(env.ee_position - place)[:2]) == pytest.approx(0.06, abs=0.012)
+    assert (env.steps, env.outcome.stage) == (0, "MISS")
+    assert env.gripper < 0.1
+    for name, pose in env.objects().items():
+        assert pose == pytest.approx(before[name], abs=2e-3)
+
+
 def test_the_camera_is_mujocos_own_and_a_marker_is_seen_where_it_projects(env, monkeypatch):
     env.begin(TASK.official(0))
     number = env.sim.model.camera(CAMERA).id

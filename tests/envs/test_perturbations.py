@@ -10,7 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from envs.base import EnvConfig, load_task
 from envs.episodes import Condition
-from envs.perturbations import KINDS, SWEEPS, latency_steps
+from envs.perturbations import KINDS, MISSED_HEIGHT, SWEEPS, first_grasp, latency_steps
+from envs.table.expert import run_expert
+from envs.table.task import table_tasks
 from para.cli import load_config
 from para.errors import ConfigError, UnknownNameError
 from para.evaluation.config import EvalConfig
@@ -171,6 +173,25 @@ def test_a_bump_moves_what_is_to_be_moved_once_as_far_as_friction_lets_it(name):
         np.testing.assert_allclose(places[-1][other], places[0][other], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", sorted({*table_tasks()} - {"push_to_target"}))
+def test_after_a_missed_grasp_the_hand_is_closed_beside_it_and_nothing_was_touched(name):
+    task = load_task(name)
+    there = task.environment("panda", task.layouts[0], EnvConfig(image_size=SIZE))
+    start = replace(task.grid(120, task.layouts[0]), seed=5)
+    there.begin(start)
+    before = there.objects()
+    place = first_grasp(task, before, start.named).position
+    there.begin(replace(start, perturbed={"missed_m": 0.06}))
+    beside = there.ee_position - place
+    assert np.hypot(*beside[:2]) == pytest.approx(0.06, abs=0.012)
+    assert beside[2] == pytest.approx(MISSED_HEIGHT, abs=0.012)
+    assert there.gripper < 0.1
+    assert (there.steps, there.outcome.stage) == (0, task.stages[0].name)
+    for item, pose in there.objects().items():
+        np.testing.assert_allclose(pose, before[item], atol=2e-3)
+    assert run_expert(there)
+
+
 def test_starts_of_a_sweep_survive_json_and_are_told_apart():
     config = SWEEPS.load("calibration")
     starts = SWEEPS[config.kind](config).starts([START])
@@ -207,6 +228,7 @@ def test_a_sweep_can_be_the_first_thing_that_is_asked_for():
         (["sweep=light", "sweep.levels.light=bright"], "must be a list of numbers"),
         (["sweep=light", "+sweep.levels.lihgt=[1]"], "Did you mean 'light'"),
         (["sweep=light", "video=1"], "use video=0 with sweep="),
+        (["sweep=missed", "task=push_to_target"], "No grasp of task=push_to_target can be missed"),
     ],
 )
 def test_what_cannot_be_swept_is_refused(said, error):
