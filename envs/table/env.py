@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 SUBSTEPS = round(CONTROL_DT / PHYSICS_DT)
 SETTLE_STEPS = 25
 """Physics steps before an episode starts, in which things come to rest."""
-
 TOLERANCE = 0.006
 """A waypoint is reached when both target and tool are this close to it [m]."""
 FINGER_SQUEEZE = 0.012
@@ -82,10 +81,8 @@ class TableEnv(gymnasium.Env):
             render_mode: rgb_array.
         """
         layout = layout or task.layouts[0]
-        for name, value, known in (
-            ("robot", robot, task.robots),
-            ("layout", layout, task.layouts),
-        ):
+        named = ("robot", robot, task.robots), ("layout", layout, task.layouts)
+        for name, value, known in named:
             if value not in known:
                 raise UnknownNameError(name, value, known)
         self.task, self.robot, self.layout, self.preset = task, robot, layout, preset
@@ -143,8 +140,7 @@ class TableEnv(gymnasium.Env):
         self.camera = perturbations.rolled(seen, wrong)
         self.told = perturbations.told_camera(self.camera, condition)
         mujoco.mj_resetData(model, data)
-        joints = self._controller.reset()
-        data.qpos[world.arm_qpos] = data.ctrl[world.arm_ctrl] = joints
+        data.qpos[world.arm_qpos] = data.ctrl[world.arm_ctrl] = self._controller.reset()
         data.qpos[world.finger_qpos] = FINGER_OPEN
         for name, pose in condition.poses().items():
             world.objects[name].put(data, pose)
@@ -171,8 +167,7 @@ class TableEnv(gymnasium.Env):
             self._count_from_here()
 
     def _count_from_here(self) -> None:
-        self.steps = 0
-        self._judge = self.task.judge(self)
+        self.steps, self._judge = 0, self.task.judge(self)
 
     def _command_gripper(self, opening: float) -> None:
         self._gripper_command = opening
