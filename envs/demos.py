@@ -31,11 +31,14 @@ class DemoSet(ABC):
         total: Number of episodes.
         whole: Training completes it, whichever of its episodes the split needs.
         on_grid: Episode `index` starts at position `index` of the training grid.
+        part: Where what is handled stands in all its episodes: all of the workspace, or one of
+            SIDES.
     """
 
     total: int
     whole = True
     on_grid = False
+    part = "all"
 
     @abstractmethod
     def view(self, index: int) -> tuple[int, int]:
@@ -170,6 +173,7 @@ class Retried(DemoSet):
     def __init__(self, demos: DemoSet):
         self.demos = demos
         self.total, self.whole, self.on_grid = demos.total, demos.whole, demos.on_grid
+        self.part = demos.part
 
     def view(self, index: int) -> tuple[int, int]:
         """See `DemoSet`."""

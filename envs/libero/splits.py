@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from envs.base import Condition
-from envs.demos import DEMO_SETS, HUMAN, half
+from envs.demos import DEMO_SETS, HUMAN, SIDES, half
 from envs.libero.camera import orbit, rounded
 from envs.libero.starts import TRAINED
 from envs.libero.task import OFFICIAL, VARIED, LiberoTask
@@ -26,6 +26,8 @@ RAISED_DEG = 15
 DISTANCES_M = (1.15, 1.5, 2.0)
 ROLLS_DEG = (2, -2, 5, -5, 10, -10)
 WHAT = ("official", "half", "swap", "cameras")
+OTHER_HALF = dict(SIDES)
+"""Of a workspace: a half that demos stand in -> the one that tests stand in."""
 
 
 @dataclass
@@ -45,14 +47,6 @@ class LiberoSplitConfig(SplitConfig):
     sanity_episodes: int = number(60, least=1, most=100_000, mark=LOCAL)
     test_seed: int = number(20240, least=0, most=SEEDS, mark=LOCAL)
 
-    on_half: ClassVar[dict[str, tuple[str, str]]] = {
-        "libero_left": ("left", "right"),
-        "libero_left_retry": ("left", "right"),
-        "libero_near": ("near", "far"),
-        "libero_near_retry": ("near", "far"),
-    }
-    """Data set of one half -> that half, and the other one."""
-
     @property
     def demos(self) -> int | None:
         """See `SplitConfig`."""
@@ -61,12 +55,13 @@ class LiberoSplitConfig(SplitConfig):
     def rules(self, key: str, run: Any) -> None:
         """A half is held out of demos that have places."""
         super().rules(key, run)
+        halves = [name for name in LiberoTask.datasets if DEMO_SETS[name].part in OTHER_HALF]
         require(
-            self.held_out != "half" or self.dataset in self.on_half,
-            f"{key}.held_out=half needs a data set of one half: {', '.join(self.on_half)}.",
+            self.held_out != "half" or self.dataset in halves,
+            f"{key}.held_out=half needs a data set of one half: {', '.join(halves)}.",
         )
         require(
-            run.layout == VARIED or self.dataset not in self.on_half,
+            run.layout == VARIED or self.dataset not in halves,
             f"split={self.name} trains one half of the table, and layout={run.layout} has one "
             f"place only: use layout={VARIED}.",
         )
@@ -100,8 +95,8 @@ class LiberoSplit(Split):
 
     def _trained(self, rng: np.random.Generator) -> Condition:
         """A start like those of the demos, which is none of them."""
-        if self.cfg.dataset in self.cfg.on_half:
-            return self._in_half(self.cfg.on_half[self.cfg.dataset][0], rng)
+        if self.demo_set.part in OTHER_HALF:
+            return self._in_half(self.demo_set.part, rng)
         return self.task.random(rng, self.layout)
 
     def _in_half(self, part: str, rng: np.random.Generator) -> Condition:
@@ -111,7 +106,7 @@ class LiberoSplit(Split):
     def _held_out(self, i: int, rng: np.random.Generator) -> Condition:
         what, final = self.cfg.held_out, self.starts == STARTS[1]
         if what == "half":
-            return self._in_half(self.cfg.on_half[self.cfg.dataset][1], rng)
+            return self._in_half(OTHER_HALF[self.demo_set.part], rng)
         if what == "swap":
             suite = self.task.cfg.suite + SWAPPED
             if i >= STATES // 2:

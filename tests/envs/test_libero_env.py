@@ -15,6 +15,7 @@ from envs.libero.camera import CAMERA
 from envs.libero.scenes import read_scene
 from envs.libero.simulator import Simulator
 from envs.libero.starts import BOWL, PLATE
+from envs.perturbations import MISSED_HEIGHT, first_grasp
 from envs.splits import load_split, test_conditions
 from envs.table.expert import run_expert
 from para.cli import load_config
@@ -93,8 +94,9 @@ def test_after_a_missed_grasp_the_hand_is_closed_beside_the_bowl(env):
     env.begin(start)
     before = env.objects()
     env.begin(replace(start, seed=5, perturbed={"missed_m": 0.06}))
-    place = TASK.waypoints(before)[1].position
-    assert np.hypot(*(env.ee_position - place)[:2]) == pytest.approx(0.06, abs=0.012)
+    beside = env.ee_position - first_grasp(TASK, before, start.named).position
+    assert np.hypot(*beside[:2]) == pytest.approx(0.06, abs=0.012)
+    assert beside[2] == pytest.approx(MISSED_HEIGHT, abs=0.012)
     assert (env.steps, env.outcome.stage) == (0, "MISS")
     assert env.gripper < 0.1
     for name, pose in env.objects().items():
